@@ -1,0 +1,44 @@
+"""What the actors of this floor answer when they cannot or will not.
+
+`Refused`: our answer is no. `Unavailable`: a resource is away, the same request may succeed later.
+Both are caught at the session boundary of the connection or by the HTTP exchange; neither ever crashes an actor.
+"""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """Our answer is no; `code` is stable, `reason` is the literal text for the client."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Unauthorized(Refused):
+    """The token is missing, malformed, expired or not signed by a key we trust."""
+
+
+class Forbidden(Refused):
+    """The identity is known and may not do this."""
+
+
+class Unavailable(Exception):
+    """A resource is away; `advice` is one sentence that says what to change or what is being waited for."""
+
+    def __init__(self, advice: str) -> None:
+        super().__init__(advice)
+        self.advice = advice
+
+
+class DatabaseUnavailable(Unavailable):
+    """Postgres cannot be reached, or is not set up for what was asked."""
+
+
+class SocketClosed(Exception):
+    """The socket ended; `code` is the peer's close code, 1006 when there was none."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"closed with {code}")
+        self.code = code

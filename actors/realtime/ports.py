@@ -1,0 +1,160 @@
+"""What the actors of this floor need from the floors above, as protocols.
+
+Implemented on floor 3 (`auth`, `db`) and floor 4 (`web`), joined together in `actors.node`.
+Every implementation and every fake passes the same contract test (`tests/contracts/`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from protocol.changes.model import Change, Lsn
+    from protocol.dialect import Dialect
+    from protocol.frames import CloseCode
+
+
+@frozen
+class Identity:
+    """Whom a token speaks for.
+
+    `claims` is the JSON object of all claims, as signed.
+    `expires_at` is in seconds since 1970-01-01 UTC.
+    """
+
+    role: str
+    claims: bytes = field(repr=False)
+    expires_at: float
+
+
+class TokenVerifier(Protocol):
+    """From a JWT to an identity."""
+
+    def verify(self, token: str) -> Identity:
+        """Return whom `token` speaks for; never waits.
+
+        Raises:
+            Unauthorized: with the code and literal text of spec 1.2 and 2.3.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """The frames waiting for one connection, and the only way to write to its socket."""
+
+    def push(self, data: bytes) -> bool:
+        """Send or queue `data`, which is one or more whole WebSocket frames.
+
+        Never waits and never raises.
+        False means that the bytes will not arrive: the socket is dead, closing, or its reader too slow;
+        the owner of the connection has been or will be told, so ignoring it is safe.
+        """
+        ...
+
+
+class Socket(Protocol):
+    """One accepted WebSocket."""
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next text (str) or binary (bytes) frame.
+
+        Raises:
+            SocketClosed: there will be none.
+        """
+        ...
+
+    async def close(self, code: CloseCode, reason: str = "") -> None:
+        """Send what is queued and a CLOSE frame, wait for the peer's; bounded by the caller's deadline."""
+        ...
+
+
+@frozen
+class Opening:
+    """A client at the door: admitted by the web floor, carried on by a connection actor.
+
+    `open_socket` completes the WebSocket handshake on entry and ends the socket on exit;
+    entering raises `SocketClosed` if the peer does not complete it.
+    `peer` is the client's address without its port.
+    """
+
+    dialect: Dialect
+    identity: Identity
+    peer: str
+    open_socket: Callable[[], AbstractAsyncContextManager[Socket]] = field(repr=False)
+
+
+class Door(Protocol):
+    """Where the web floor hands over a client."""
+
+    def admit(self, opening: Opening) -> None:
+        """Start a connection actor for the client; never waits."""
+        ...
+
+
+@frozen
+class Chunk:
+    """Changes in commit order, at most 500, never from more than one source.
+
+    A transaction may come in several chunks, and a chunk may hold several transactions.
+    `acknowledged` is how far the source may be told to forget once the chunk is in the change log (an end LSN).
+    """
+
+    changes: tuple[Change, ...]
+    acknowledged: Lsn
+
+
+class ChangeStream(Protocol):
+    """A live stream of changes; used by one task."""
+
+    async def receive(self) -> Chunk:
+        """Wait for the next changes.
+
+        Raises:
+            Unavailable: the stream broke; connect again.
+        """
+        ...
+
+    def acknowledge(self, lsn: Lsn) -> None:
+        """Note that everything up to `lsn` is in the change log; told to the source in due time, never waits."""
+        ...
+
+
+class ChangeSource(Protocol):
+    """Where transactions come from."""
+
+    def connect(self) -> AbstractAsyncContextManager[ChangeStream]:
+        """Return a context that is a live stream: what commits after it was entered is received.
+
+        Entering raises `Unavailable` with a sentence that says what to change.
+        """
+        ...
+
+
+@frozen
+class Question:
+    """May this identity see this change, and which columns of it?"""
+
+    change: Change
+    identity: Identity
+
+
+class Visibility(Protocol):
+    """Who may see which row and which columns of it."""
+
+    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
+        """Return for each question the names of the columns that may be seen; none means the row may not be.
+
+        Fails closed: what cannot be decided may not be seen.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What the database says: the replication stream decoded, values rendered, still no dialect and no socket."""

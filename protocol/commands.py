@@ -1,0 +1,114 @@
+"""Client → server, in no dialect: what a session understood from one frame.
+
+Made by the dialect sessions, carried out by `actors.realtime.connection`.
+A topic is joined once at a time per connection; `number` counts the joins of the connection,
+so that what belongs to an earlier join of the same topic can be told apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from protocol.events import ClientRef, Reply, TextBroadcast, UserBroadcast
+
+
+@frozen
+class ChangeBinding:
+    """One `postgres_changes` entry of a join.
+
+    `entry` is the JSON object as sent, to be echoed verbatim; `id` is stable for equal entries and never 0.
+    `kind` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` are as sent, None when missing.
+    """
+
+    id: int
+    entry: bytes
+    kind: str
+    schema: str | None
+    table: str | None
+    filter: str | None
+    select: tuple[str, ...] | None = None
+
+
+@frozen
+class JoinOptions:
+    """What a join asked for, defaults filled in."""
+
+    ack: bool = False
+    echo: bool = False
+    """Deliver the connection's own broadcasts to it as well (`self` on the wire)."""
+    private: bool = False
+    presence_enabled: bool = False
+    presence_key: str = ""
+    changes: tuple[ChangeBinding, ...] = ()
+    access_token: str | None = None
+    user_token: str | None = None
+
+
+@frozen
+class Heartbeat:
+    """Are you there?"""
+
+    topic: str
+    ref: ClientRef
+
+
+@frozen
+class Join:
+    """Subscribe to a topic; `replaces` is the number of the join this one takes the place of.
+
+    `sub_topic` is the topic without the dialect's prefix.
+    """
+
+    topic: str
+    sub_topic: str
+    number: int
+    ref: ClientRef
+    join_ref: ClientRef
+    options: JoinOptions
+    replaces: int | None = None
+    warnings: tuple[str, ...] = field(default=())
+    """What was wrong with the payload and took its default instead; for the log."""
+
+
+@frozen
+class Leave:
+    """End the subscription of join `number`."""
+
+    topic: str
+    number: int
+    ref: ClientRef
+    join_ref: ClientRef
+
+
+@frozen
+class Broadcast:
+    """Deliver to everybody on the topic."""
+
+    topic: str
+    number: int
+    ref: ClientRef
+    join_ref: ClientRef
+    message: TextBroadcast | UserBroadcast
+
+
+@frozen
+class AccessToken:
+    """A new token for a joined topic; `token` is None when it was no string."""
+
+    topic: str
+    number: int
+    token: str | None
+
+
+@frozen
+class Answer:
+    """The session itself decided what to say; nothing else is to be done."""
+
+    topic: str
+    reply: Reply
+
+
+Command = Heartbeat | Join | Leave | Broadcast | AccessToken | Answer

@@ -1,0 +1,81 @@
+"""Server → client, in no dialect: what a channel or a connection has to say.
+
+Made by the actors and by the sessions, turned into a `Frame` by a dialect's `encode`.
+JSON inside an event is kept as the bytes it arrived as: validated once, never decoded and encoded again.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+#: What a client calls one of its own pushes; echoed as it came.
+ClientRef = str | int | None
+
+EMPTY_OBJECT = b"{}"
+
+
+@frozen
+class Reply:
+    """The answer to one client push; `response` is JSON."""
+
+    ref: ClientRef
+    join_ref: ClientRef
+    ok: bool
+    response: bytes = EMPTY_OBJECT
+
+
+@frozen
+class System:
+    """A notice of the server about one extension of a topic; `channel` is the sub-topic."""
+
+    join_ref: ClientRef
+    extension: str
+    ok: bool
+    message: str
+    channel: str | None
+
+
+@frozen
+class Closed:
+    """The subscription ended and shall not come back by itself."""
+
+    join_ref: ClientRef
+
+
+@frozen
+class Failed:
+    """The channel failed; the client is expected to join again."""
+
+    join_ref: ClientRef
+
+
+@frozen
+class TextBroadcast:
+    """A broadcast that came as text: `payload` is the JSON that its sender put there, verbatim."""
+
+    payload: bytes
+
+
+@frozen
+class UserBroadcast:
+    """A broadcast whose name and payload travel apart.
+
+    `payload` is JSON, or any bytes when `is_binary`.
+    `metadata` is a JSON object, or empty.
+    """
+
+    event: str
+    payload: bytes
+    is_binary: bool
+    metadata: bytes = b""
+
+
+@frozen
+class RowChange:
+    """One row change for the bindings `ids`; `data` is the JSON object of spec 6.3."""
+
+    ids: tuple[int, ...]
+    data: bytes
+
+
+Event = Reply | System | Closed | Failed | TextBroadcast | UserBroadcast | RowChange

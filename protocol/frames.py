@@ -1,0 +1,91 @@
+"""WebSocket frames as a server writes them.
+
+Called by the fan-out and the connection when they turn a dialect's `Frame` into bytes for an outbox.
+Only the server's direction is here (unmasked, unfragmented); what comes in is read by the WebSocket library.
+
+**Source**: RFC 6455, sections 5.2 and 7.4.1, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from attrs import frozen
+
+
+class Opcode(IntEnum):
+    """The opcodes a server sends by itself (RFC 6455, 5.2)."""
+
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+
+
+class CloseCode(IntEnum):
+    """Every close code this server sends, and when.
+
+    **Source**: spec 1.6 for the situations; supabase-js reconnects after each of them.
+    """
+
+    NORMAL = 1000
+    """The peer was silent for the idle limit."""
+    GOING_AWAY = 1001
+    """A join found a limit that speaks against the whole connection."""
+    PROTOCOL_ERROR = 1002
+    """The bytes were not WebSocket frames."""
+    INVALID_DATA = 1007
+    """A text frame was not UTF-8."""
+    POLICY = 1008
+    """The peer reads too slowly, or grew something beyond its bound."""
+    TOO_BIG = 1009
+    """A frame was over the limit."""
+    INTERNAL_ERROR = 1011
+    """A bug in this server ended the connection."""
+    SERVICE_RESTART = 1012
+    """The node is shutting down: come back."""
+
+
+@frozen
+class Frame:
+    """One WebSocket data frame of a dialect, not yet framed."""
+
+    opcode: Opcode
+    payload: bytes
+
+    def wire(self) -> bytes:
+        """Return header and payload as they are sent."""
+        return header(self.opcode, len(self.payload)) + self.payload
+
+
+def header(opcode: Opcode, size_bytes: int) -> bytes:
+    """Return the header of an unmasked, final frame: 2, 4 or 10 bytes, lengths big-endian."""
+    first = 0x80 | opcode
+    if size_bytes < 126:
+        return bytes((first, size_bytes))
+    if size_bytes < 0x10000:
+        return bytes((first, 126)) + size_bytes.to_bytes(2, "big")
+    return bytes((first, 127)) + size_bytes.to_bytes(8, "big")
+
+
+def close(code: CloseCode, reason: str = "") -> bytes:
+    """Return a CLOSE frame as it is sent; `reason` is cut to the 123 bytes that fit, at a character."""
+    text = reason.encode()[:123].decode(errors="ignore").encode()
+    payload = int(code).to_bytes(2, "big") + text
+    return header(Opcode.CLOSE, len(payload)) + payload
+
+
+def next_boundary(data: bytes | memoryview, offset: int) -> int:
+    """Return the offset of the first frame in `data` that begins at or after `offset`.
+
+    `data` must begin with a frame and hold whole frames of the kind this file writes.
+    """
+    at = 0
+    while at < offset:
+        length = data[at + 1] & 0x7F
+        if length == 126:
+            at += 4 + int.from_bytes(data[at + 2 : at + 4], "big")
+        elif length == 127:
+            at += 10 + int.from_bytes(data[at + 2 : at + 10], "big")
+        else:
+            at += 2 + length
+    return at

@@ -1,0 +1,1 @@
+"""The Supabase dialect: Phoenix Channels with the events of Supabase Realtime."""
