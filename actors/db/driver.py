@@ -93,6 +93,11 @@ class TrioConnection(AsyncConnection[TupleRow]):
         """Close the connection; what waits on it gets an `OperationalError`."""
         self.discard()
 
+    @override
+    async def __aexit__(self, *_exc_info: object) -> None:
+        """Close the connection; a transaction begun by hand is rolled back by that."""
+        self.discard()
+
     def discard(self) -> None:
         """Close the connection at once, whatever state it is in; never waits."""
         if not self.closed:
@@ -104,7 +109,9 @@ class TrioConnection(AsyncConnection[TupleRow]):
         if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             return False
         try:
-            self.pgconn.consume_input()
+            # The server's farewell comes before the end of the stream, so one look is not enough.
+            while _poll(self.pgconn.socket, Wait.R):
+                self.pgconn.consume_input()
         except errors.OperationalError:
             self.discard()
         return not self.closed
