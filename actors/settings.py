@@ -91,8 +91,10 @@ class Settings:
         Path,
         "where the embedded Postgres lives (default: .troupe, or /var/lib/troupe as root)",
     )
-    postgres_port: int = _setting(
-        54322, _number(int, 1), "loopback port of the embedded Postgres, if it is free"
+    postgres_port: int | None = _setting(
+        None,
+        _number(int, 1),
+        "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
     )
     grace_s: float = _setting(
         10.0, _number(float, 0), "seconds that clients have to go when the server stops"
