@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from protocol.commands import Answer, Broadcast, Heartbeat, Join, Leave
 from protocol.errors import ProtocolError
-from protocol.events import Closed, Reply
-from protocol.phoenix import join_reply
+from protocol.events import Closed, Joined, Replaced, Reply
 
 if TYPE_CHECKING:
     from protocol.commands import Command
+    from protocol.dialect import Session
     from protocol.events import Event
     from protocol.frames import Frame
     from protocol.phoenix import PhoenixDialect
@@ -40,29 +40,29 @@ class SessionServer:
     """Answers frames as a node with one client would, without a node."""
 
     dialect: PhoenixDialect
-    joins: dict[str, Join] = field(factory=dict)
-    sent: list[Frame] = field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        self.session = self.dialect.session()
+    _session: Session = field(
+        default=Factory(lambda self: self.dialect.session(), takes_self=True), init=False
+    )
+    _joins: dict[str, Join] = field(factory=dict, init=False)
+    _sent: list[Frame] = field(factory=list, init=False)
 
     def receive(self, data: str | bytes) -> list[Frame]:
         """Return what is sent because of one frame."""
-        self.sent = []
+        self._sent = []
         try:
-            commands = self.session.receive(data)
+            commands = self._session.receive(data)
         except ProtocolError as error:
             if error.ends_connection:
                 raise
             return []
         for command in commands:
             self._carry_out(command)
-        return self.sent
+        return self._sent
 
     def _push(self, topic: str, event: Event) -> None:
         encoded = self.dialect.encode(event, topic)
         if encoded is not None:
-            self.sent.append(encoded)
+            self._sent.append(encoded)
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -76,19 +76,17 @@ class SessionServer:
                 self._push(command.topic, Reply(command.ref, command.join_ref, ok=True))
                 self._push(command.topic, Closed(command.join_ref))
             case Broadcast():
-                options = self.joins[command.topic].options
+                options = self._joins[command.topic].options
                 if options.ack:
                     self._push(command.topic, Reply(command.ref, command.join_ref, ok=True))
                 if options.echo:
                     self._push(command.topic, command.message)
 
     def _accept(self, join: Join) -> None:
-        replaced = self.joins.get(join.topic)
-        self.joins[join.topic] = join
-        response = join_reply(join.options)
-        self._push(join.topic, Reply(join.ref, join.join_ref, ok=True, response=response))
-        # supabase-py takes a phx_close with any ref for that of its new join, so 1.0.0 gets none.
-        if join.replaces is not None and self.dialect.version == "2.0.0":
-            self._push(join.topic, Closed(replaced.join_ref))
-        for command in self.session.settle(join.topic, join.number, joined=True):
+        replaced = self._joins.get(join.topic)
+        self._joins[join.topic] = join
+        self._push(join.topic, Joined(join.ref, join.join_ref, join.options.changes))
+        if join.replaces is not None:
+            self._push(join.topic, Replaced(replaced.join_ref))
+        for command in self._session.settle(join.topic, join.number, joined=True):
             self._carry_out(command)

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.commands import ChangeBinding
 from protocol.events import (
     Closed,
     Failed,
+    Joined,
+    JoinRefused,
+    Replaced,
     Reply,
     RowChange,
     System,
@@ -46,6 +50,20 @@ def text(frame: Frame | None):
             "2",
             "phx_reply",
             {"status": "error", "response": "payload_size_exceeded"},
+        ),
+        (
+            Joined("2", "1", (ChangeBinding(7, b'{"event":"*"}', "*", None, None, None),)),
+            "1",
+            "2",
+            "phx_reply",
+            {"status": "ok", "response": {"postgres_changes": [{"event": "*", "id": 7}]}},
+        ),
+        (
+            JoinRefused("2", "1", "Unauthorized", "You may not"),
+            "1",
+            "2",
+            "phx_reply",
+            {"status": "error", "response": {"reason": "Unauthorized: You may not"}},
         ),
         (
             System("1", "postgres_changes", True, "Subscribed to PostgreSQL", "room"),
@@ -89,6 +107,11 @@ def test_a_text_event_has_the_refs_name_and_payload_of_the_specification(
         "event": name,
         "payload": payload,
     }
+
+
+def test_a_replaced_join_is_closed_for_2_0_0_and_not_for_1_0_0():
+    assert text(V2.encode(Replaced("1"), TOPIC)) == ["1", "1", TOPIC, "phx_close", {}]
+    assert V1.encode(Replaced("1"), TOPIC) is None
 
 
 def test_a_user_broadcast_of_json_is_kind_4_with_encoding_1_for_2_0_0():

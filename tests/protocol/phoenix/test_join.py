@@ -12,7 +12,7 @@ from protocol.phoenix.join import (
     BINDINGS_LIMIT,
     PAYLOAD_LIMIT_BYTES,
     InvalidJoin,
-    join_reply,
+    join_response,
     parse_join,
 )
 
@@ -249,7 +249,7 @@ def test_the_reply_echoes_every_entry_verbatim_with_its_id():
     entries = b'{ "b":1.0,"event" : "INSERT", "id":5 }', b"{ }", b'{"a":"}"}'
     payload = b'{"config":{"postgres_changes":[null,' + b" , ".join(entries) + b"]}}"
     changes = parse(payload)[0].changes
-    response = join_reply(JoinOptions(changes=changes))
+    response = join_response(changes)
 
     assert [binding.entry for binding in changes] == list(entries)
     assert b'{ "b":1.0,"event" : "INSERT", "id":5,"id":%d}' % changes[0].id in response
@@ -259,13 +259,13 @@ def test_the_reply_echoes_every_entry_verbatim_with_its_id():
 
 
 def test_a_join_without_bindings_is_granted_an_empty_list():
-    assert join_reply(JoinOptions()) == b'{"postgres_changes":[]}'
+    assert join_response(()) == b'{"postgres_changes":[]}'
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=3), values, max_size=4), max_size=8))
 def test_the_reply_is_the_entries_plus_id_for_any_entries(entries):
     changes = bindings(*entries)
-    granted = json.loads(join_reply(JoinOptions(changes=changes)))["postgres_changes"]
+    granted = json.loads(join_response(changes))["postgres_changes"]
 
     assert granted == [
         {**entry, "id": binding.id} for entry, binding in zip(entries, changes, strict=True)
