@@ -25,7 +25,6 @@ from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
 from actors.core.supervisor import Supervisor
-from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.db.pool import Pool

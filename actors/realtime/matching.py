@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocol.changes.render import shown_columns
-
 from actors.realtime.ports import Question
 from actors.realtime.router import covers
+from protocol.changes.render import shown_columns
 from protocol.events import RowChange
 
 if TYPE_CHECKING:
