@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from actors.core.mailbox import WeightPool
     from actors.core.ref import Ref
     from actors.core.supervisor import Supervisor
-    from actors.realtime.messages import ChannelMessage, RowsMessage
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.messages import ChannelMessage, RowsMessage
     from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics
 
