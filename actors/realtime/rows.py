@@ -126,7 +126,9 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         for subscription in subscriptions:
             if announced.get(subscription.key) != state.is_live:
-                for fault in sorted({fault_of(binding) or "" for binding in subscription.changes}):
+                for fault in sorted(
+                    {fault_of(binding) or "" for binding in subscription.changes}
+                ):
                     if fault:
                         self._tell(subscription, ok=False, message=fault)
                 if state.is_live or subscription.key not in announced:

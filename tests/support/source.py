@@ -50,6 +50,10 @@ class MemorySource:
 
     def insert(self, *rows, table=NOTES) -> None:
         """Commit inserts of (id, body) in one transaction."""
+        self.insert_raw(*(tuple(map(str, row)) for row in rows), table=table)
+
+    def insert_raw(self, *rows, table=NOTES) -> None:
+        """Commit inserts whose values are handed on as they are."""
         lsn = self._lsn + 1
         self.commit(
             *(
