@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import site
 import socket
 import subprocess
 import sys
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
 
 PROJECT = Path(__file__).parents[2]
+PACKAGES = Path(trio.__file__).parents[1]
 PROCESS = Path(__file__).with_name("embedded_process.py")
 
 
@@ -129,7 +129,7 @@ def separate(
     if account is not None:
         demotion = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         interpreter = _interpreter_for(account)
-    path = os.pathsep.join([str(PROJECT), *site.getsitepackages()])
+    path = os.pathsep.join(map(str, (PROJECT, PACKAGES)))
     process = subprocess.Popen(
         [interpreter, PROCESS, directory, str(own_port(directory).port)],
         cwd=PROJECT,
@@ -150,10 +150,9 @@ def separate(
 def _interpreter_for(account: pwd.struct_passwd) -> str:
     """Return a Python of our version that `account` may run, with our packages and this project in reach."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    needed = [Path(directory) for directory in (PROJECT, *site.getsitepackages())]
     who = Account(account.pw_name, account.pw_uid, account.pw_gid, is_ours=False)
     for candidate in (Path(sys.executable), Path(f"/usr/bin/python{version}")):
-        if candidate.exists() and all(map(who.may_reach, [candidate, *needed])):
+        if candidate.exists() and all(map(who.may_reach, (candidate, PROJECT, PACKAGES))):
             return str(candidate)
     pytest.skip(
         f"{account.pw_name} can reach no Python {version} with the packages of this one"

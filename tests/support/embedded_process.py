@@ -1,4 +1,7 @@
-"""Runs an embedded Postgres in the directory and on the port given until stdin ends; prints one line of JSON when it is ready."""
+"""Runs an embedded Postgres in the directory and on the port given, until stdin ends.
+
+Prints one line of JSON when it is ready.
+"""
 
 from __future__ import annotations
 
