@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actors.db.binaries import find_binaries
 from actors.db.cluster_files import EmbeddedOptions, claim_cluster
 from actors.realtime.errors import DatabaseUnavailable
 from tests.support.embedded import reachable_directory
@@ -70,6 +71,30 @@ def test_a_socket_directory_that_others_may_enter_is_refused(directory: Path) ->
 
     with (
         pytest.raises(DatabaseUnavailable, match="remove it"),
+        claim_cluster(EmbeddedOptions(directory)),
+    ):
+        pass
+
+
+def test_psql_is_named_by_its_path_if_the_shell_does_not_find_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = find_binaries().directory
+    monkeypatch.setenv("PATH", "/nowhere")
+    options = EmbeddedOptions(directory, search=(programs,))
+
+    with claim_cluster(options) as files:
+        assert files.address.psql_command.startswith(f"{programs}/psql -h {directory}/run ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_data_of_another_user_is_refused(directory: Path) -> None:
+    data = directory / "data"
+    data.mkdir()
+    os.chown(data, 12345, 12345)
+
+    with (
+        pytest.raises(DatabaseUnavailable, match=f"{data} does not belong to"),
         claim_cluster(EmbeddedOptions(directory)),
     ):
         pass

@@ -38,7 +38,7 @@ async def test_the_gravest_line_is_remembered() -> None:
 async def test_a_line_without_end_does_not_grow_for_ever() -> None:
     _, written = await follow(*[b"x" * LONGEST_LINE_BYTES] * 5)
 
-    assert max(map(len, written)) <= 2 * LONGEST_LINE_BYTES + len("debug ")
+    assert max(map(len, written)) == LONGEST_LINE_BYTES + len("debug ")
 
 
 async def test_the_end_is_waited_for_but_not_for_long(autojump_clock: object) -> None:
