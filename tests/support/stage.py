@@ -14,7 +14,6 @@ from typing import Any
 
 import trio
 import trio.testing
-import wsproto
 from attrs import define, field, frozen
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
