@@ -60,7 +60,7 @@ class Pool:
         finally:
             self._places.release()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close what is idle now, and what is lent when it comes back."""
         self._closed = True
         while self._idle:

@@ -61,7 +61,7 @@ async def source_for(conninfo: str, **options):
     try:
         yield ReplicationSource(conninfo, Catalog(pool), now=lambda: NOW, **options)
     finally:
-        await pool.aclose()
+        pool.close()
 
 
 @asynccontextmanager
