@@ -49,13 +49,11 @@ def _packaged(path: str) -> Path | None:
     return file if file.exists() else None
 
 
-def main(program: str, *arguments: str) -> int:
+def main(program: str, *arguments: str) -> int | str:
+    """Return the exit status, or a sentence when there is nothing to run."""
     node, npm = find_node(), find_npm()
     if node is None or npm is None:
-        print(
-            f"No Node.js {OLDEST_VERSION} or later: 'make unit' installs one.", file=sys.stderr
-        )  # noqa: T201
-        return 1
+        return f"There is no Node.js {OLDEST_VERSION} or later; 'make unit' installs one."
     # npm runs scripts through `node` on the PATH, which may be the old one.
     environment = os.environ | {"PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"}
     command = [node, npm, *arguments] if program == "npm" else [node, *arguments]
