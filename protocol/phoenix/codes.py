@@ -1,6 +1,6 @@
 """The literal reasons a Phoenix session gives, and the response that carries one.
 
-Used by `session`; the connection words its own refusals with `error_response`.
+Used by `session`, and by `render` for the refusals of the connection.
 
 supabase-js joins all values of a response into its error message, so there is nothing but the reason in it.
 

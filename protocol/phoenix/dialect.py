@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import frozen
 
 from protocol.errors import ProtocolError
-from protocol.events import UserBroadcast
+from protocol.events import Replaced, UserBroadcast
 from protocol.frames import Frame, Opcode
 from protocol.phoenix import binary, v1, v2
 from protocol.phoenix.render import render
@@ -62,6 +62,9 @@ class PhoenixDialect:
                     return Frame(Opcode.BINARY, payload)
             if event.is_binary:
                 return None
+        if isinstance(event, Replaced) and self.version == "1.0.0":
+            # A 1.0.0 client cannot tell which of its joins a phx_close is for, and realtime-py ends the newer one.
+            return None
         message = render(event, topic)
         text = v1.encode(message) if self.version == "1.0.0" else v2.encode(message)
         return Frame(Opcode.TEXT, text)

@@ -1,6 +1,6 @@
 """What a `phx_join` asks for, read leniently, and the response that grants it.
 
-Called by `session`; `join_reply` by the connection once the join is accepted.
+Called by `session`; `join_response` by `render` once the join is accepted.
 An invalid part never refuses a join: it takes its default and is named in a warning.
 Refused is only what is no object at all, or larger than any honest join.
 
@@ -19,6 +19,8 @@ from protocol.errors import MalformedFrame, ProtocolError
 from protocol.phoenix.bindings import bind, split_entries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protocol.commands import ChangeBinding
 
 # A binding is at most a few KiB (an `in` filter has at most 100 elements), a token about one.
@@ -86,13 +88,13 @@ def _bindings(config: _Part) -> tuple[ChangeBinding, ...]:
     return bind(entries)
 
 
-def join_reply(options: JoinOptions) -> bytes:
+def join_response(changes: Sequence[ChangeBinding]) -> bytes:
     """Return the `response` that grants a join: every entry as it was sent, in order, with its `id`.
 
     An entry that came with an `id` of its own has the key twice; JSON readers take the last, which is ours.
     """
     entries = []
-    for binding in options.changes:
+    for binding in changes:
         head = binding.entry[:-1].rstrip()
         comma = b"" if head == b"{" else b","
         entries.append(b'%b%b"id":%d}' % (head, comma, binding.id))

