@@ -7,6 +7,7 @@ So a check can be run on the project (there must be no finding) and on a small b
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def example(path: str, text: str) -> Module:
     return Module(path, text, ast.parse(text))
 
 
+@cache
 def modules() -> tuple[Module, ...]:
     """Return every module of the two packages."""
     files = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
