@@ -57,7 +57,8 @@ HEAVY_NEIGHBOURS = {
     "h11": ("actors/web/server.py", "actors/web/asgi.py"),
     "jwt": ("actors/auth/tokens.py",),
     "prometheus_client": ("actors/telemetry/metrics.py",),
-    "psycopg": ("actors/db/driver.py", "actors/db/pool.py"),
+    # demo.py for the errors alone.
+    "psycopg": ("actors/db/driver.py", "actors/db/pool.py", "actors/db/demo.py"),
     "starlette": ("actors/web/",),
     "trio_websocket": ("actors/web/websocket.py",),
     "wsproto": ("actors/web/stream.py",),
@@ -77,5 +78,10 @@ RANKS = {
     "presence": 2,
     "resource": 1,
 }
-# Every `await ….send(Message(…))` and `await ….ask(…)` on a ref: file, message class → who waits for whom.
-WAITS: dict[tuple[str, str], tuple[str, str]] = {}
+# Every `await ….send(Message(…))` and `await ….ask(…)` on a ref: who waits for whom.
+# The key is the file and the message's class, or the name of the variable that holds the message.
+WAITS = {
+    ("actors/realtime/connection.py", "Detach"): ("connection", "channel"),
+    ("actors/realtime/connection.py", "message"): ("connection", "channel"),
+    ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
+}

@@ -18,7 +18,7 @@ Waits = dict[tuple[str, str], tuple[str, str]]
 
 
 def waits(module: Module) -> set[tuple[str, str]]:
-    """Return file and message class of every wait in a module; the class is empty when it cannot be read off."""
+    """Return file and message of every wait in a module; the message is empty when it cannot be read off."""
     if module.name.startswith("actors.core"):
         return set()
     return {

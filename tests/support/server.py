@@ -89,6 +89,9 @@ class Server:
         return inherited | {
             "REALTIME_JWT_SECRET": SECRET,
             "REALTIME_DATA_DIRECTORY": str(self.directory),
+            # What a refused client waits for is no subject here.
+            "REALTIME_CONNECT_ERROR_DELAY_S": "0",
+            "REALTIME_JOIN_ERROR_DELAY_S": "0",
         }
 
 
