@@ -21,7 +21,7 @@ from actors.core.signals import Stopping, Terminated
 from actors.core.spec import Backoff
 from actors.realtime.errors import Unavailable
 from actors.realtime.fanout import Sends
-from actors.realtime.matching import is_supported, questions_for, row_sends
+from actors.realtime.matching import fault_of, questions_for, row_sends
 from protocol.events import System
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
 SKIPPED = "A change could not be processed and was skipped"
-UNSUPPORTED = (
     "Filters are not supported by this server yet: entries with a filter receive nothing"
 )
 GAP = "Changes were lost: this server could not keep them long enough"
@@ -115,7 +114,7 @@ class ChannelRowsActor:
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
         present = [sub for sub in subscriptions if self._roster.get(sub.key) is sub]
-        sends = row_sends(found, present, visible)
+        sends = row_sends(found, present, visible, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
             await delivered.flush()
@@ -150,8 +149,8 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         for subscription in subscriptions:
             if announced.get(subscription.key) != state.is_live:
-                if not all(is_supported(binding) for binding in subscription.changes):
-                    self._tell(subscription, ok=False, message=UNSUPPORTED)
+                for fault in {fault_of(binding) for binding in subscription.changes} - {None}:
+                    self._tell(subscription, ok=False, message=fault)
                 if state.is_live or subscription.key not in announced:
                     message = SUBSCRIBED if state.is_live else state.advice
                     self._tell(subscription, ok=state.is_live, message=message)

@@ -33,7 +33,7 @@ CloseReason = Literal[
 FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
-DropReason = Literal["channel_busy", "forbidden", "rate_limited", "too_large"]
+DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
 # Why a change reached nobody although somebody may have wanted it.
 SkipReason = Literal["crash", "evicted", "too_large"]
 

@@ -191,15 +191,19 @@ class Upgrade:
         """Return the context; for `Opening.open_socket`."""
         return self
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the transport belongs to whoever entered the context."""
+        return self._claimed.is_set()
+
     async def wait_claimed(self) -> None:
-        """Wait until somebody enters the context, and close the socket if nobody does in time."""
-        try:
-            with trio.move_on_after(self._options.handshake_within_s):
-                await self._claimed.wait()
-        finally:
-            if not self._claimed.is_set():
-                self._is_revoked = True
-                self._transport.close()
+        """Wait until somebody enters the context, but no longer than a handshake may take."""
+        with trio.move_on_after(self._options.handshake_within_s):
+            await self._claimed.wait()
+
+    def revoke(self) -> None:
+        """Let nobody enter the context any more."""
+        self._is_revoked = True
 
     async def __aenter__(self) -> WebSocket:
         """Complete the handshake.
