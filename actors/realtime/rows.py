@@ -41,8 +41,6 @@ ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
 SKIPPED = "A change could not be processed and was skipped"
-    "Filters are not supported by this server yet: entries with a filter receive nothing"
-)
 GAP = "Changes were lost: this server could not keep them long enough"
 
 
