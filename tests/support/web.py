@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
+import trio
 import wsproto
 from attrs import define, field
 from starlette.applications import Starlette
@@ -21,9 +21,6 @@ from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
 from protocol.frames import Frame, Opcode
 from tests.support.memory import MemoryListener
-
-if TYPE_CHECKING:
-    import trio
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 GOOD_TOKEN = "good.to.ken"
@@ -143,6 +140,12 @@ class FakeDoor:
     serve: object
     openings: list = field(factory=list)
     ended: list[int] = field(factory=list)
+    _has_ended: trio.Event = field(factory=trio.Event)
+
+    async def wait_ended(self) -> int:
+        """Wait for the end of a socket and return its code."""
+        await self._has_ended.wait()
+        return self.ended[-1]
 
     def admit(self, opening) -> None:
         self.openings.append(opening)
@@ -154,6 +157,7 @@ class FakeDoor:
                 await self.serve(socket)
         except SocketClosed as closed:
             self.ended.append(closed.code)
+            self._has_ended.set()
 
 
 async def echo(socket) -> None:
