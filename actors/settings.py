@@ -91,8 +91,10 @@ class Settings:
         Path,
         "where the embedded Postgres lives (default: .troupe, or /var/lib/troupe as root)",
     )
-    postgres_port: int = _setting(
-        54322, _number(int, 1), "loopback port of the embedded Postgres, if it is free"
+    postgres_port: int | None = _setting(
+        None,
+        _number(int, 1),
+        "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
     )
     grace_s: float = _setting(
         10.0, _number(float, 0), "seconds that clients have to go when the server stops"
@@ -122,7 +124,7 @@ class Settings:
     join_error_delay_s: float = _setting(
         5.0, _number(float, 0), "seconds before a refused join is answered"
     )
-    log_level: str = _setting(
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
     )
 

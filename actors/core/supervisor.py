@@ -71,13 +71,18 @@ class Supervisor:
         self._intensity = intensity or Intensity()
         self._strategy = strategy
         self._children: dict[Hashable, Cell[Any]] = {}
+        self._nursery: trio.Nursery | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget the run before: a supervisor may run again, as the child of another does after a crash."""
         self._static: list[Cell[Any]] = []
         self._static_crashes: deque[float] = deque()
         self._to_restart: list[Cell[Any]] = []
         self._limit: RestartLimitReached | None = None
         self._attention = trio.Event()
         self._is_stopping = False
-        self._nursery: trio.Nursery | None = None
+        # Children live in the context of the supervisor's start, not of whoever happens to start them.
         self._context = contextvars.copy_context()
 
     def find(self, name: Hashable) -> Ref[Any] | None:
@@ -147,8 +152,7 @@ class Supervisor:
         Raises:
             RestartLimitReached: the static children crashed too often.
         """
-        # Children live in the context of the supervisor's start, not of whoever happens to start them.
-        self._context = contextvars.copy_context()
+        self._begin()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
@@ -164,6 +168,7 @@ class Supervisor:
                 self._is_stopping = True
                 with trio.CancelScope(shield=True):
                     await self._stop_all()
+                self._nursery = None
                 nursery.cancel_scope.cancel()
         if self._limit is not None:
             raise self._limit

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
 from attrs import define, field, frozen
 
 from actors.realtime.router import Router
+from protocol.changes.render import ChangeRenderer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors.realtime.changelog import ChangeLog
-    from actors.realtime.ports import Visibility
+    from actors.realtime.ports import Question, Visibility
 
 NO_DATABASE = "This server runs without a database: row changes are not available"
+
+
+class NobodySees:
+    """The visibility of a server without a database: nothing may be seen."""
+
+    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
+        """Return no columns for every question."""
+        await trio.lowlevel.checkpoint()
+        return [frozenset()] * len(questions)
 
 
 @define
@@ -35,3 +48,4 @@ class ChangeFeed:
     visibility: Visibility
     router: Router = field(factory=Router)
     source: SourceState = field(factory=SourceState)
+    renderer: ChangeRenderer = field(factory=ChangeRenderer)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocol.changes.render import render
-
 from actors.realtime.ports import Question
 from actors.realtime.router import covers
+from protocol.changes.render import shown_columns
 from protocol.events import RowChange
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Outbox
     from actors.realtime.roster import Subscription
     from protocol.changes.model import Change
+    from protocol.changes.render import ChangeRenderer
     from protocol.commands import ChangeBinding
     from protocol.dialect import EncodeKey
 
@@ -26,9 +26,16 @@ if TYPE_CHECKING:
     Selection = tuple[tuple[str, ...] | None, tuple[int, ...]]
 
 
-def is_supported(binding: ChangeBinding) -> bool:
-    """Whether the binding can be judged; one with a filter cannot yet, and matches nothing."""
-    return binding.filter is None
+FILTERS_UNSUPPORTED = (
+    "Filters are not supported by this server yet: this entry receives nothing"
+)
+
+
+def fault_of(binding: ChangeBinding) -> str | None:
+    """Return why a binding matches nothing, for the client to read; None if nothing is wrong with it."""
+    if binding.fault is not None:
+        return binding.fault
+    return None if binding.filter is None else FILTERS_UNSUPPORTED
 
 
 def questions_for(
@@ -48,6 +55,7 @@ def row_sends(
     changes: Iterable[Change],
     subscriptions: Sequence[Subscription],
     visible: Mapping[Question, frozenset[str]],
+    renderer: ChangeRenderer,
 ) -> list[tuple[Outbox, bytes]]:
     """Return what goes into which outbox: the frames of all changes, in order, once per subscription.
 
@@ -61,10 +69,11 @@ def row_sends(
             if not columns:
                 continue
             for select, ids in _selections(change, subscription):
-                shown = _shown(change, columns, select)
+                shown = shown_columns(change.table, columns, select)
                 group = (subscription.encode_key, ids, shown)
                 if group not in encoded:
-                    encoded[group] = subscription.encode(RowChange(ids, render(change, shown)))
+                    data = renderer.render(change, shown)
+                    encoded[group] = subscription.encode(RowChange(ids, data))
                 frames.setdefault(subscription, []).append(encoded[group])
     return [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
 
@@ -73,13 +82,8 @@ def _selections(change: Change, subscription: Subscription) -> Iterator[Selectio
     """Yield the bindings that want the change, one entry for each distinct `select` (spec 6.3)."""
     by_select: dict[tuple[str, ...] | None, list[int]] = {}
     for binding in subscription.changes:
-        if is_supported(binding) and covers(binding, change.table.relation, change.kind.value):
+        if fault_of(binding) is None and covers(
+            binding, change.table.relation, change.kind.value
+        ):
             by_select.setdefault(binding.select, []).append(binding.id)
     return ((select, tuple(ids)) for select, ids in by_select.items())
-
-
-def _shown(
-    change: Change, columns: frozenset[str], select: tuple[str, ...] | None
-) -> frozenset[str]:
-    """Return the visible columns that were selected; the primary key always is."""
-    return columns if select is None else columns & {*select, *change.table.primary_key}

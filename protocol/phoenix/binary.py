@@ -205,9 +205,12 @@ def _unpack(data: bytes, *, strings: int, start: int) -> tuple[list[str], bytes]
     """Return the strings, whose lengths stand behind the kind and which begin at `start`, and the rest."""
     found = []
     end = start
-    for length in data[1 : 1 + strings]:
-        begin, end = end, end + length
-        found.append(jsontext.utf8(data[begin:end]))
+    try:
+        for length in data[1 : 1 + strings]:
+            begin, end = end, end + length
+            found.append(data[begin:end].decode())
+    except UnicodeDecodeError:
+        raise MalformedFrame("a string is not UTF-8") from None
     if end > len(data):
         raise MalformedFrame("the frame ends too early")
     return found, data[end:]
