@@ -54,7 +54,7 @@ FLOOR_0_FORBIDDEN = {
 HEAVY_NEIGHBOURS = {
     "asyncio": ("actors/db/driver.py",),
     "coredis": ("actors/cluster/redis.py",),
-    "h11": ("actors/web/server.py", "actors/web/asgi.py"),
+    "h11": ("actors/web/http1.py",),
     "jwt": ("actors/auth/tokens.py",),
     "prometheus_client": ("actors/telemetry/metrics.py",),
     # demo.py for the errors alone.
