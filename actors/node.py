@@ -117,6 +117,7 @@ class Node:
         database = self._database()
         log = ChangeLog(self._settings.change_log_bytes)
         feed = ChangeFeed(log, NobodySees() if database is None else database.visibility)
+        feed.source.is_expected = database is not None
         channels = Channels(
             self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
         )

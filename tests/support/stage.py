@@ -278,6 +278,7 @@ async def open_stage(*, limits=None, source=None, log_bytes=1 << 20, channels_ty
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     feed = ChangeFeed(ChangeLog(log_bytes), visibility)
+    feed.source.is_expected = source is not None
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
     tenant = Tenant("test", FakeVerifier(), channels, limits or Limits())
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
