@@ -8,8 +8,8 @@ import trio
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import Kind
 from tests.support.changes import make_change, make_table
+from tests.support.memory_tenant import open_stage
 from tests.support.source import NOTES, TEXT, MemorySource
-from tests.support.stage import open_stage
 
 EVERYTHING = [{"event": "*", "schema": "public", "table": "notes"}]
 VERSIONS = ["1.0.0", "2.0.0"]

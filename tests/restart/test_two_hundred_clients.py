@@ -21,7 +21,7 @@ from actors.node import Node, Surroundings
 from actors.realtime.messages import ChannelKey, RowsKey
 from actors.settings import DEVELOPMENT_SECRET, Settings
 from actors.telemetry.metrics import Metrics
-from tests.support.stage import Heirless, read_message
+from tests.support.memory_tenant import Heirless, read_message
 from tests.support.websocket import open_websocket
 
 TOPICS = 10
