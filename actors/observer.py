@@ -75,8 +75,13 @@ def label_of(name: Hashable) -> str:
     """Return a name as it is written in the log."""
     match name:
         case RowsKey(channel):
-            return f"rows:{channel.sub_topic}"
+            return f"rows:{topic_of(channel)}"
         case ChannelKey():
-            return f"channel:{name.sub_topic}"
+            return f"channel:{topic_of(name)}"
         case _:
             return str(name)
+
+
+def topic_of(channel: ChannelKey) -> str:
+    """Return a channel's topic as it is written in the log; private ones are told apart."""
+    return ("private:" if channel.is_private else "public:") + channel.sub_topic

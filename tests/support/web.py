@@ -13,7 +13,7 @@ from wsproto.utilities import generate_accept_token
 
 from actors.core.spec import ChildSpec
 from actors.core.supervisor import Supervisor
-from actors.realtime.errors import SocketClosed, Unauthorized
+from actors.realtime.errors import Refused, SocketClosed, Unauthorized
 from actors.realtime.ports import Identity
 from actors.web.endpoint import Site
 from actors.web.options import WebOptions, WebSocketOptions
@@ -120,18 +120,16 @@ class RawClient:
 
 
 class FakeVerifier:
-    """Knows one good token; the others are refused with what `reasons` has for them."""
+    """Knows one good token; the others are refused as `refusals` says."""
 
     def __init__(self) -> None:
-        self.reasons: dict[str, tuple[str, str]] = {}
+        self.refusals: dict[str, Refused] = {}
 
     def verify(self, token: str) -> Identity:
         if token == GOOD_TOKEN:
             return Identity("anon", b"{}", 2e9)
-        code, reason = self.reasons.get(
-            token, ("MalformedJWT", "The token provided is not a valid JWT")
-        )
-        raise Unauthorized(code, reason)
+        malformed = Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
+        raise self.refusals.get(token, malformed)
 
 
 @define
