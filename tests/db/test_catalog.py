@@ -37,7 +37,7 @@ async def describe(database):
 
     with trio.fail_after(20):
         yield describe
-    await pool.aclose()
+    pool.close()
 
 
 async def test_plain_types_are_named(describe, database):
@@ -101,6 +101,6 @@ async def test_what_is_gone_is_unknown_and_for_nobody(database):
 
     table = await Catalog(pool).describe(relation)
 
-    await pool.aclose()
+    pool.close()
     assert table.types == (TypeFacts(99_999_998, "unknown"),)
     assert (table.primary_key, table.row_security) == ((), True)

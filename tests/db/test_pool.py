@@ -21,7 +21,7 @@ async def deadline():
 async def pool(database):
     pool = Pool(database.conninfo, max_size=2, wait_s=5.0)
     yield pool
-    await pool.aclose()
+    pool.close()
 
 
 async def backend(pool: Pool) -> int:
@@ -58,7 +58,7 @@ async def test_who_waits_too_long_is_refused(database):
     async with pool.connection():
         with pytest.raises(DatabaseUnavailable, match="were busy"):
             await backend(pool)
-    await pool.aclose()
+    pool.close()
 
 
 async def test_a_cancelled_connection_is_not_lent_again(pool):
@@ -116,7 +116,7 @@ async def test_a_database_that_is_not_there_is_unavailable(postgres_server):
 
 async def test_what_comes_back_after_closing_is_closed(pool):
     async with pool.connection() as connection:
-        await pool.aclose()
+        pool.close()
 
     assert connection.closed
 

@@ -110,7 +110,7 @@ async def stream(database):
     with trio.fail_after(60):
         async with source.connect() as stream:
             yield stream
-    await pool.aclose()
+    pool.close()
 
 
 async def test_values_are_rendered_as_to_jsonb_does(stream, database):

@@ -28,7 +28,7 @@ async def deadline():
 async def pool(database):
     pool = Pool(database.conninfo)
     yield pool
-    await pool.aclose()
+    pool.close()
 
 
 @pytest.fixture
