@@ -16,9 +16,11 @@ FLOORS = {
     "actors.db": 3,
     "actors.web": 4,
     "actors.node": 5,
+    "actors.observer": 5,
     "actors.settings": 5,
     "actors.commands": 6,
     "actors.main": 6,
+    "actors.welcome": 6,
 }
 # Elsewhere the rooms of one floor do not know each other.
 FLOORS_WITH_NEIGHBOURS = {5, 6}
@@ -54,7 +56,7 @@ FLOOR_0_FORBIDDEN = {
 HEAVY_NEIGHBOURS = {
     "asyncio": ("actors/db/driver.py",),
     "coredis": ("actors/cluster/redis.py",),
-    "h11": ("actors/web/server.py", "actors/web/asgi.py"),
+    "h11": ("actors/web/http1.py",),
     "jwt": ("actors/auth/tokens.py",),
     "prometheus_client": ("actors/telemetry/metrics.py",),
     # demo.py for the errors alone.
