@@ -73,7 +73,7 @@ async def serve(node: Node, settings: Settings, surroundings: Surroundings) -> i
                     announce(node, settings, surroundings)
         except* RestartLimitReached:
             # Each crash has been logged with its stack.
-            structlog.get_logger().error("node.given_up")  # noqa: TRY400
+            structlog.get_logger().error("node.given_up")
             status = 1
         nursery.cancel_scope.cancel()
     return status

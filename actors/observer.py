@@ -45,7 +45,7 @@ class Observer:
                     incarnation=incarnation,
                     message=message,
                     error=error,
-                    stack=stack,
+                    trace=stack,
                 )
             case RestartReport(_, incarnation, delay_s):
                 self._metrics.actor_restarts[kind].inc()
@@ -55,7 +55,7 @@ class Observer:
             case GiveUpReport(_, crashes):
                 self._log.error("actor.given_up", actor=actor, crashes=crashes)
             case OverdueReport(_, stack):
-                self._log.error("actor.overdue", actor=actor, stack=stack)
+                self._log.error("actor.overdue", actor=actor, trace=stack)
 
 
 def kind_of(name: Hashable) -> ActorKind:

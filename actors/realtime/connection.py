@@ -218,15 +218,18 @@ class ConnectionActor:
         Raises:
             Refused: the client may not; an earlier join has ended all the same.
         """
-        old = self._memberships.pop(join.topic, None)
-        farewell = b"" if old is None else _encode(old, Replaced(old.subscription.join_ref))
         try:
             identity = identify(join.options, self._opening.identity, self._tenant)
             authorise(join, identity)
         except Refused:
+            old = self._memberships.pop(join.topic, None)
             if old is not None:
-                await self._detach(old, farewell)
+                await self._detach(old, _encode(old, Replaced(old.subscription.join_ref)))
             raise
+        if join.options.changes:
+            await self._tenant.channels.wait_for_changes(self._tenant.limits.live_within_s)
+        old = self._memberships.pop(join.topic, None)
+        farewell = b"" if old is None else _encode(old, Replaced(old.subscription.join_ref))
         if old is not None:
             # The farewell goes with the new greeting instead: a client hears of its new join first.
             await self._detach(old, b"")

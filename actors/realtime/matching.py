@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     Selection = tuple[tuple[str, ...] | None, tuple[int, ...]]
 
 
-FILTERS_UNSUPPORTED = "Filters are not supported by this server yet: this entry receives nothing"
+FILTERS_UNSUPPORTED = (
+    "Filters are not supported by this server yet: this entry receives nothing"
+)
 
 
 def fault_of(binding: ChangeBinding) -> str | None:
@@ -80,6 +82,8 @@ def _selections(change: Change, subscription: Subscription) -> Iterator[Selectio
     """Yield the bindings that want the change, one entry for each distinct `select` (spec 6.3)."""
     by_select: dict[tuple[str, ...] | None, list[int]] = {}
     for binding in subscription.changes:
-        if fault_of(binding) is None and covers(binding, change.table.relation, change.kind.value):
+        if fault_of(binding) is None and covers(
+            binding, change.table.relation, change.kind.value
+        ):
             by_select.setdefault(binding.select, []).append(binding.id)
     return ((select, tuple(ids)) for select, ids in by_select.items())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.web.options import OutboxOptions
 
 #: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
-CLOSE_FRAME: Final = 0x88
+CLOSE_FRAME: Final = b"\x88"
 #: What a peer without a close code counts as (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
 
@@ -116,7 +116,7 @@ class Outbox:
 
     def push(self, data: bytes) -> bool:
         """Send or queue whole frames; False if they will not arrive (see the port)."""
-        if self._is_held or data[0] == CLOSE_FRAME:
+        if self._is_held or data[:1] == CLOSE_FRAME:
             return self._push_held(data)
         try:
             sent = self._send_some(data)
@@ -145,11 +145,9 @@ class Outbox:
             return False
         self._queue.append(data)
         self._count(len(data))
-        if data[0] == CLOSE_FRAME:
+        if data[:1] == CLOSE_FRAME:
             self._end()
-        if not self._is_draining:
-            self._flush()
-        return True
+        return self._is_draining or self._flush()
 
     @property
     def _is_full(self) -> bool:
@@ -166,8 +164,8 @@ class Outbox:
             return False
         return True
 
-    def _flush(self) -> None:
-        """Send from the queue until it is empty or the socket is full; waits for room in a task."""
+    def _flush(self) -> bool:
+        """Send from the queue until it is empty or the socket full, and have the rest drained; False if it is dead."""
         while self._queue:
             data = self._queue[0]
             rest = memoryview(data)[self._offset :]
@@ -175,16 +173,17 @@ class Outbox:
                 sent = self._send_some(rest)
             except OSError:
                 self._die()
-                return
+                return False
             self._count(-sent)
             if sent != len(rest):
                 self._offset += sent
                 self._wait_for_room()
-                return
+                return True
             self._queue.popleft()
             self._offset = 0
         self._is_held = self._is_ended
         self._drained.set()
+        return True
 
     def _wait_for_room(self) -> None:
         self._is_held = True
