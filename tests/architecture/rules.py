@@ -59,8 +59,7 @@ HEAVY_NEIGHBOURS = {
     "h11": ("actors/web/http1.py",),
     "jwt": ("actors/auth/tokens.py",),
     "prometheus_client": ("actors/telemetry/metrics.py",),
-    # demo.py for the errors alone.
-    "psycopg": ("actors/db/driver.py", "actors/db/pool.py", "actors/db/demo.py"),
+    "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
     "trio_websocket": ("actors/web/websocket.py",),
     "wsproto": ("actors/web/stream.py",),
@@ -83,6 +82,7 @@ RANKS = {
 # Every `await ….send(Message(…))` and `await ….ask(…)` on a ref: who waits for whom.
 # The key is the file and the message's class, or the name of the variable that holds the message.
 WAITS = {
+    ("actors/db/replication_stream.py", "status"): ("listener", "resource"),
     ("actors/realtime/connection.py", "Detach"): ("connection", "channel"),
     ("actors/realtime/connection.py", "message"): ("connection", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
