@@ -15,7 +15,7 @@ import structlog
 import trio
 from attrs import frozen
 
-from actors.realtime.errors import Refused, Unauthorized
+from actors.realtime.errors import Refused, TokenExpired, Unauthorized
 from actors.realtime.ports import Opening
 from actors.web.endpoint import Refusal
 from protocol.errors import ProtocolError
@@ -85,4 +85,7 @@ class SupabaseEndpoint:
 def _refusal(refused: Refused) -> Refusal:
     is_theirs = isinstance(refused, Unauthorized) and refused.reason != CANNOT_CONNECT
     reason = refused.reason if is_theirs else CANNOT_CONNECT
+    if isinstance(refused, TokenExpired):
+        # Source: spec 1.2; how long ago is told to a channel, but not at the door.
+        reason = "Token has expired"
     return Refusal(401 if is_theirs else 500, json.dumps({"error": reason}).encode(), JSON)
