@@ -309,6 +309,19 @@ async def test_crash_in_a_task_of_the_actor_is_named_by_its_own_type():
         assert crash.error == "ZeroDivisionError"
 
 
+async def test_crash_report_of_endless_recursion_is_bounded():
+    async def run(inbox):
+        await run(inbox)
+
+    async with stage(intensity=Intensity(restarts=0)) as here:
+        here.start(role("one", run))
+        await wait_all_tasks_blocked()
+
+        [crash] = here.reported(CrashReport)
+        assert crash.error == "RecursionError"
+        assert len(crash.stack) == 50
+
+
 async def test_crash_keeps_no_message_alive():
     class Message:
         pass
@@ -515,7 +528,7 @@ async def test_what_ends_the_program_leaves_a_child_and_everybody_is_stopped(err
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run, player("static", diary))
             supervisor.start_child(player("sibling", diary))
-            supervisor.start_child(player("interrupted")).tell(Crash(error()))
+            supervisor.start_child(player("interrupted")).tell(Crash(error))
 
     with pytest.raises(BaseExceptionGroup) as caught:
         await program()

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import trio
-from attrs import Factory, frozen
+from attrs import frozen
 
 from actors.core.signals import Stopping
 from actors.core.spec import ChildSpec
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Crash:
-    """A message that makes a player fail."""
+    """A message that makes a player fail with a fresh error (one raised twice would keep both tracebacks)."""
 
-    error: BaseException = Factory(lambda: RuntimeError("told to crash"))
+    error: type[BaseException] = RuntimeError
 
 
 @frozen
