@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <signal.h>
 
 #include "clock.h"
 #include "fail.h"
@@ -247,7 +245,6 @@ static struct options read_options(int count, char **values) {
 }
 
 int main(int count, char **values) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct options options = read_options(count, values);
     static struct fanout fanout;
     prepare(&fanout, &options);
