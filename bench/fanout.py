@@ -26,6 +26,8 @@ from peers.catalogue import CATALOGUE, Peer, delivered_text
 
 # Above this share a core counts as busy.
 BUSY = 0.90
+# Above this share of a core, other programs disturbed the run: it counts, and the table says so.
+DISTURBED = 0.10
 # Allowed for one load generator besides warm-up and measuring: opening the connections and draining.
 MARGIN_S = 30.0
 
@@ -127,16 +129,18 @@ def judge(measured: dict[str, float]) -> dict[str, object]:
     `foreign`: the larger share of either core that neither server nor load generator used.
     """
     is_void = measured["loadgen_core_busy"] > BUSY and measured["server_core_busy"] <= BUSY
+    foreign = max(
+        measured["server_core_busy"] - measured["server_busy"],
+        measured["loadgen_core_busy"] - measured["loadgen_busy"],
+        0.0,
+    )
     return {
         "server_us_per_delivery": measured["server_cpu_s"] * 1e6 / measured["deliveries"],
         "kernel_share": min(1.0, measured["server_kernel_s"] / measured["server_cpu_s"]),
         "deliveries_per_s": measured["deliveries"] / measured["wall_s"],
         "void": is_void,
-        "foreign": max(
-            measured["server_core_busy"] - measured["server_busy"],
-            measured["loadgen_core_busy"] - measured["loadgen_busy"],
-            0.0,
-        ),
+        "foreign": foreign,
+        "disturbed": foreign > DISTURBED,
     }
 
 

@@ -25,7 +25,7 @@ QUANTITIES = {
 
 HEADINGS = (
     f"{'':13}{'CPU us/delivery':>24}{'kernel':>8}{'deliveries/s':>14}{'p50 ms':>8}{'p99 ms':>8}"
-    f"{'busy':>6}{'void':>6}   CPU, p50 and p99 against others (above 1: better than it)"
+    f"{'busy':>6}{'void':>6}{'disturbed':>11}   CPU, p50 and p99 against others (above 1: better than it)"
 )
 
 
@@ -38,7 +38,11 @@ def summarise(
 def _summarise_peer(runs: Sequence[Run], peer: str, mode: str) -> dict[str, object]:
     all_of_it = [run for run in runs if run["peer"] == peer and run["mode"] == mode]
     valid = _valid_by_round(runs, peer, mode)
-    summary: dict[str, object] = {"runs": len(all_of_it), "void": len(all_of_it) - len(valid)}
+    summary: dict[str, object] = {
+        "runs": len(all_of_it),
+        "void": len(all_of_it) - len(valid),
+        "disturbed": sum(bool(run["disturbed"]) for run in valid.values()),
+    }
     shares = ("kernel_share", "server_busy", "loadgen_core_busy", "foreign")
     for quantity in (*QUANTITIES, *shares):
         summary[quantity] = _spread(run[quantity] for run in valid.values())
@@ -80,7 +84,15 @@ def progress(run: Run) -> str:
         f"round {run['round']}  {run['mode']:8} {run['peer']:13}"
         f"{run['server_us_per_delivery']:8.2f} us/delivery {run['deliveries_per_s']:10.0f}/s"
         f"  cores {run['server_core_busy']:4.0%} {run['loadgen_core_busy']:4.0%}"
-        f"{'  VOID: the load generator was the bottleneck' if run['void'] else ''}"
+        f"{_remark(run)}"
+    )
+
+
+def _remark(run: Run) -> str:
+    if run["void"]:
+        return "  VOID: the load generator was the bottleneck"
+    return (
+        f"  disturbed: others used {run['foreign']:.0%} of a core" if run["disturbed"] else ""
     )
 
 
@@ -100,7 +112,7 @@ def _title(mode: str, result: dict[str, object]) -> str:
 
 
 def _row(peer: str, summary: dict[str, object]) -> str:
-    void = f"{summary['void']}/{summary['runs']}"
+    void, disturbed = (f"{summary[name]}/{summary['runs']}" for name in ("void", "disturbed"))
     if summary["void"] == summary["runs"]:
         return f"{peer:13}no valid run: the load generator was the bottleneck"
     cpu = summary["server_us_per_delivery"]
@@ -115,7 +127,7 @@ def _row(peer: str, summary: dict[str, object]) -> str:
         f"{summary['deliveries_per_s']['median']:14.0f}"
         f"{summary['latency_p50_us']['median'] / 1000:8.2f}"
         f"{summary['latency_p99_us']['median'] / 1000:8.2f}"
-        f"{summary['server_busy']['median']:6.0%}{void:>6}   {ratios}"
+        f"{summary['server_busy']['median']:6.0%}{void:>6}{disturbed:>11}   {ratios}"
     )
 
 
