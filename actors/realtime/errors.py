@@ -20,6 +20,14 @@ class Unauthorized(Refused):
     """The token is missing, malformed, expired or not signed by a key we trust."""
 
 
+class TokenExpired(Unauthorized):
+    """The token was good until `seconds_ago` seconds ago."""
+
+    def __init__(self, seconds_ago: int) -> None:
+        super().__init__("InvalidJWTToken", f"Token has expired {seconds_ago} seconds ago")
+        self.seconds_ago = seconds_ago
+
+
 class Forbidden(Refused):
     """The identity is known and may not do this."""
 

@@ -63,11 +63,19 @@ class Socket(Protocol):
     @property
     def outbox(self) -> Outbox: ...
 
+    def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
+        """Say what a peer that reads too slowly is told before CLOSE 1008.
+
+        `farewell` returns whole frames, or nothing.
+        It is called at most once, within a push, so it never waits or raises.
+        """
+        ...
+
     async def receive(self) -> str | bytes:
         """Wait for the next text (str) or binary (bytes) frame.
 
         Raises:
-            SocketClosed: there will be none.
+            SocketClosed: there will be none; with 1008, at once, when the peer reads too slowly.
         """
         ...
 

@@ -1,0 +1,159 @@
+"""The cell: a supervisor's record of one child, from its start until it is gone for good.
+
+It holds what outlives an incarnation: name, mailbox, watchers, counters, and the questions that were taken.
+Written by the supervisor and by the child's own inbox; everybody else sees it only through a `Ref`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+from actors.core.errors import ActorCrashed, ActorStopped
+from actors.core.mailbox import Mailbox
+from actors.core.ref import Ref, Reply
+from actors.core.signals import Reason, Restarted, Stopping, Terminated
+from actors.core.spec import Overflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.core.spec import ChildSpec
+
+M = TypeVar("M")
+
+
+class Cell(Generic[M]):
+    """One child under one name."""
+
+    def __init__(self, spec: ChildSpec[M], on_overflow: Callable[[Cell[Any]], None]) -> None:
+        self.spec = spec
+        self.ref: Ref[M] = Ref(self)
+        self.mailbox: Mailbox[M] = Mailbox(
+            spec.capacity, spec.weigh, spec.weight_limit, spec.weight_pool
+        )
+        self.watchers: dict[Cell[Any], None] = {}
+        self.watching: dict[Cell[Any], None] = {}
+        self.end: Reason | None = None
+        self.incarnation = 0
+        #: What the running incarnation took last and has not finished with.
+        self.in_hand: M | None = None
+        self._taken: list[Reply[Any]] = []
+        self._on_overflow = on_overflow
+
+        # The running incarnation; replaced by `begin`.
+        self.scope = trio.CancelScope()
+        self.task: trio.lowlevel.Task | None = None
+        self.began_at = 0.0
+        self.is_running = False
+        self.is_ready = False
+        #: Set as soon as the incarnation is ready or has ended, whichever comes first.
+        self.settled = trio.Event()
+        self.exited = trio.Event()
+        #: An error charged to the incarnation from outside.
+        self.failure: Exception | None = None
+        self.has_failed = False
+
+        # What the supervisor is doing with the child.
+        self.is_starting = False
+        self.is_halted = False
+        self.is_stopping = False
+        self.crashes: deque[float] = deque()
+        self.crashes_in_a_row = 0
+
+    def deliver_nowait(self, message: M) -> bool:
+        """Queue a message or count it as refused, as the spec says."""
+        if self.mailbox.put_nowait(message):
+            return True
+        self.mailbox.count_rejection()
+        if self.spec.overflow is Overflow.STOP and not self.mailbox.is_closed:
+            self._on_overflow(self)
+        return False
+
+    async def deliver(self, message: M, reply: Reply[Any] | None = None) -> None:
+        """Queue a message, waiting for room; raises ActorStopped."""
+        if not await self.mailbox.put(message, reply):
+            raise ActorStopped(f"{self.spec.name!r} is gone")
+
+    def hold(self, message: M, reply: Reply[Any] | None) -> None:
+        """Note what the incarnation has in hand now, and the question that came with it."""
+        self.in_hand = message
+        if reply is not None:
+            self._taken = [taken for taken in self._taken if not taken.is_settled]
+            self._taken.append(reply)
+
+    def begin(self) -> None:
+        """Prepare for a new incarnation."""
+        self.incarnation += 1
+        # Only the supervisor cancels a child (I13).
+        self.scope = trio.CancelScope(shield=True)
+        self.exited = trio.Event()
+        self.settled = trio.Event()
+        self.failure = None
+        self.has_failed = False
+        self.is_running = True
+        self.is_ready = False
+        self.is_halted = False
+        self.is_stopping = False
+        self.began_at = trio.current_time()
+        # A request to stop was meant for the incarnation before.
+        self.mailbox.forget_signals(Stopping)
+        if self.incarnation > 1:
+            for watcher in self.watchers:
+                watcher.mailbox.put_signal(Restarted(self.ref, self.incarnation))
+
+    def say_ready(self) -> None:
+        """Note that the incarnation does its work from here on."""
+        self.is_ready = True
+        self.settled.set()
+
+    def finish(self, *, crashed: bool) -> None:
+        """Note that the incarnation ended; what it had been asked fails."""
+        self.is_running = False
+        self.has_failed = crashed
+        self.task = None
+        self.in_hand = None
+        error = ActorCrashed if crashed else ActorStopped
+        for reply in self._taken:
+            reply.fail(error(f"{self.spec.name!r} ended while it held the question"))
+        self._taken.clear()
+        self.settled.set()
+        self.exited.set()
+
+    def bury(self, reason: Reason) -> None:
+        """End for good: watchers learn it, what is queued is refused, nobody is watched any more."""
+        if self.end is not None:
+            return
+        self.end = reason
+        self.close_mailbox()
+        for watcher in self.watchers:
+            watcher.watching.pop(self, None)
+            watcher.mailbox.put_signal(Terminated(self.ref, reason))
+        self.watchers.clear()
+        for watched in self.watching:
+            watched.watchers.pop(self, None)
+        self.watching.clear()
+
+    def close_mailbox(self) -> None:
+        """Refuse messages from now on; questions still queued fail."""
+        if self.mailbox.is_closed:
+            return
+        for queued in self.mailbox.close():
+            self.mailbox.count_rejection()
+            if queued.reply is not None:
+                queued.reply.fail(ActorStopped(f"{self.spec.name!r} is gone"))
+
+    def watch(self, other: Cell[Any]) -> None:
+        """Ask for the signals of `other`; if it is gone, the signal comes at once (I19)."""
+        if other.end is not None:
+            self.mailbox.put_signal(Terminated(other.ref, other.end))
+            return
+        other.watchers[self] = None
+        self.watching[other] = None
+
+    def unwatch(self, other: Cell[Any]) -> None:
+        """Ask for no more signals of `other`; one that is queued already still comes."""
+        other.watchers.pop(self, None)
+        self.watching.pop(other, None)

@@ -1,0 +1,117 @@
+"""Refs and replies: how everybody else talks to an actor.
+
+A `Ref` is stable for the life of the name, not of the incarnation, so senders never notice a restart.
+`tell` never waits, `send` waits for room, `ask` waits for an answer; the last two only downhill (invariant I17).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import trio
+
+from actors.core.errors import ActorError, AskTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from actors.core.cell import Cell
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+class Reply(Generic[R]):
+    """The place for the answer to one question; the first `set` or `fail` counts."""
+
+    def __init__(self) -> None:
+        self._settled = trio.Event()
+        self._value: R | None = None
+        self._error: Exception | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._settled.is_set()
+
+    def set(self, value: R) -> bool:
+        """Answer; False if the question was answered, failed or abandoned before."""
+        if self.is_settled:
+            return False
+        self._value = value
+        self._settled.set()
+        return True
+
+    def fail(self, error: Exception) -> bool:
+        """Let the asker's `ask` raise `error`; False as for `set`."""
+        if self.is_settled:
+            return False
+        self._error = error
+        self._settled.set()
+        return True
+
+    async def wait(self) -> R:
+        """Wait for the answer."""
+        await self._settled.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # None only when R allows it
+
+
+class Ref(Generic[M]):
+    """Handle of an actor; equal only to itself.
+
+    **Invariant** I3: messages of one sender to one receiver arrive in order, across restarts.
+    """
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell[M]) -> None:
+        self._cell = cell
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.name!r}>"
+
+    @property
+    def name(self) -> Hashable:
+        """The name given in the child's spec."""
+        return self._cell.spec.name
+
+    @property
+    def alive(self) -> bool:
+        """Whether messages may still be delivered; a restarting actor is alive."""
+        return not self._cell.mailbox.is_closed
+
+    def tell(self, message: M) -> bool:
+        """Deliver without waiting; never raises.
+
+        False means "not delivered" and has been counted, so ignoring it is safe (I2).
+        """
+        return self._cell.deliver_nowait(message)
+
+    async def send(self, message: M) -> None:
+        """Deliver, waiting for room.
+
+        Raises:
+            ActorStopped: the target is gone, or went while waiting.
+        """
+        await self._cell.deliver(message)
+
+    async def ask(self, make: Callable[[Reply[R]], M], *, within: float) -> R:
+        """Send the message that `make` builds around a reply, and wait for the answer.
+
+        `within` is in seconds and covers the wait for room.
+
+        Raises:
+            ActorStopped: the target is gone.
+            ActorCrashed: it failed while it held the question.
+            AskTimeout: there was no answer in time.
+        """
+        reply: Reply[R] = Reply()
+        try:
+            with trio.move_on_after(within):
+                await self._cell.deliver(make(reply), reply)
+                return await reply.wait()
+        finally:
+            reply.fail(ActorError("abandoned"))
+        raise AskTimeout(f"{self.name!r} did not answer within {within} s")

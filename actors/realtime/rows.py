@@ -1,0 +1,171 @@
+"""ChannelRowsActor: filters, authorises and delivers the row changes of one topic.
+
+Works through the channel's pending references in order, beside the channel and not inside it:
+a slow policy or a bug here does not touch broadcasts.
+Neighbours: woken by the listener (`listener.py`) and by the channel; asks `Visibility`; reads the channel's roster.
+
+Truth: none; pending references are an heir table. Rank 2. Mailbox: wake-ups only.
+Recovery: rung 1, nothing lost and nothing repeated; a change that crashes it twice is skipped and announced.
+Beyond the limit rung 2, by the channel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+from attrs import frozen
+
+from actors.core.signals import Stopping, Terminated
+from actors.core.spec import Backoff
+from actors.realtime.errors import Unavailable
+from actors.realtime.fanout import Sends
+from actors.realtime.matching import is_supported, questions_for, row_sends
+from protocol.events import System
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+
+    from actors.core.inbox import Inbox
+    from actors.core.ref import Ref
+    from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.changelog import PendingRows
+    from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
+    from actors.realtime.ports import Question
+    from actors.realtime.roster import Roster, Subscription
+    from actors.telemetry.metrics import Metrics
+
+BATCH = 128
+ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
+EXTENSION = "postgres_changes"
+SUBSCRIBED = "Subscribed to PostgreSQL"
+SKIPPED = "A change could not be processed and was skipped"
+UNSUPPORTED = (
+    "Filters are not supported by this server yet: entries with a filter receive nothing"
+)
+GAP = "Changes were lost: this server could not keep them long enough"
+
+
+@frozen(eq=False)
+class ChannelView:
+    """What the rows actor sees of its channel."""
+
+    channel: Ref[ChannelMessage]
+    roster: Roster
+    pending: PendingRows
+
+
+class ChannelRowsActor:
+    """The actor of one topic's row changes; see the module's text."""
+
+    def __init__(
+        self, key: ChannelKey, view: ChannelView, feed: ChangeFeed, metrics: Metrics
+    ) -> None:
+        self._key = key
+        self._channel = view.channel
+        self._roster = view.roster
+        self._pending = view.pending
+        self._feed = feed
+        self._metrics = metrics
+        self._log: BoundLogger = structlog.get_logger()
+
+    async def run(self, inbox: Inbox[RowsMessage]) -> None:
+        """Deliver row changes until nobody on the topic asks for them."""
+        inbox.watch(self._channel)
+        is_careful = self._take_stock()
+        while True:
+            self._announce_source()
+            while self._pending.references:
+                await self._work(1 if is_careful else BATCH)
+                self._announce_source()
+                is_careful = is_careful and self._pending.suspect is not None
+            if not self._roster.with_changes() and inbox.retire():
+                return
+            async for message in inbox.batch(BATCH):
+                if isinstance(message, Stopping | Terminated):
+                    return
+
+    def _take_stock(self) -> bool:
+        """Look at what a crashed incarnation left; return whether to go on one change at a time.
+
+        A change that crashed the handler alone, and then again, is skipped.
+        """
+        pending = self._pending
+        begun, pending.begun = pending.begun, ()
+        if not begun:
+            return False
+        if len(begun) == 1 and begun[0] == pending.suspect:
+            pending.begun = begun
+            pending.finish()
+            pending.suspect = None
+            self._metrics.changes_skipped["crash"].inc()
+            self._log.error("change.skipped", channel=self._key.sub_topic)
+            self._tell_everybody(SKIPPED)
+            return False
+        pending.suspect = begun[0]
+        return True
+
+    async def _work(self, limit: int) -> None:
+        """Handle the oldest references: ask, encode, push, and only then remove them."""
+        pending = self._pending
+        changes = [self._feed.log.get(number) for number in pending.begin(limit)]
+        found = [change for change in changes if change is not None]
+        subscriptions = self._roster.with_changes()
+        visible = await self._ask(questions_for(found, subscriptions))
+        # Whoever left while the question was out gets nothing; whoever came was not asked about.
+        present = [sub for sub in subscriptions if self._roster.get(sub.key) is sub]
+        sends = row_sends(found, present, visible, self._feed.renderer)
+        delivered = Sends(iter(sends))
+        try:
+            await delivered.flush()
+        finally:
+            delivered.finish()
+            pending.finish()
+        self._metrics.changes_delivered.inc(len(sends))
+        if len(found) < len(changes) or pending.has_gap:
+            pending.has_gap = False
+            self._tell_everybody(GAP)
+        if pending.suspect is not None and not (
+            pending.references and pending.references[0] <= pending.suspect
+        ):
+            pending.suspect = None
+
+    async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
+        attempt = 0
+        while questions:
+            try:
+                answers = await self._feed.visibility.check(questions)
+            except Unavailable as away:
+                self._log.warning("visibility.unavailable", advice=away.advice)
+            else:
+                return dict(zip(questions, answers, strict=True))
+            attempt += 1
+            await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
+        return {}
+
+    def _announce_source(self) -> None:
+        """Tell each subscription that changes flow, or once why they do not."""
+        announced, state = self._pending.announced, self._feed.source
+        subscriptions = self._roster.with_changes()
+        for subscription in subscriptions:
+            if announced.get(subscription.key) != state.is_live:
+                if not all(is_supported(binding) for binding in subscription.changes):
+                    self._tell(subscription, ok=False, message=UNSUPPORTED)
+                if state.is_live or subscription.key not in announced:
+                    message = SUBSCRIBED if state.is_live else state.advice
+                    self._tell(subscription, ok=state.is_live, message=message)
+                announced[subscription.key] = state.is_live
+        if len(announced) > len(subscriptions):
+            here = {subscription.key for subscription in subscriptions}
+            for key in announced.keys() - here:
+                del announced[key]
+
+    def _tell(self, subscription: Subscription, *, ok: bool, message: str) -> None:
+        join_ref, sub_topic = subscription.join_ref, self._key.sub_topic
+        notice = System(join_ref, EXTENSION, ok=ok, message=message, channel=sub_topic)
+        subscription.outbox.push(subscription.encode(notice))
+
+    def _tell_everybody(self, message: str) -> None:
+        for subscription in self._roster.with_changes():
+            self._tell(subscription, ok=False, message=message)

@@ -1,0 +1,129 @@
+"""Every figure this server counts, named and ready to be counted.
+
+Built once by `actors.node` and handed down; rendered for `/metrics` by the web floor.
+
+**Invariants**
+- A `Metrics` has its own registry, so that several nodes fit into one process.
+- A child is looked up once, here: counting is one method call (0.3 µs against 1.0 through `labels()`).
+- Values of a label are a closed set, all rendered from the start; topics, tenants and connections are never labels.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeVar, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+ActorKind = Literal[
+    "acceptor",
+    "channel",
+    "connection",
+    "listener",
+    "presence",
+    "resource",
+    "rows",
+    "supervisor",
+]
+# Who or what ended a connection.
+CloseReason = Literal[
+    "client", "idle", "protocol_error", "refused", "slow_consumer", "crash", "shutdown"
+]
+# The codes of `protocol.errors` that a client's frame can earn.
+FrameFault = Literal[
+    "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
+]
+DropReason = Literal["channel_busy", "forbidden", "rate_limited", "too_large"]
+# Why a change reached nobody although somebody may have wanted it.
+SkipReason = Literal["crash", "evicted", "too_large"]
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+L = TypeVar("L", bound=str)
+
+
+class Metrics:
+    """The counters and gauges of one node.
+
+    Plain attributes are counted directly: `metrics.deliveries.inc(n)`.
+    Dictionaries hold one child for each value of their label: `metrics.broadcasts_dropped["channel_busy"].inc()`.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._register_clients()
+        self._register_actors()
+        self._register_changes()
+
+    def render(self) -> bytes:
+        """Return all figures in the Prometheus text format; takes some milliseconds and never waits.
+
+        `CONTENT_TYPE` is its media type.
+        """
+        return generate_latest(self._registry)
+
+    def _register_clients(self) -> None:
+        self.connections_open = self._gauge("connections_open", "Accepted WebSockets.")
+        self.connections_opened = self._counter(
+            "connections_opened", "WebSockets accepted since the start."
+        )
+        self.connections_closed = self._by_label(
+            "connections_closed", "WebSockets that ended.", "reason", get_args(CloseReason)
+        )
+        self.frames_received = self._counter("frames_received", "WebSocket frames received.")
+        self.frames_malformed = self._by_label(
+            "frames_malformed", "Frames against the protocol.", "code", get_args(FrameFault)
+        )
+        self.broadcasts_accepted = self._counter(
+            "broadcasts_accepted", "Broadcasts that a channel took."
+        )
+        self.broadcasts_dropped = self._by_label(
+            "broadcasts_dropped", "Broadcasts not delivered.", "reason", get_args(DropReason)
+        )
+        self.deliveries = self._counter("deliveries", "Events pushed to one subscriber each.")
+        self.slow_consumers = self._counter(
+            "slow_consumers", "Connections ended because their outbox overflowed."
+        )
+        self.outbox_bytes = self._gauge(
+            "outbox_bytes", "Bytes that wait in the outboxes of all connections."
+        )
+
+    def _register_actors(self) -> None:
+        kinds = get_args(ActorKind)
+        self.actor_crashes = self._by_label(
+            "actor_crashes", "Incarnations that failed.", "kind", kinds
+        )
+        self.actor_restarts = self._by_label(
+            "actor_restarts", "Incarnations after the first.", "kind", kinds
+        )
+        self.mailbox_rejections = self._by_label(
+            "mailbox_rejections", "Messages that found a mailbox full.", "kind", kinds
+        )
+
+    def _register_changes(self) -> None:
+        self.changes_received = self._counter(
+            "changes_received", "Row changes from the source."
+        )
+        self.changes_delivered = self._counter(
+            "changes_delivered", "Row changes pushed to one subscriber each."
+        )
+        self.changes_skipped = self._by_label(
+            "changes_skipped", "Row changes given up.", "reason", get_args(SkipReason)
+        )
+        self.source_live = self._gauge("source_live", "1 while row changes stream in, else 0.")
+        self.source_reconnects = self._counter(
+            "source_reconnects", "Times the source of row changes was connected again."
+        )
+
+    def _gauge(self, noun: str, text: str) -> Gauge:
+        return Gauge(f"realtime_{noun}", text, registry=self._registry)
+
+    def _counter(self, noun: str, text: str) -> Counter:
+        # The library appends `_total`.
+        return Counter(f"realtime_{noun}", text, registry=self._registry)
+
+    def _by_label(
+        self, noun: str, text: str, label: str, values: tuple[L, ...]
+    ) -> dict[L, Counter]:
+        parent = Counter(f"realtime_{noun}", text, [label], registry=self._registry)
+        return {value: parent.labels(value) for value in values}
