@@ -55,26 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except DatabaseUnavailable as unavailable:
                 log.error("node.refused", advice=unavailable.advice)  # noqa: TRY400
                 return 1
-        surroundings = Surroundings(SystemRandom(), time.time, cluster)
-        try:
-            trio.run(serve, Node(settings, surroundings, Metrics()), settings, surroundings)
-        except* RestartLimitReached:
-            log.error("node.given_up")  # noqa: TRY400  # each crash has been logged with its stack
-            return 1
-    return 0
+        surroundings = Surroundings(SystemRandom(), time.time, cluster)  # noqa: TID251  # the one clock
+        return trio.run(serve, Node(settings, surroundings, Metrics()), settings, surroundings)
 
 
-async def serve(node: Node, settings: Settings, surroundings: Surroundings) -> None:
-    """Run the node until a signal says otherwise."""
+async def serve(node: Node, settings: Settings, surroundings: Surroundings) -> int:
+    """Run the node until a signal says otherwise; return the exit status."""
+    status = 0
     async with trio.open_nursery() as nursery:
         draining = trio.CancelScope()
         await nursery.start(drain_on_signal, draining)
-        with draining:
-            async with trio.open_nursery() as running:
-                await running.start(node.run)
-                settle_memory()
-                announce(node, settings, surroundings)
+        try:
+            with draining:
+                async with trio.open_nursery() as running:
+                    await running.start(node.run)
+                    settle_memory()
+                    announce(node, settings, surroundings)
+        except* RestartLimitReached:
+            # Each crash has been logged with its stack.
+            structlog.get_logger().error("node.given_up")
+            status = 1
         nursery.cancel_scope.cancel()
+    return status
 
 
 def settle_memory() -> None:

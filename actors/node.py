@@ -25,11 +25,12 @@ from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
 from actors.core.supervisor import Supervisor
+from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
-from actors.db.visibility import RowVisibility
+from actors.db.visibility import ColumnVisibility
 from actors.observer import Observer
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -73,6 +74,15 @@ class Surroundings:
     cluster: ClusterFiles | None = None
 
 
+@frozen
+class Database:
+    """The database of a tenant, as far as this server uses it."""
+
+    pool: Pool
+    source: ReplicationSource
+    visibility: ColumnVisibility
+
+
 class Node:
     """One server; built from settings, runs until cancelled."""
 
@@ -104,8 +114,9 @@ class Node:
         Raises:
             RestartLimitReached: the tree could not be kept up.
         """
-        conninfo = self.conninfo
-        feed = self._change_feed(conninfo)
+        database = self._database()
+        log = ChangeLog(self._settings.change_log_bytes)
+        feed = ChangeFeed(log, NobodySees() if database is None else database.visibility)
         channels = Channels(
             self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
         )
@@ -116,11 +127,15 @@ class Node:
         specs = [
             *self._postgres(),
             self._branch("channels", self.channels),
-            *self._changes(feed, conninfo),
+            *self._changes(feed, database),
             self._branch("connections", self.connections),
             self._acceptor(tenant, connections),
         ]
-        await self.root.run(*specs, task_status=task_status)
+        try:
+            await self.root.run(*specs, task_status=task_status)
+        finally:
+            if database is not None:
+                database.pool.close()
 
     def _supervisor(
         self, intensity: Intensity, strategy: Strategy = Strategy.ONE_FOR_ONE
@@ -155,11 +170,15 @@ class Node:
         )
         return Tenant(TENANT, verifier, channels, limits)
 
-    def _change_feed(self, conninfo: str | None) -> ChangeFeed:
-        log = ChangeLog(self._settings.change_log_bytes)
+    def _database(self) -> Database | None:
+        conninfo = self.conninfo
         if conninfo is None:
-            return ChangeFeed(log, NobodySees())
-        return ChangeFeed(log, RowVisibility(Pool(conninfo)))
+            return None
+        pool = Pool(conninfo)
+        source = ReplicationSource(
+            conninfo, Catalog(pool), self._surroundings.now, self._settings.publication
+        )
+        return Database(pool, source, ColumnVisibility(pool))
 
     def _postgres(self) -> list[ChildSpec[Any]]:
         cluster = self._surroundings.cluster
@@ -177,10 +196,10 @@ class Node:
             )
         ]
 
-    def _changes(self, feed: ChangeFeed, conninfo: str | None) -> list[ChildSpec[Any]]:
-        if conninfo is None:
+    def _changes(self, feed: ChangeFeed, database: Database | None) -> list[ChildSpec[Any]]:
+        if database is None:
             return []
-        source = ReplicationSource(conninfo, self._settings.publication)
+        source = database.source
         random = self._surroundings.random
         listener: ChildSpec[Any] = ChildSpec(
             name="listener",

@@ -124,7 +124,7 @@ class Settings:
     join_error_delay_s: float = _setting(
         5.0, _number(float, 0), "seconds before a refused join is answered"
     )
-    log_level: str = _setting(
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
     )
 

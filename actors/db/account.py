@@ -96,13 +96,26 @@ def runnable_binaries(binaries: Binaries, account: Account, directory: Path) -> 
     if account.may_reach(binaries.postgres):
         return binaries
     shutil.rmtree(directory, ignore_errors=True)
-    shutil.copytree(
-        binaries.installation,
-        directory,
-        symlinks=True,
-        ignore=shutil.ignore_patterns("include", "*.a"),
-    )
+    package = binaries.installation.parent
+    copied = directory / package.name / binaries.installation.name
+    copied.parent.mkdir(parents=True)
+    _copy(binaries.installation, copied)
+    # A wheel keeps the libraries it brings beside its package, and the programs look for them there.
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        _copy(libraries, directory / libraries.name)
+    _open_to_all(directory)
+    return Binaries(copied / binaries.directory.name, binaries.version)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a tree without what only compiling needs."""
+    unneeded = shutil.ignore_patterns("include", "*.a")
+    shutil.copytree(source, target, symlinks=True, ignore=unneeded)
+
+
+def _open_to_all(directory: Path) -> None:
+    """Let everybody read what is below, and execute what its owner may."""
     for path in (directory, *directory.rglob("*")):
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-    return Binaries(directory / binaries.directory.name, binaries.version)
+            path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)

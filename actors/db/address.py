@@ -28,11 +28,13 @@ class Address:
     """How to reach the server; superuser and database are both called `postgres`.
 
     `socket_directory` is open to the server's account and root only, so the socket asks for no password.
+    `psql` is the program for people, by a path if it is not on theirs.
     """
 
     socket_directory: Path
     port: int
     password: str = field(repr=False)
+    psql: str = "psql"
 
     @property
     def conninfo(self) -> str:
@@ -48,8 +50,9 @@ class Address:
     @property
     def psql_command(self) -> str:
         """The command line for a person; contains no secret."""
-        directory = shlex.quote(str(self.socket_directory))
-        return f"psql -h {directory} -p {self.port} -U postgres postgres"
+        socket_directory = str(self.socket_directory)
+        command = [self.psql, "-h", socket_directory, "-p", str(self.port), "-U", "postgres"]
+        return shlex.join([*command, "postgres"])
 
 
 def choose_port(wanted: int | None, in_use_by_ours: int | None = None) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,14 +120,21 @@ def _prepare(directory: Path, account: Account, options: EmbeddedOptions) -> Clu
             "choose another directory."
         )
     try:
-        return ClusterFiles(
-            directory,
-            account,
-            _find_binaries(directory, account, options.search),
-            _make_address(directory, account, options.port),
-        )
+        _demand_own_data(directory / "data", account)
+        binaries = _find_binaries(directory, account, options.search)
+        address = _make_address(directory, account, options.port, binaries)
     except OSError as error:
         raise _unusable(directory, error) from error
+    return ClusterFiles(directory, account, binaries, address)
+
+
+def _demand_own_data(data: Path, account: Account) -> None:
+    """Say in time what Postgres would refuse, too."""
+    if data.exists() and data.stat().st_uid != account.uid:
+        raise DatabaseUnavailable(
+            f"{data} does not belong to {account.name}, who would run the embedded Postgres: "
+            "start as the user it belongs to, or choose another directory."
+        )
 
 
 def _find_binaries(
@@ -138,7 +146,9 @@ def _find_binaries(
     return runnable_binaries(binaries, account, directory / "binaries")
 
 
-def _make_address(directory: Path, account: Account, wanted: int | None) -> Address:
+def _make_address(
+    directory: Path, account: Account, wanted: int | None, binaries: Binaries
+) -> Address:
     sockets = socket_directory(directory / "run", account.uid)
     if not sockets.is_dir():
         sockets.mkdir(mode=0o700)
@@ -146,7 +156,14 @@ def _make_address(directory: Path, account: Account, wanted: int | None) -> Addr
     demand_private(sockets, account.uid)
     earlier = read_postmaster(directory / "data")
     ours = earlier.port if earlier is not None and earlier.is_running() else None
-    return Address(sockets, choose_port(wanted, ours), _password(directory, account))
+    port = choose_port(wanted, ours)
+    return Address(sockets, port, _password(directory, account), _psql(binaries))
+
+
+def _psql(binaries: Binaries) -> str:
+    """Return how a person calls psql: by its name if the shell finds it, else where the server's programs are."""
+    beside = binaries.directory / "psql"
+    return str(beside) if shutil.which("psql") is None and beside.exists() else "psql"
 
 
 def _password(directory: Path, account: Account) -> str:

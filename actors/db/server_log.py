@@ -33,9 +33,9 @@ class ServerLog:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     self._take(line)
-                if len(rest) > LONGEST_LINE_BYTES:
-                    self._take(rest)
-                    rest = b""
+                while len(rest) > LONGEST_LINE_BYTES:
+                    self._take(rest[:LONGEST_LINE_BYTES])
+                    rest = rest[LONGEST_LINE_BYTES:]
         self._ended.set()
 
     async def wait_ended(self) -> None:

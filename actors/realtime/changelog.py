@@ -67,7 +67,9 @@ class PendingRows:
     references: deque[int] = field(factory=deque)
     #: What an incarnation has begun to handle and not finished; not empty at a start means that it crashed there.
     begun: tuple[int, ...] = ()
-    #: A reference whose handling crashed once.
+    #: Up to here references are handled one by one, for a batch with one of them crashed.
+    careful_until: int = -1
+    #: A reference that crashed its handler alone.
     suspect: int | None = None
     #: Whether references were dropped because the log evicted their changes.
     has_gap: bool = False
@@ -84,9 +86,10 @@ class PendingRows:
             self.has_gap = True
         self.references.append(number)
 
-    def begin(self, count: int) -> tuple[int, ...]:
+    def begin(self, limit: int) -> tuple[int, ...]:
         """Return the oldest references, and remember that they are being handled."""
-        self.begun = tuple(islice(self.references, count))
+        is_careful = self.references[0] <= self.careful_until
+        self.begun = tuple(islice(self.references, 1 if is_careful else limit))
         return self.begun
 
     def finish(self) -> None:
@@ -94,6 +97,24 @@ class PendingRows:
         while self.begun and self.references and self.references[0] <= self.begun[-1]:
             self.references.popleft()
         self.begun = ()
+
+    def take_stock(self) -> bool:
+        """Look at what a crashed incarnation left; return whether a change was skipped.
+
+        After a crash in the middle of a batch its changes are handled one by one.
+        One that crashes its handler alone, and then again, is skipped.
+        """
+        begun = self.begun
+        if not begun:
+            return False
+        self.careful_until = max(self.careful_until, begun[-1])
+        is_alone = len(begun) == 1
+        if is_alone and begun[0] == self.suspect:
+            self.finish()
+            return True
+        self.suspect = begun[0] if is_alone else None
+        self.begun = ()
+        return False
 
 
 def estimate_bytes(change: Change) -> int:

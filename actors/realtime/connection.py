@@ -26,7 +26,17 @@ from protocol import frames, jsontext
 from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
 from protocol.dialect import EncodeKey
 from protocol.errors import ProtocolError
-from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply, System
+from protocol.events import (
+    EMPTY_OBJECT,
+    Closed,
+    Failed,
+    Joined,
+    JoinRefused,
+    Replaced,
+    Reply,
+    System,
+    TextBroadcast,
+)
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -37,14 +47,12 @@ if TYPE_CHECKING:
     from actors.realtime.messages import ChannelMessage, ConnectionMessage
     from actors.realtime.ports import Identity, Opening, Socket
     from actors.realtime.tenant import Tenant
-    from actors.telemetry.metrics import Metrics
+    from actors.telemetry.metrics import DropReason, Metrics
     from protocol.commands import Command
-    from protocol.events import Event
+    from protocol.events import Event, UserBroadcast
 
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
-TOO_LARGE = "payload_size_exceeded"
-BUSY = "channel_busy"
 #: A client that reads too slowly is told on no more topics than this: the farewell is bounded.
 TOPICS_TOLD = 16
 
@@ -145,24 +153,30 @@ class ConnectionActor:
         membership = self._memberships.get(command.topic)
         if membership is None or membership.number != command.number:
             return
-        error = None
-        if len(command.message.payload) > self._tenant.limits.payload_bytes:
-            error = TOO_LARGE
-            self._metrics.broadcasts_dropped["too_large"].inc()
-        else:
+        fault = self._fault(command.message)
+        if fault is None:
             skip = None if membership.echo else membership.subscription.key
             message = Publish(command.message, skip)
             channel = membership.channel
-            if channel.tell(message) or await self._park(channel, message):
-                self._metrics.broadcasts_accepted.inc()
-            else:
-                error = BUSY
-                self._metrics.broadcasts_dropped["channel_busy"].inc()
-        if not membership.ack:
-            return
-        response = b"{}" if error is None else jsontext.write(error)
-        reply = Reply(command.ref, command.join_ref, ok=error is None, response=response)
-        self._push(reply, command.topic)
+            if not channel.tell(message) and not await self._park(channel, message):
+                fault = "channel_busy"
+        if fault is None:
+            self._metrics.broadcasts_accepted.inc()
+        else:
+            self._metrics.broadcasts_dropped[fault].inc()
+        if membership.ack:
+            response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
+            reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
+            self._push(reply, command.topic)
+
+    def _fault(self, message: TextBroadcast | UserBroadcast) -> DropReason | None:
+        """Return why a broadcast cannot be delivered to anybody, in the word its sender is told."""
+        if len(message.payload) > self._tenant.limits.payload_bytes:
+            return "payload_size_exceeded"
+        # Clients look into the payload of every message without asking first whether it is an object.
+        if isinstance(message, TextBroadcast) and not message.payload.startswith(b"{"):
+            return "payload_not_an_object"
+        return None
 
     async def _park(self, channel: Ref[ChannelMessage], message: Publish) -> bool:
         """Do not read on until the channel has room; say whether it took the message in time."""
@@ -241,12 +255,13 @@ class ConnectionActor:
             Reply(leave.ref, leave.join_ref, ok=True),
             Closed(leave.join_ref),
         )
+        if leave.number in self._joining:
+            self._joining[leave.number].cancel()
+        # A pending join that is cancelled may not have ended the one it was to replace.
         membership = self._memberships.pop(leave.topic, None)
         if membership is not None:
             await self._detach(membership, b"".join(_encode(membership, e) for e in farewell))
             return
-        if leave.number in self._joining:
-            self._joining[leave.number].cancel()
         for event in farewell:
             self._push(event, leave.topic)
 

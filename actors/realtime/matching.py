@@ -26,9 +26,16 @@ if TYPE_CHECKING:
     Selection = tuple[tuple[str, ...] | None, tuple[int, ...]]
 
 
-def is_supported(binding: ChangeBinding) -> bool:
-    """Whether the binding can be judged; one with a filter cannot yet, and matches nothing."""
-    return binding.filter is None
+FILTERS_UNSUPPORTED = (
+    "Filters are not supported by this server yet: this entry receives nothing"
+)
+
+
+def fault_of(binding: ChangeBinding) -> str | None:
+    """Return why a binding matches nothing, for the client to read; None if nothing is wrong with it."""
+    if binding.fault is not None:
+        return binding.fault
+    return None if binding.filter is None else FILTERS_UNSUPPORTED
 
 
 def questions_for(
@@ -75,6 +82,8 @@ def _selections(change: Change, subscription: Subscription) -> Iterator[Selectio
     """Yield the bindings that want the change, one entry for each distinct `select` (spec 6.3)."""
     by_select: dict[tuple[str, ...] | None, list[int]] = {}
     for binding in subscription.changes:
-        if is_supported(binding) and covers(binding, change.table.relation, change.kind.value):
+        if fault_of(binding) is None and covers(
+            binding, change.table.relation, change.kind.value
+        ):
             by_select.setdefault(binding.select, []).append(binding.id)
     return ((select, tuple(ids)) for select, ids in by_select.items())

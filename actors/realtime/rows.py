@@ -21,7 +21,7 @@ from actors.core.signals import Stopping, Terminated
 from actors.core.spec import Backoff
 from actors.realtime.errors import Unavailable
 from actors.realtime.fanout import Sends
-from actors.realtime.matching import is_supported, questions_for, row_sends
+from actors.realtime.matching import fault_of, questions_for, row_sends
 from protocol.events import System
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
 SKIPPED = "A change could not be processed and was skipped"
-UNSUPPORTED = (
-    "Filters are not supported by this server yet: entries with a filter receive nothing"
-)
 GAP = "Changes were lost: this server could not keep them long enough"
 
 
@@ -73,43 +70,25 @@ class ChannelRowsActor:
     async def run(self, inbox: Inbox[RowsMessage]) -> None:
         """Deliver row changes until nobody on the topic asks for them."""
         inbox.watch(self._channel)
-        is_careful = self._take_stock()
+        if self._pending.take_stock():
+            self._metrics.changes_skipped["crash"].inc()
+            self._log.error("change.skipped", channel=self._key.sub_topic)
+            self._tell_everybody(SKIPPED)
         while True:
             self._announce_source()
             while self._pending.references:
-                await self._work(1 if is_careful else BATCH)
+                await self._work()
                 self._announce_source()
-                is_careful = is_careful and self._pending.suspect is not None
             if not self._roster.with_changes() and inbox.retire():
                 return
             async for message in inbox.batch(BATCH):
                 if isinstance(message, Stopping | Terminated):
                     return
 
-    def _take_stock(self) -> bool:
-        """Look at what a crashed incarnation left; return whether to go on one change at a time.
-
-        A change that crashed the handler alone, and then again, is skipped.
-        """
-        pending = self._pending
-        begun, pending.begun = pending.begun, ()
-        if not begun:
-            return False
-        if len(begun) == 1 and begun[0] == pending.suspect:
-            pending.begun = begun
-            pending.finish()
-            pending.suspect = None
-            self._metrics.changes_skipped["crash"].inc()
-            self._log.error("change.skipped", channel=self._key.sub_topic)
-            self._tell_everybody(SKIPPED)
-            return False
-        pending.suspect = begun[0]
-        return True
-
-    async def _work(self, limit: int) -> None:
+    async def _work(self) -> None:
         """Handle the oldest references: ask, encode, push, and only then remove them."""
         pending = self._pending
-        changes = [self._feed.log.get(number) for number in pending.begin(limit)]
+        changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
         found = [change for change in changes if change is not None]
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
@@ -125,11 +104,8 @@ class ChannelRowsActor:
         self._metrics.changes_delivered.inc(len(sends))
         if len(found) < len(changes) or pending.has_gap:
             pending.has_gap = False
+            self._metrics.changes_skipped["evicted"].inc()
             self._tell_everybody(GAP)
-        if pending.suspect is not None and not (
-            pending.references and pending.references[0] <= pending.suspect
-        ):
-            pending.suspect = None
 
     async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
         attempt = 0
@@ -150,8 +126,11 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         for subscription in subscriptions:
             if announced.get(subscription.key) != state.is_live:
-                if not all(is_supported(binding) for binding in subscription.changes):
-                    self._tell(subscription, ok=False, message=UNSUPPORTED)
+                for fault in sorted(
+                    {fault_of(binding) or "" for binding in subscription.changes}
+                ):
+                    if fault:
+                        self._tell(subscription, ok=False, message=fault)
                 if state.is_live or subscription.key not in announced:
                     message = SUBSCRIBED if state.is_live else state.advice
                     self._tell(subscription, ok=state.is_live, message=message)

@@ -10,7 +10,7 @@ Built once by `actors.node` and handed down; rendered for `/metrics` by the web 
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -33,12 +33,11 @@ CloseReason = Literal[
 FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
-DropReason = Literal["channel_busy", "forbidden", "rate_limited", "too_large"]
+DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
 # Why a change reached nobody although somebody may have wanted it.
 SkipReason = Literal["crash", "evicted", "too_large"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-L = TypeVar("L", bound=str)
 
 
 class Metrics:
@@ -67,17 +66,17 @@ class Metrics:
         self.connections_opened = self._counter(
             "connections_opened", "WebSockets accepted since the start."
         )
-        self.connections_closed = self._by_label(
+        self.connections_closed: dict[CloseReason, Counter] = self._by_label(
             "connections_closed", "WebSockets that ended.", "reason", get_args(CloseReason)
         )
         self.frames_received = self._counter("frames_received", "WebSocket frames received.")
-        self.frames_malformed = self._by_label(
+        self.frames_malformed: dict[str, Counter] = self._by_label(
             "frames_malformed", "Frames against the protocol.", "code", get_args(FrameFault)
         )
         self.broadcasts_accepted = self._counter(
             "broadcasts_accepted", "Broadcasts that a channel took."
         )
-        self.broadcasts_dropped = self._by_label(
+        self.broadcasts_dropped: dict[DropReason, Counter] = self._by_label(
             "broadcasts_dropped", "Broadcasts not delivered.", "reason", get_args(DropReason)
         )
         self.deliveries = self._counter("deliveries", "Events pushed to one subscriber each.")
@@ -90,13 +89,13 @@ class Metrics:
 
     def _register_actors(self) -> None:
         kinds = get_args(ActorKind)
-        self.actor_crashes = self._by_label(
+        self.actor_crashes: dict[ActorKind, Counter] = self._by_label(
             "actor_crashes", "Incarnations that failed.", "kind", kinds
         )
-        self.actor_restarts = self._by_label(
+        self.actor_restarts: dict[ActorKind, Counter] = self._by_label(
             "actor_restarts", "Incarnations after the first.", "kind", kinds
         )
-        self.mailbox_rejections = self._by_label(
+        self.mailbox_rejections: dict[ActorKind, Counter] = self._by_label(
             "mailbox_rejections", "Messages that found a mailbox full.", "kind", kinds
         )
 
@@ -107,7 +106,7 @@ class Metrics:
         self.changes_delivered = self._counter(
             "changes_delivered", "Row changes pushed to one subscriber each."
         )
-        self.changes_skipped = self._by_label(
+        self.changes_skipped: dict[SkipReason, Counter] = self._by_label(
             "changes_skipped", "Row changes given up.", "reason", get_args(SkipReason)
         )
         self.source_live = self._gauge("source_live", "1 while row changes stream in, else 0.")
@@ -123,7 +122,7 @@ class Metrics:
         return Counter(f"realtime_{noun}", text, registry=self._registry)
 
     def _by_label(
-        self, noun: str, text: str, label: str, values: tuple[L, ...]
-    ) -> dict[L, Counter]:
+        self, noun: str, text: str, label: str, values: tuple[Any, ...]
+    ) -> dict[Any, Counter]:
         parent = Counter(f"realtime_{noun}", text, [label], registry=self._registry)
         return {value: parent.labels(value) for value in values}

@@ -16,7 +16,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import h11
 import trio
@@ -225,12 +225,19 @@ class HttpWire:
 
 
 def _head(request: h11.Request) -> Head:
-    target = urlsplit(request.target)
+    raw_path, _, query = _origin_form(request.target).partition(b"?")
     return Head(
         method=request.method.decode("ascii"),
         http_version=request.http_version.decode("ascii"),
-        raw_path=target.path,
-        path=unquote(target.path),
-        query=target.query,
+        raw_path=raw_path,
+        path=unquote(raw_path),
+        query=query,
         headers=tuple(request.headers),
     )
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Return the target without scheme and authority, which a proxy may put before it."""
+    if target.startswith((b"http://", b"https://")):
+        return b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    return target

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.web.options import OutboxOptions
 
 #: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
-CLOSE_FRAME: Final = 0x88
+CLOSE_FRAME: Final = b"\x88"
 #: What a peer without a close code counts as (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
 
@@ -116,7 +116,7 @@ class Outbox:
 
     def push(self, data: bytes) -> bool:
         """Send or queue whole frames; False if they will not arrive (see the port)."""
-        if self._is_held or data[0] == CLOSE_FRAME:
+        if self._is_held or data[:1] == CLOSE_FRAME:
             return self._push_held(data)
         try:
             sent = self._send_some(data)
@@ -145,7 +145,7 @@ class Outbox:
             return False
         self._queue.append(data)
         self._count(len(data))
-        if data[0] == CLOSE_FRAME:
+        if data[:1] == CLOSE_FRAME:
             self._end()
         if not self._is_draining:
             self._flush()

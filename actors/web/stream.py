@@ -6,7 +6,8 @@ bytes that arrive glued to a handshake would be lost in it.
 Closing the stream closes nothing: the socket belongs to the context of `websocket.py`, which has a farewell to deliver.
 
 **Invariants**
-- Once the library passed a CLOSE frame the stream is broken for it, which ends its reading task in every state.
+- Once the library passed a CLOSE frame the stream is broken and at its end:
+  that ends the reading task in every state, where wsproto would fail on a ping behind the frame.
 - The idle limit runs only while bytes are waited for, so a connection that is parked by us is never called idle.
 """
 
@@ -85,7 +86,8 @@ class OutboxStream(trio.abc.Stream):
         """Push; what cannot arrive is of no interest here, since reading will tell."""
         await trio.lowlevel.checkpoint()
         self._outbox.push(bytes(data))
-        if data[0] == CLOSE_FRAME:
+        if data[:1] == CLOSE_FRAME:
+            self.end()
             raise trio.BrokenResourceError
 
     async def wait_send_all_might_not_block(self) -> None:

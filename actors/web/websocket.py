@@ -124,10 +124,8 @@ class WebSocket:
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
-        if isinstance(error, Exception) and not isinstance(error, SocketClosed):
-            code = CloseCode.INTERNAL_ERROR
-        else:
-            code = self._farewell_code()
+        is_expected = error is None or isinstance(error, SocketClosed)
+        code = self._farewell_code() if is_expected else CloseCode.INTERNAL_ERROR
         self._outbox.push(close(code))
         await self._outbox.wait_drained()
 

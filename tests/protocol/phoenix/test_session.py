@@ -368,7 +368,8 @@ def test_the_bytes_of_joins_are_bounded_and_freed_again():
         return session.receive(frame("2.0.0", topic, "phx_join", payload, "9", "1"))[0]
 
     for _ in range(5):
-        join("realtime:a")
+        assert isinstance(join("realtime:a"), Join)
+        assert isinstance(join("realtime:b"), Join)
         second = join("realtime:b")
         assert isinstance(second, Join)
         assert join("realtime:c") == refused("realtime:c", "too many channels joined")

@@ -84,7 +84,8 @@ def test_an_arbitrary_frame_raises_nothing_but_a_protocol_error(version, data):
 
 @given(
     st.recursive(
-        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner, min_size=1)
+        st.none() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, min_size=1, max_size=6),
     )
 )
 def test_any_json_is_read_without_a_crash(value):
