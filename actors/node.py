@@ -31,7 +31,7 @@ from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.visibility import ColumnVisibility
-from actors.observer import Observer
+from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
@@ -40,6 +40,7 @@ from actors.realtime.listener import DbListener
 from actors.realtime.tenant import Limits, Tenant
 from actors.settings import DEVELOPMENT_SECRET
 from actors.web.app import site
+from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
@@ -94,6 +95,7 @@ class Node:
         self._metrics = metrics
         self._observe = Observer(metrics)
         self._log = structlog.get_logger()
+        self._supervisors: list[Supervisor] = []
         self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
         self.channels = self._supervisor(CHANNEL_INTENSITY)
         self.connections = self._supervisor(CHANNEL_INTENSITY)
@@ -117,6 +119,7 @@ class Node:
         database = self._database()
         log = ChangeLog(self._settings.change_log_bytes)
         feed = ChangeFeed(log, NobodySees() if database is None else database.visibility)
+        feed.source.is_expected = database is not None
         channels = Channels(
             self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
         )
@@ -137,15 +140,46 @@ class Node:
             if database is not None:
                 database.pool.close()
 
+    def render_metrics(self) -> bytes:
+        """Return all figures in the Prometheus text format."""
+        return self._metrics.render()
+
+    def describe_actors(self) -> list[dict[str, Any]]:
+        """Return what is known of every living actor; JSON values only."""
+        return [
+            {
+                "name": label_of(child.name),
+                "kind": kind_of(child.name),
+                "incarnation": child.incarnation,
+                "is_running": child.is_running,
+                "queued": child.mailbox.queued,
+                "rejected": child.mailbox.rejected,
+                "heir_size": child.heir_size,
+            }
+            for supervisor in self._supervisors
+            for child in supervisor.children()
+        ]
+
+    def crash_actor(self, name: str) -> bool:
+        """Let the actor of that name crash when it takes its next message; False if there is none."""
+        for supervisor in self._supervisors:
+            for child in supervisor.children():
+                ref = supervisor.find(child.name)
+                if label_of(child.name) == name and ref is not None:
+                    return supervisor.poison(ref)
+        return False
+
     def _supervisor(
         self, intensity: Intensity, strategy: Strategy = Strategy.ONE_FOR_ONE
     ) -> Supervisor:
-        return Supervisor(
+        supervisor = Supervisor(
             random=self._surroundings.random,
             observe=self._observe,
             intensity=intensity,
             strategy=strategy,
         )
+        self._supervisors.append(supervisor)
+        return supervisor
 
     def _branch(
         self, name: str, supervisor: Supervisor, *specs: ChildSpec[Any]
@@ -225,12 +259,13 @@ class Node:
             negotiate,
             SupabaseOptions(settings.connect_error_delay_s),
         )
+        operations = Operations(self, tenant.verifier).routes()
+        served = site(supabase=supabase, operations=operations)
         cap = OutboxCap(settings.outboxes_bytes)
+        self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
         return ChildSpec(
             name="acceptor",
-            factory=lambda: Acceptor(
-                site(supabase=supabase), options, cap, on_listening=self._note_port
-            ),
+            factory=lambda: Acceptor(served, options, cap, on_listening=self._note_port),
             rank=3,
             restart=Restart.PERMANENT,
             stop_within=settings.grace_s,

@@ -45,7 +45,7 @@ class Observer:
                     incarnation=incarnation,
                     message=message,
                     error=error,
-                    stack=stack,
+                    trace=stack,
                 )
             case RestartReport(_, incarnation, delay_s):
                 self._metrics.actor_restarts[kind].inc()
@@ -55,7 +55,7 @@ class Observer:
             case GiveUpReport(_, crashes):
                 self._log.error("actor.given_up", actor=actor, crashes=crashes)
             case OverdueReport(_, stack):
-                self._log.error("actor.overdue", actor=actor, stack=stack)
+                self._log.error("actor.overdue", actor=actor, trace=stack)
 
 
 def kind_of(name: Hashable) -> ActorKind:
@@ -75,8 +75,13 @@ def label_of(name: Hashable) -> str:
     """Return a name as it is written in the log."""
     match name:
         case RowsKey(channel):
-            return f"rows:{channel.sub_topic}"
+            return f"rows:{topic_of(channel)}"
         case ChannelKey():
-            return f"channel:{name.sub_topic}"
+            return f"channel:{topic_of(name)}"
         case _:
             return str(name)
+
+
+def topic_of(channel: ChannelKey) -> str:
+    """Return a channel's topic as it is written in the log; private ones are told apart."""
+    return ("private:" if channel.is_private else "public:") + channel.sub_topic

@@ -40,7 +40,7 @@ class Joined:
 
 @frozen
 class JoinRefused:
-    """The answer to a join that was refused; the reason is for people, the code is stable."""
+    """The answer to a join that was refused; the reason is for people, the code is stable, or empty for none."""
 
     ref: ClientRef
     join_ref: ClientRef

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import jwt
 
-from actors.realtime.errors import TokenExpired, Unauthorized
+from actors.realtime.errors import Refused, TokenExpired, Unauthorized
 from actors.realtime.ports import Identity
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class JwtVerifier:
         role, expires_at = claims.get("role"), claims.get("exp")
         for name in ("exp", "iat"):
             if name in claims and not _is_number(claims[name]):
-                raise Unauthorized("InvalidClaims", "Unknown Error on Channel")
+                raise Refused("", "Unknown Error on Channel")
         if expires_at is not None and round(expires_at) <= self._now():
             raise TokenExpired(math.ceil(self._now() - expires_at))
         if not isinstance(role, str) or expires_at is None:

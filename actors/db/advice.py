@@ -37,6 +37,10 @@ _WAL_LEVEL = (
     "Postgres does not log what logical replication needs:"
     " set wal_level = logical and restart it."
 )
+_OPEN_TRANSACTION = (
+    "A transaction open for long keeps Postgres from starting the stream: end it"
+    " (select pid, xact_start, query from pg_stat_activity order by xact_start)."
+)
 _STOPPING = "Postgres is shutting down or starting up: waiting for it to come back."
 _ENDED = "Postgres ended the connection: waiting for it to come back."
 _TOO_MANY = (
@@ -53,6 +57,7 @@ _BY_SQLSTATE: Mapping[str, str] = {
     "53300": _TOO_MANY,
     "53400": _NO_SLOT,
     "55006": _SLOT_IN_USE,
+    "55P03": _OPEN_TRANSACTION,
     "57P01": _ENDED,
     "57P02": _ENDED,
     "57P03": _STOPPING,

@@ -39,8 +39,16 @@ if TYPE_CHECKING:
     from psycopg.abc import PQGen, PQGenConn
     from psycopg.pq.abc import PGconn
 
-#: How long one address may take to answer, unless the conninfo has a `connect_timeout`.
-CONNECT_TIMEOUT_S = 10.0
+#: What a conninfo need not say. `connect_timeout` is for each address, in seconds.
+#: The rest finds a server that fell silent within about half a minute, where the system's own limits are hours.
+DEFAULTS = {
+    "application_name": "troupe",
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 
 T = TypeVar("T")
 
@@ -120,13 +128,13 @@ class TrioConnection(AsyncConnection[TupleRow]):
 async def connect(conninfo: str, **options: str) -> TrioConnection:
     """Open a connection in autocommit mode, trying every address of the server in turn.
 
-    `options` are further connection parameters of libpq, which win over those in `conninfo`.
+    `options` are further connection parameters of libpq, which win over those in `conninfo` and `DEFAULTS`.
 
     Raises:
         psycopg.OperationalError: no address let us in.
     """
-    parameters = conninfo_to_dict(conninfo, **options)
-    timeout_s = float(parameters.get("connect_timeout") or CONNECT_TIMEOUT_S)
+    parameters = DEFAULTS | conninfo_to_dict(conninfo, **options)
+    timeout_s = float(parameters["connect_timeout"] or DEFAULTS["connect_timeout"])
     # Looking up a host name blocks; there is no other way than a thread.
     attempts = await trio.to_thread.run_sync(
         conninfo_attempts, parameters, abandon_on_cancel=True

@@ -109,8 +109,9 @@ class EmbeddedPostgres:
             started_at = trio.current_time()
             try:
                 advice = await self._serve(ready)
-            except DatabaseUnavailable as error:
-                advice = error.advice
+            except* (DatabaseUnavailable, OSError) as failures:
+                # Programs, files, memory and room on the disk are the machine's, not ours to crash about.
+                advice = _first_advice(failures)
             finally:
                 self.state.advice = "The embedded Postgres has stopped."
             self.state.advice = advice
@@ -206,6 +207,15 @@ class EmbeddedPostgres:
             stderr=subprocess.DEVNULL,
             task_status=task_status,
         )
+
+
+def _first_advice(failures: BaseExceptionGroup[Exception]) -> str:
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    if isinstance(failure, DatabaseUnavailable):
+        return failure.advice
+    return f"The embedded Postgres could not be run: {failure}"
 
 
 async def _stop_server(process: trio.Process) -> None:

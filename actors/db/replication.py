@@ -56,20 +56,19 @@ class ReplicationSource:
     """Streams what commits in the tables of one publication.
 
     `now` returns seconds since 1970-01-01 UTC; it is told to the server, and nothing depends on it.
+    Postgres starts a slot only where it knows every open transaction:
+    entering waits until those of the moment have ended, each for `patience_s` at most.
     """
 
     conninfo: str = field(repr=False)
     catalog: Catalog
     now: Callable[[], float]
     publication: str = PUBLICATION
+    patience_s: float = 10.0
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[ReplicationStream]:
-        """Return a context that is a live stream; see the port for the contract.
-
-        Entering waits until the transactions that are open in the database have ended,
-        as Postgres starts a slot only at a point where it knows them all.
-        """
+        """Return a context that is a live stream; see the port for the contract."""
         try:
             connection = await connect(self.conninfo, replication="database")
         except psycopg.Error as error:
@@ -103,9 +102,12 @@ class ReplicationSource:
         """Make a slot of our own and stream from it."""
         # The process id is not used twice while the slot lives.
         slot = f"troupe_temporary_{connection.info.backend_pid}"
+        # Given up by the server itself: one that we leave alone would wait on, and keep its WAL sender.
+        await connection.execute(f"SET lock_timeout = {int(self.patience_s * 1000)}")
         await connection.execute(
             f"CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT"
         )
+        await connection.execute("SET lock_timeout = 0")
         names = _quoted(_quoted(self.publication, '"'), "'")
         return await CopyBoth.start(
             connection,

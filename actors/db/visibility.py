@@ -17,7 +17,7 @@ import trio
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from actors.db.pool import Pool
     from actors.realtime.ports import Question
@@ -53,7 +53,7 @@ _Key = tuple[int, str]
 
 @frozen
 class _Answer:
-    """What a role may read of a table; `until` is a time of the trio clock."""
+    """What a role may read of a table; `until` is a time of the clock."""
 
     columns: frozenset[str]
     row_security: bool
@@ -62,9 +62,13 @@ class _Answer:
 
 @define(eq=False)
 class ColumnVisibility:
-    """Answers by column privileges; see the port for the contract."""
+    """Answers by column privileges; see the port for the contract.
+
+    `clock` returns seconds, from any start.
+    """
 
     _pool: Pool
+    _clock: Callable[[], float] = trio.current_time
     _answers: dict[_Key, _Answer] = field(factory=dict[_Key, _Answer], init=False)
     _withheld: set[int] = field(factory=set[int], init=False)
 
@@ -80,7 +84,7 @@ class ColumnVisibility:
         ]
 
     def _fresh(self, keys: Iterable[_Key]) -> dict[_Key, _Answer]:
-        now = trio.current_time()
+        now = self._clock()
         return {
             key: answer
             for key in keys
@@ -89,7 +93,7 @@ class ColumnVisibility:
 
     async def _ask(self, keys: set[_Key]) -> dict[_Key, _Answer]:
         """Return what Postgres knows of `keys`, and remember it; one query."""
-        until = trio.current_time() + MAX_AGE_S
+        until = self._clock() + MAX_AGE_S
         relations, roles = zip(*keys, strict=True)
         async with self._pool.connection() as connection:
             cursor = await connection.execute(_COLUMNS, (list(relations), list(roles)))

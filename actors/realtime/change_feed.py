@@ -35,9 +35,27 @@ class SourceState:
     `advice` is one sentence that says why they do not and what to change.
     """
 
+    #: Whether there is a listener at all.
+    is_expected: bool = False
     is_live: bool = False
     advice: str = NO_DATABASE
     connects: int = 0
+    _arrival: trio.Event = field(factory=trio.Event, init=False)
+
+    def come(self) -> None:
+        """Note that the stream is live."""
+        self.is_live = True
+        self.connects += 1
+        self._arrival.set()
+
+    def go(self, advice: str) -> None:
+        """Note that the stream is not live, and why."""
+        self.is_live, self.advice = False, advice
+        self._arrival = trio.Event()
+
+    async def wait_live(self) -> None:
+        """Wait until the stream is live."""
+        await self._arrival.wait()
 
 
 @frozen(eq=False)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import frozen
 
 from actors.core.errors import ActorStopped
 from actors.core.signals import Restarted, Stopping, Terminated
 from actors.realtime.errors import Refused, SocketClosed
 from actors.realtime.join import attach, authorise, channel_key, identify
-from actors.realtime.messages import Detach, JoinKey, Publish, SubscriptionEnded
+from actors.realtime.membership import Membership
+from actors.realtime.messages import JoinKey, Publish, SubscriptionEnded
 from actors.realtime.roster import Subscription
 from protocol import frames, jsontext
 from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
@@ -57,22 +57,6 @@ RESTARTING = "Server requested disconnect"
 TOPICS_TOLD = 16
 
 
-@frozen
-class Membership:
-    """A topic this connection is subscribed to."""
-
-    subscription: Subscription
-    channel: Ref[ChannelMessage]
-    sub_topic: str
-    ack: bool
-    echo: bool
-
-    @property
-    def number(self) -> int:
-        """The number of the join."""
-        return self.subscription.key.number
-
-
 class ConnectionActor:
     """The actor of one WebSocket; see the module's text."""
 
@@ -84,6 +68,7 @@ class ConnectionActor:
         self._session = opening.dialect.session()
         self._memberships: dict[str, Membership] = {}
         self._joining: dict[int, trio.CancelScope] = {}
+        self._close_code: int = frames.CloseCode.NORMAL
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
 
     async def run(self, inbox: Inbox[ConnectionMessage]) -> None:
@@ -98,6 +83,8 @@ class ConnectionActor:
         self._socket = socket
         self._inbox = inbox
         socket.tell_if_slow(self._farewell_to_slow_consumer)
+        self._metrics.connections_opened.inc()
+        self._metrics.connections_open.inc()
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._read)
@@ -108,8 +95,12 @@ class ConnectionActor:
                     self._take_note(message)
                 self._nursery.cancel_scope.cancel()
         except Exception:
-            socket.outbox.push(frames.close(frames.CloseCode.INTERNAL_ERROR))
+            self._close_code = frames.CloseCode.INTERNAL_ERROR
+            socket.outbox.push(frames.close(self._close_code))
             raise
+        finally:
+            self._metrics.connections_open.dec()
+            self._metrics.count_close(self._close_code)
 
     async def _read(self) -> None:
         try:
@@ -118,7 +109,8 @@ class ConnectionActor:
                 self._metrics.frames_received.inc()
                 await self._receive(data)
         except SocketClosed as closed:
-            self._log.debug("connection.closed", code=closed.code)
+            self._close_code = int(closed.code)
+            self._log.debug("connection.closed", code=self._close_code)
         self._nursery.cancel_scope.cancel()
 
     async def _receive(self, data: str | bytes) -> None:
@@ -155,7 +147,7 @@ class ConnectionActor:
             return
         fault = self._fault(command.message)
         if fault is None:
-            skip = None if membership.echo else membership.subscription.key
+            skip = None if membership.echo else membership.key
             message = Publish(command.message, skip)
             channel = membership.channel
             if not channel.tell(message) and not await self._park(channel, message):
@@ -218,15 +210,18 @@ class ConnectionActor:
         Raises:
             Refused: the client may not; an earlier join has ended all the same.
         """
-        old = self._memberships.pop(join.topic, None)
-        farewell = b"" if old is None else _encode(old, Replaced(old.subscription.join_ref))
         try:
             identity = identify(join.options, self._opening.identity, self._tenant)
             authorise(join, identity)
         except Refused:
+            old = self._memberships.pop(join.topic, None)
             if old is not None:
-                await self._detach(old, farewell)
+                await self._detach(old, old.encode(Replaced(old.join_ref)))
             raise
+        if join.options.changes:
+            await self._tenant.channels.wait_for_changes(self._tenant.limits.live_within_s)
+        old = self._memberships.pop(join.topic, None)
+        farewell = b"" if old is None else old.encode(Replaced(old.join_ref))
         if old is not None:
             # The farewell goes with the new greeting instead: a client hears of its new join first.
             await self._detach(old, b"")
@@ -260,18 +255,16 @@ class ConnectionActor:
         # A pending join that is cancelled may not have ended the one it was to replace.
         membership = self._memberships.pop(leave.topic, None)
         if membership is not None:
-            await self._detach(membership, b"".join(_encode(membership, e) for e in farewell))
+            await self._detach(
+                membership, b"".join(membership.encode(event) for event in farewell)
+            )
             return
         for event in farewell:
             self._push(event, leave.topic)
 
     async def _detach(self, membership: Membership, farewell: bytes) -> None:
-        """Leave the channel; what is still queued for the client there comes before the farewell."""
         self._inbox.unwatch(membership.channel)
-        try:
-            await membership.channel.send(Detach(membership.subscription.key, farewell))
-        except ActorStopped:
-            self._socket.outbox.push(farewell)
+        await membership.detach(farewell)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
@@ -282,7 +275,7 @@ class ConnectionActor:
             case Terminated(ref):
                 for topic, membership in tuple(self._memberships.items()):
                     if membership.channel is ref:
-                        self._push(Failed(membership.subscription.join_ref), topic)
+                        self._push(Failed(membership.join_ref), topic)
                         self._end(topic, membership)
             case Restarted() | Stopping():
                 pass
@@ -295,6 +288,7 @@ class ConnectionActor:
     async def _say_goodbye(self, deadline: float) -> None:
         for topic in self._memberships:
             self._push(System(None, "system", ok=True, message=RESTARTING, channel=None), topic)
+        self._close_code = frames.CloseCode.SERVICE_RESTART
         with trio.move_on_at(deadline):
             await self._socket.close(frames.CloseCode.SERVICE_RESTART)
 
@@ -304,17 +298,13 @@ class ConnectionActor:
         self._log.warning("connection.slow", topics=len(self._memberships))
         told = islice(self._memberships.values(), TOPICS_TOLD)
         return b"".join(
-            _encode(
-                m, System(m.subscription.join_ref, "system", False, SLOW_CONSUMER, m.sub_topic)
+            member.encode(
+                System(member.join_ref, "system", False, SLOW_CONSUMER, member.sub_topic)
             )
-            for m in told
+            for member in told
         )
 
     def _push(self, event: Event, topic: str) -> None:
         frame = self._opening.dialect.encode(event, topic)
         if frame is not None:
             self._socket.outbox.push(frame.wire())
-
-
-def _encode(membership: Membership, event: Event) -> bytes:
-    return membership.subscription.encode(event)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 
 class Refused(Exception):
-    """Our answer is no; `code` is stable, `reason` is the literal text for the client."""
+    """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client."""
 
     def __init__(self, code: str, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
+        super().__init__(code, reason)
         self.code = code
         self.reason = reason
 

@@ -64,29 +64,34 @@ class DbListener:
         while True:
             try:
                 async with self._source.connect() as stream:
-                    self._turn(is_live=True, advice="")
+                    self._come()
                     attempt = 0
                     while True:
                         chunk = await stream.receive()
                         self._append(chunk)
                         stream.acknowledge(chunk.acknowledged)
             except Unavailable as away:
-                self._turn(is_live=False, advice=away.advice)
+                self._go(away.advice)
             attempt += 1
             await trio.sleep(RECONNECT.delay(attempt, self._random.random()))
 
-    def _turn(self, *, is_live: bool, advice: str) -> None:
-        """Note that the stream came or went, and let the rows actors tell their clients."""
+    def _come(self) -> None:
+        """Note that the stream is live, and let the rows actors tell their clients."""
         state = self._feed.source
-        if is_live:
-            state.connects += 1
-            if state.connects > 1:
-                self._metrics.source_reconnects.inc()
-            self._log.info("source.connected", connects=state.connects)
-        elif state.is_live or state.advice != advice:
+        state.come()
+        if state.connects > 1:
+            self._metrics.source_reconnects.inc()
+        self._metrics.source_live.set(1)
+        self._log.info("source.connected", connects=state.connects)
+        self._wake(self._feed.router.channels())
+
+    def _go(self, advice: str) -> None:
+        """Note that the stream is not live, and let the rows actors tell their clients."""
+        state = self._feed.source
+        if state.is_live or state.advice != advice:
             self._log.warning("source.unavailable", advice=advice)
-        state.is_live, state.advice = is_live, advice
-        self._metrics.source_live.set(is_live)
+        state.go(advice)
+        self._metrics.source_live.set(0)
         self._wake(self._feed.router.channels())
 
     def _append(self, chunk: Chunk) -> None:

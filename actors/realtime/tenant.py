@@ -18,12 +18,14 @@ class Limits:
     `payload_bytes`: the largest broadcast payload (upstream: 3000 kB and 500 bytes on top).
     `park_s`: seconds a publisher is not read because its channel is full, before its broadcast is refused.
     `join_error_delay_s`: seconds before a refused join is answered, for clients that retry at once.
+    `live_within_s`: seconds a join that wants row changes waits for a live stream before it is answered without one.
     `attach_within_s`: seconds a channel may take to accept a subscription.
     """
 
     payload_bytes: int = 3_000_500
     park_s: float = 5.0
     join_error_delay_s: float = 5.0
+    live_within_s: float = 2.0
     attach_within_s: float = 5.0
 
 

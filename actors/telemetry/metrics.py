@@ -25,9 +25,9 @@ ActorKind = Literal[
     "rows",
     "supervisor",
 ]
-# Who or what ended a connection.
-CloseReason = Literal[
-    "client", "idle", "protocol_error", "refused", "slow_consumer", "crash", "shutdown"
+# How a connection ended: the close code that was received or sent, 1005 and 1006 for none.
+CloseCode = Literal[
+    "1000", "1001", "1002", "1005", "1006", "1007", "1008", "1009", "1011", "1012", "other"
 ]
 # The codes of `protocol.errors` that a client's frame can earn.
 FrameFault = Literal[
@@ -61,13 +61,18 @@ class Metrics:
         """
         return generate_latest(self._registry)
 
+    def count_close(self, code: int) -> None:
+        """Count the end of a connection under its close code; clients may send any code they like."""
+        label = str(int(code))
+        self.connections_closed[label if label in self.connections_closed else "other"].inc()
+
     def _register_clients(self) -> None:
         self.connections_open = self._gauge("connections_open", "Accepted WebSockets.")
         self.connections_opened = self._counter(
             "connections_opened", "WebSockets accepted since the start."
         )
-        self.connections_closed: dict[CloseReason, Counter] = self._by_label(
-            "connections_closed", "WebSockets that ended.", "reason", get_args(CloseReason)
+        self.connections_closed: dict[str, Counter] = self._by_label(
+            "connections_closed", "WebSockets that ended.", "code", get_args(CloseCode)
         )
         self.frames_received = self._counter("frames_received", "WebSocket frames received.")
         self.frames_malformed: dict[str, Counter] = self._by_label(
@@ -94,9 +99,6 @@ class Metrics:
         )
         self.actor_restarts: dict[ActorKind, Counter] = self._by_label(
             "actor_restarts", "Incarnations after the first.", "kind", kinds
-        )
-        self.mailbox_rejections: dict[ActorKind, Counter] = self._by_label(
-            "mailbox_rejections", "Messages that found a mailbox full.", "kind", kinds
         )
 
     def _register_changes(self) -> None:

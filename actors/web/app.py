@@ -11,6 +11,8 @@ from starlette.routing import Route
 from actors.web.endpoint import Site
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from actors.web.endpoint import WebSocketEndpoint
@@ -26,12 +28,13 @@ async def not_found(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": "Not found"}, status_code=404)
 
 
-def site(*, supabase: WebSocketEndpoint) -> Site:
+def site(*, supabase: WebSocketEndpoint, operations: Sequence[Route] = ()) -> Site:
     """Return the routes of this server."""
     return Site(
         application=Starlette(
             routes=[
                 Route("/healthcheck", healthcheck),
+                *operations,
             ],
             exception_handlers={404: not_found},
         ),

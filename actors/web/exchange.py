@@ -11,8 +11,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+import structlog
+
 from actors.web.asgi import AsgiExchange
-from actors.web.endpoint import WebSocketRequest
+from actors.web.endpoint import Refusal, WebSocketRequest
 from actors.web.http1 import HttpWire, RequestRefused
 from actors.web.stream import Replay
 from actors.web.transport import linger
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from actors.web.options import WebOptions
     from actors.web.outbox import OutboxCap
     from actors.web.transport import Transport
+
+log = structlog.get_logger()
 
 
 def upgrade_problem(head: Head, *, has_body: bool) -> str | None:
@@ -100,19 +104,16 @@ class HttpConnection:
             self._cap,
             Replay(handshake_head(key), self._wire.early),
         )
+        request = WebSocketRequest(
+            method=head.method,
+            headers={name.decode(): value.decode("latin-1") for name, value in head.headers},
+            query=dict(parse_qsl(head.query.decode("latin-1"), keep_blank_values=True)),
+            peer=self._transport.peer,
+            problem=upgrade_problem(head, has_body=has_body),
+            open_socket=upgrade.open_socket,
+        )
         try:
-            refusal = await endpoint(
-                WebSocketRequest(
-                    method=head.method,
-                    headers={
-                        name.decode(): value.decode("latin-1") for name, value in head.headers
-                    },
-                    query=dict(parse_qsl(head.query.decode("latin-1"), keep_blank_values=True)),
-                    peer=self._transport.peer,
-                    problem=upgrade_problem(head, has_body=has_body),
-                    open_socket=upgrade.open_socket,
-                )
-            )
+            refusal = await self._ask(endpoint, request, head)
             if refusal is None:
                 await upgrade.wait_claimed()
                 return True
@@ -123,6 +124,15 @@ class HttpConnection:
             refusal.status, refusal.body, [content_type] if refusal.body else []
         )
         return False
+
+    async def _ask(
+        self, endpoint: WebSocketEndpoint, request: WebSocketRequest, head: Head
+    ) -> Refusal | None:
+        try:
+            return await endpoint(request)
+        except Exception:  # a bug there is to cost this client a 500 and nobody anything else
+            log.exception("request.crashed", method=head.method, path=head.path)
+            return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, b"Internal Server Error")
 
     async def _refuse(self, status: int) -> None:
         if self._wire.may_respond:

@@ -147,9 +147,7 @@ class Outbox:
         self._count(len(data))
         if data[:1] == CLOSE_FRAME:
             self._end()
-        if not self._is_draining:
-            self._flush()
-        return True
+        return self._is_draining or self._flush()
 
     @property
     def _is_full(self) -> bool:
@@ -166,8 +164,8 @@ class Outbox:
             return False
         return True
 
-    def _flush(self) -> None:
-        """Send from the queue until it is empty or the socket is full; waits for room in a task."""
+    def _flush(self) -> bool:
+        """Send from the queue until it is empty or the socket full, and have the rest drained; False if it is dead."""
         while self._queue:
             data = self._queue[0]
             rest = memoryview(data)[self._offset :]
@@ -175,16 +173,17 @@ class Outbox:
                 sent = self._send_some(rest)
             except OSError:
                 self._die()
-                return
+                return False
             self._count(-sent)
             if sent != len(rest):
                 self._offset += sent
                 self._wait_for_room()
-                return
+                return True
             self._queue.popleft()
             self._offset = 0
         self._is_held = self._is_ended
         self._drained.set()
+        return True
 
     def _wait_for_room(self) -> None:
         self._is_held = True

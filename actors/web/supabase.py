@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 import structlog
 import trio
 from attrs import frozen
 
-from actors.realtime.errors import Refused, Unauthorized
+from actors.realtime.errors import Refused, TokenExpired, Unauthorized
 from actors.realtime.ports import Opening
 from actors.web.endpoint import Refusal
 from protocol.errors import ProtocolError
@@ -79,10 +78,13 @@ class SupabaseEndpoint:
         key = request.headers.get("x-api-key", request.query.get("apikey"))
         if key is None:
             raise Unauthorized("MissingAPIKey", "API key is missing")
-        return self._verifier.verify("".join(unquote(key).split()))
+        return self._verifier.verify(key)
 
 
 def _refusal(refused: Refused) -> Refusal:
-    is_theirs = isinstance(refused, Unauthorized) and refused.reason != CANNOT_CONNECT
+    is_theirs = isinstance(refused, Unauthorized)
     reason = refused.reason if is_theirs else CANNOT_CONNECT
+    if isinstance(refused, TokenExpired):
+        # Source: spec 1.2; how long ago it expired is said at a join only.
+        reason = "Token has expired"
     return Refusal(401 if is_theirs else 500, json.dumps({"error": reason}).encode(), JSON)

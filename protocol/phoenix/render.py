@@ -54,7 +54,8 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
             response = join_response(event.changes)
             parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=True)
         case JoinRefused():
-            response = codes.error_response(f"{event.code}: {event.reason}")
+            reason = f"{event.code}: {event.reason}" if event.code else event.reason
+            response = codes.error_response(reason)
             parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=False)
         case System():
             parts = event.join_ref, None, "system", _system(event)

@@ -16,9 +16,11 @@ FLOORS = {
     "actors.db": 3,
     "actors.web": 4,
     "actors.node": 5,
+    "actors.observer": 5,
     "actors.settings": 5,
     "actors.commands": 6,
     "actors.main": 6,
+    "actors.welcome": 6,
 }
 # Elsewhere the rooms of one floor do not know each other.
 FLOORS_WITH_NEIGHBOURS = {5, 6}
@@ -54,11 +56,11 @@ FLOOR_0_FORBIDDEN = {
 HEAVY_NEIGHBOURS = {
     "asyncio": ("actors/db/driver.py",),
     "coredis": ("actors/cluster/redis.py",),
-    "h11": ("actors/web/server.py", "actors/web/asgi.py"),
+    "h11": ("actors/web/http1.py",),
     "jwt": ("actors/auth/tokens.py",),
     "prometheus_client": ("actors/telemetry/metrics.py",),
-    # demo.py for the errors alone.
-    "psycopg": ("actors/db/driver.py", "actors/db/pool.py", "actors/db/demo.py"),
+    # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
+    "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
     "trio_websocket": ("actors/web/websocket.py",),
     "wsproto": ("actors/web/stream.py",),
@@ -81,7 +83,9 @@ RANKS = {
 # Every `await ….send(Message(…))` and `await ….ask(…)` on a ref: who waits for whom.
 # The key is the file and the message's class, or the name of the variable that holds the message.
 WAITS = {
-    ("actors/realtime/connection.py", "Detach"): ("connection", "channel"),
+    ("actors/realtime/membership.py", "Detach"): ("connection", "channel"),
     ("actors/realtime/connection.py", "message"): ("connection", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
+    # Not a ref: bytes to the replication connection, which only its stream writes to.
+    ("actors/db/replication_stream.py", "status"): ("listener", "resource"),
 }

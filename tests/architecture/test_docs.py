@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.architecture.source import ROOT, modules
 from tests.support.reference import pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
 FRAGMENT = re.compile(r"[a-z0-9-]+\.(feature|fix|change|removal|security)\.md")

@@ -11,7 +11,7 @@ import pytest
 from actors.db.binaries import find_binaries
 from actors.db.cluster_files import EmbeddedOptions, claim_cluster
 from actors.realtime.errors import DatabaseUnavailable
-from tests.support.embedded import reachable_directory
+from tests.support.embedded import own_port, reachable_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,11 @@ def test_a_second_claim_is_told_who_has_it(directory: Path) -> None:
 
 
 def test_a_claim_ends_with_its_block(directory: Path) -> None:
-    with claim_cluster(EmbeddedOptions(directory)) as first:
+    options = own_port(directory)
+
+    with claim_cluster(options) as first:
         pass
-    with claim_cluster(EmbeddedOptions(directory)) as second:
+    with claim_cluster(options) as second:
         assert second == first
 
 

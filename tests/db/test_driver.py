@@ -188,6 +188,12 @@ async def test_options_win_over_the_conninfo(database):
         assert await cursor.fetchone() == ("elsewhere",)
 
 
+async def test_connections_carry_our_name_unless_told_otherwise(connection):
+    cursor = await connection.execute("show application_name")
+
+    assert await cursor.fetchone() == ("troupe",)
+
+
 async def test_a_refused_connection_is_an_operational_error(postgres_server):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -160,6 +160,23 @@ async def test_a_server_that_cannot_start_is_a_state(directory: Path) -> None:
         await next_start(embedded)
 
 
+async def test_programs_that_fail_or_vanish_are_a_state(directory: Path) -> None:
+    programs = directory / "bin"
+    programs.mkdir(mode=0o755)
+    for name, script in (
+        ("postgres", "echo 'postgres (PostgreSQL) 15.1'"),
+        ("initdb", "echo 'initdb: error: no luck' >&2; exit 1"),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+
+    async with supervised(own_port(directory, search=(programs,))) as embedded:
+        with trio.fail_after(30):
+            await until(lambda: "error: no luck" in (embedded.state.advice or ""))
+            (programs / "initdb").unlink()
+            await until(lambda: "No such file" in (embedded.state.advice or ""))
+
+
 async def test_preparing_is_tried_again_while_the_server_runs(directory: Path) -> None:
     seen: list[str] = []
 

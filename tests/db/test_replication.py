@@ -47,6 +47,10 @@ NO_SLOT = """
     select where not exists (
         select from pg_replication_slots where database = current_database())
 """
+WAITING = """
+    select from pg_stat_activity
+    where datname = current_database() and backend_type = 'walsender' and wait_event_type = 'Lock'
+"""
 
 
 async def until(connection: TrioConnection, query: str, *parameters: str) -> None:
@@ -295,6 +299,35 @@ async def test_a_role_that_may_not_replicate_says_so(notes):
         assert "REPLICATION" in await refusal(notes.conninfo_as("plain"))
     finally:
         notes.execute("drop role plain")
+
+
+async def test_a_transaction_open_for_long_is_waited_for_and_then_named(notes):
+    async with await connect(notes.conninfo) as other, other.transaction():
+        await other.execute("insert into notes values (1)")
+        advice = await refusal(notes.conninfo, patience_s=0.1)
+
+    assert "pg_stat_activity" in advice
+
+
+async def test_a_transaction_open_for_a_moment_is_waited_for(notes):
+    received = []
+
+    async def receive_one():
+        async with streaming(notes.conninfo) as stream:
+            notes.execute("insert into notes values (2)")
+            received.extend(await receive(stream, 1))
+
+    async with (
+        trio.open_nursery() as nursery,
+        await connect(notes.conninfo) as watch,
+        await connect(notes.conninfo) as other,
+        other.transaction(),
+    ):
+        await other.execute("insert into notes values (1)")
+        nursery.start_soon(receive_one)
+        await until(watch, WAITING)
+
+    assert [change.new[0] for change in received] == ["2"]
 
 
 async def test_a_missing_database_says_so(postgres_server):

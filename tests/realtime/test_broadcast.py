@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.realtime.tenant import Limits
-from tests.support.stage import open_stage
+from tests.support.memory_tenant import open_stage
 
 VERSIONS = ["1.0.0", "2.0.0"]
 

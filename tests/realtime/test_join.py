@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from actors.realtime.tenant import Limits
-from tests.support.stage import open_stage
+from tests.support.memory_tenant import open_stage
 
 VERSIONS = ["1.0.0", "2.0.0"]
 NO_DELAY = Limits(join_error_delay_s=0.0)

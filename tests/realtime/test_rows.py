@@ -8,8 +8,8 @@ import trio
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import Kind
 from tests.support.changes import make_change, make_table
+from tests.support.memory_tenant import open_stage
 from tests.support.source import NOTES, TEXT, MemorySource
-from tests.support.stage import open_stage
 
 EVERYTHING = [{"event": "*", "schema": "public", "table": "notes"}]
 VERSIONS = ["1.0.0", "2.0.0"]
@@ -199,6 +199,8 @@ async def test_a_client_is_told_that_the_database_is_away_and_when_it_is_back(au
     async with open_stage(source=source) as stage:
         client = stage.connect()
         client.join(postgres_changes=EVERYTHING)
+        assert await client.received() == []
+        await trio.sleep(2.1)
         assert notices(await client.received()) == [("error", "Start Postgres")]
 
         source.advice = None
@@ -214,7 +216,9 @@ async def test_broadcasts_work_while_the_database_is_away(autojump_clock):
     source.advice = "Start Postgres"
     async with open_stage(source=source) as stage:
         client = stage.connect()
-        await client.joined(postgres_changes=EVERYTHING, broadcast={"self": True})
+        client.join(postgres_changes=EVERYTHING, broadcast={"self": True})
+        await trio.sleep(3)
+        await client.received()
 
         client.broadcast("hello")
 
@@ -300,3 +304,31 @@ async def test_deletes_and_updates_carry_their_old_record(autojump_clock):
         assert update.payload["data"]["type"] == "UPDATE"
         assert "record" not in delete.payload["data"]
         assert delete.payload["data"]["old_record"]["id"] == 1
+
+
+async def test_a_join_waits_for_a_live_stream_and_delays_nothing_else(autojump_clock):
+    source = MemorySource()
+    source.advice = "Start Postgres"
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        client.join(postgres_changes=EVERYTHING)
+        await client.joined("realtime:other")
+        source.advice = None
+        await trio.sleep(1.9)
+
+        reply, system = await client.received()
+
+        assert reply.payload["status"] == "ok"
+        assert notices([system]) == [("ok", "Subscribed to PostgreSQL")]
+
+
+async def test_without_a_database_a_join_is_answered_at_once_with_the_reason(autojump_clock):
+    async with open_stage() as stage:
+        client = stage.connect()
+        client.join(postgres_changes=EVERYTHING)
+
+        reply, system = await client.received()
+
+        assert reply.payload["status"] == "ok"
+        assert notices([system])[0][0] == "error"
+        assert "without a database" in system.payload["message"]

@@ -11,8 +11,8 @@ import trio.testing
 
 from actors.core.errors import Poisoned
 from actors.realtime.fanout import SENDS_PER_CHECKPOINT
+from tests.support.memory_tenant import Heirless, open_stage
 from tests.support.source import MemorySource
-from tests.support.stage import Heirless, open_stage
 
 EVERYTHING = [{"event": "*", "schema": "public", "table": "notes"}]
 

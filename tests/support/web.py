@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
+import trio
 import wsproto
-from attrs import define, field
+from attrs import define, evolve, field
 from starlette.applications import Starlette
 from wsproto import events
 from wsproto.utilities import generate_accept_token
 
 from actors.core.spec import ChildSpec
 from actors.core.supervisor import Supervisor
-from actors.realtime.errors import SocketClosed, Unauthorized
+from actors.realtime.errors import Refused, SocketClosed, Unauthorized
 from actors.realtime.ports import Identity
 from actors.web.endpoint import Site
-from actors.web.options import WebOptions
+from actors.web.options import WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
+from actors.web.stream import Replay
+from actors.web.websocket import Upgrade, handshake_head
 from protocol.frames import Frame, Opcode
-from tests.support.memory import MemoryListener
-
-if TYPE_CHECKING:
-    import trio
+from tests.support.memory import MemoryListener, MemoryTransport
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 GOOD_TOKEN = "good.to.ken"
@@ -121,18 +120,16 @@ class RawClient:
 
 
 class FakeVerifier:
-    """Knows one good token; the others are refused with what `reasons` has for them."""
+    """Knows one good token; the others are refused as `refusals` says."""
 
     def __init__(self) -> None:
-        self.reasons: dict[str, tuple[str, str]] = {}
+        self.refusals: dict[str, Refused] = {}
 
     def verify(self, token: str) -> Identity:
         if token == GOOD_TOKEN:
             return Identity("anon", b"{}", 2e9)
-        code, reason = self.reasons.get(
-            token, ("MalformedJWT", "The token provided is not a valid JWT")
-        )
-        raise Unauthorized(code, reason)
+        malformed = Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
+        raise self.refusals.get(token, malformed)
 
 
 @define
@@ -143,6 +140,12 @@ class FakeDoor:
     serve: object
     openings: list = field(factory=list)
     ended: list[int] = field(factory=list)
+    _has_ended: trio.Event = field(factory=trio.Event)
+
+    async def wait_ended(self) -> int:
+        """Wait for the end of a socket and return its code."""
+        await self._has_ended.wait()
+        return self.ended[-1]
 
     def admit(self, opening) -> None:
         self.openings.append(opening)
@@ -154,6 +157,7 @@ class FakeDoor:
                 await self.serve(socket)
         except SocketClosed as closed:
             self.ended.append(closed.code)
+            self._has_ended.set()
 
 
 async def echo(socket) -> None:
@@ -198,3 +202,26 @@ async def start_port(
     )
     await nursery.start(supervisor.run, spec)
     return RunningPort(listener, supervisor, supervisor.find("acceptor"), reports)
+
+
+def text(content: str) -> bytes:
+    return Frame(Opcode.TEXT, content.encode()).wire()
+
+
+class WebSocketPeers:
+    """A memory socket with an upgrade at one end and a raw client at the other."""
+
+    def __init__(
+        self, *, window: int = 1 << 20, early: bytes = b"", head=None, **options
+    ) -> None:
+        self.transport = MemoryTransport(window)
+        self.client = RawClient(self.transport.client)
+        self.cap = OutboxCap(1 << 30)
+        replay = Replay(handshake_head(KEY) if head is None else head, early)
+        self.upgrade = Upgrade(
+            self.transport, evolve(WebSocketOptions(), **options), self.cap, replay
+        )
+
+    async def receive_101(self) -> None:
+        assert (await self.client.response()).status == 101
+        self.client.accept_frames()

@@ -13,13 +13,9 @@ from wsproto import events
 
 from actors.web.options import OutboxOptions
 from actors.web.outbox import Outbox, OutboxCap
-from protocol.frames import CloseCode, Frame, Opcode, close
+from protocol.frames import CloseCode, close
 from tests.support.memory import ScriptedSink
-
-
-def text(content: str) -> bytes:
-    return Frame(Opcode.TEXT, content.encode()).wire()
-
+from tests.support.web import text
 
 HELLO = text("hello")
 GOODBYE = close(CloseCode.NORMAL)

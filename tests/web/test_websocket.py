@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import pytest
 import trio
-from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.realtime.errors import SocketClosed
-from actors.web.options import OutboxOptions, WebSocketOptions
-from actors.web.outbox import OutboxCap
-from actors.web.stream import Replay
-from actors.web.websocket import Upgrade, handshake_head
-from protocol.frames import CloseCode, Frame, Opcode, close
-from tests.support.memory import MemoryTransport
-from tests.support.web import KEY, RawClient
+from actors.web.websocket import handshake_head
+from protocol.frames import CloseCode, Opcode, close
+from tests.support.web import KEY, WebSocketPeers, text
 
 LIMIT = 5_000_000
-
-
-def text(content: str) -> bytes:
-    return Frame(Opcode.TEXT, content.encode()).wire()
 
 
 def masked_header(opcode: int, size: int) -> bytes:
     return bytes([0x80 | opcode, 0xFF]) + size.to_bytes(8, "big") + b"\0\0\0\0"
 
 
-class Peers:
-    """A memory socket with an upgrade at one end and a raw client at the other."""
-
-    def __init__(
-        self, *, window: int = 1 << 20, early: bytes = b"", head=None, **options
-    ) -> None:
-        self.transport = MemoryTransport(window)
-        self.client = RawClient(self.transport.client)
-        self.cap = OutboxCap(1 << 30)
-        replay = Replay(handshake_head(KEY) if head is None else head, early)
-        self.upgrade = Upgrade(
-            self.transport, evolve(WebSocketOptions(), **options), self.cap, replay
-        )
-
-    async def receive_101(self) -> None:
-        assert (await self.client.response()).status == 101
-        self.client.accept_frames()
-
-
 async def test_frames_pass_both_ways(autojump_clock):
-    peers = Peers()
+    peers = WebSocketPeers()
 
     async with peers.upgrade.open_socket() as socket:
         await peers.receive_101()
@@ -62,7 +34,7 @@ async def test_frames_pass_both_ways(autojump_clock):
 
 
 async def test_fragments_arrive_as_one_message(autojump_clock):
-    peers = Peers()
+    peers = WebSocketPeers()
 
     async with peers.upgrade.open_socket() as socket:
         await peers.client.send_event(events.TextMessage("in ", message_finished=False))
@@ -73,7 +45,7 @@ async def test_fragments_arrive_as_one_message(autojump_clock):
 
 
 async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
-    peers = Peers()
+    peers = WebSocketPeers()
 
     async with peers.upgrade.open_socket() as socket:
         await peers.receive_101()
@@ -93,7 +65,7 @@ async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
     ids=["garbage", "a plain GET", "half a handshake, then silence"],
 )
 async def test_what_is_no_handshake_does_not_hang(autojump_clock, head):
-    peers = Peers(head=head, handshake_within_s=10)
+    peers = WebSocketPeers(head=head, handshake_within_s=10)
     start = trio.current_time()
 
     with pytest.raises(SocketClosed):
@@ -105,7 +77,7 @@ async def test_what_is_no_handshake_does_not_hang(autojump_clock, head):
 
 
 async def test_a_peer_that_is_gone_does_not_complete_the_handshake(autojump_clock):
-    peers = Peers()
+    peers = WebSocketPeers()
     await peers.client.stream.aclose()
 
     with pytest.raises(SocketClosed):
@@ -116,7 +88,7 @@ async def test_a_peer_that_is_gone_does_not_complete_the_handshake(autojump_cloc
 
 
 async def test_a_peer_that_does_not_read_its_handshake_is_closed(autojump_clock):
-    peers = Peers(window=10)
+    peers = WebSocketPeers(window=10)
     start = trio.current_time()
 
     with pytest.raises(SocketClosed):
@@ -129,7 +101,7 @@ async def test_a_peer_that_does_not_read_its_handshake_is_closed(autojump_clock)
 
 class TestOwnership:
     async def test_a_revoked_upgrade_cannot_be_entered(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
         peers.upgrade.revoke()
 
         with pytest.raises(SocketClosed):
@@ -141,12 +113,12 @@ class TestOwnership:
     async def test_nobody_is_waited_for_longer_than_a_handshake(self, autojump_clock):
         start = trio.current_time()
 
-        await Peers(handshake_within_s=10).upgrade.wait_claimed()
+        await WebSocketPeers(handshake_within_s=10).upgrade.wait_claimed()
 
         assert trio.current_time() - start == 10
 
     async def test_the_owners_exception_comes_out_as_it_is(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         with pytest.raises(ZeroDivisionError):
             async with peers.upgrade.open_socket():
@@ -157,7 +129,7 @@ class TestOwnership:
         assert peers.transport.is_closed
 
     async def test_a_cancelled_owner_leaves_no_socket_behind(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         with trio.move_on_after(1) as cancelled:
             async with peers.upgrade.open_socket():
@@ -168,7 +140,7 @@ class TestOwnership:
         assert peers.cap.queued_bytes == 0
 
     async def test_nothing_can_be_pushed_after_the_end(self, autojump_clock):
-        async with Peers().upgrade.open_socket() as socket:
+        async with WebSocketPeers().upgrade.open_socket() as socket:
             pass
 
         assert not socket.outbox.push(text("late"))
@@ -176,7 +148,7 @@ class TestOwnership:
 
 class TestClosing:
     async def test_a_peer_that_closes_gets_its_code_back(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             await peers.receive_101()
@@ -189,7 +161,7 @@ class TestClosing:
         assert await peers.client.event() == 4001
 
     async def test_a_peer_that_vanishes_is_1006(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             await peers.client.stream.aclose()
@@ -199,7 +171,7 @@ class TestClosing:
         assert closed.value.code == 1006
 
     async def test_close_waits_for_the_peers_answer(self, autojump_clock, nursery):
-        peers = Peers()
+        peers = WebSocketPeers()
         closed = trio.Event()
 
         async with peers.upgrade.open_socket() as socket:
@@ -223,7 +195,7 @@ class TestClosing:
             await peers.client.event()
 
     async def test_leaving_tells_the_peer(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket():
             await peers.receive_101()
@@ -231,7 +203,7 @@ class TestClosing:
         assert await peers.client.event() == 1000
 
     async def test_receive_and_close_may_run_at_once(self, autojump_clock, nursery):
-        peers = Peers()
+        peers = WebSocketPeers()
         codes = []
 
         async def read(socket):
@@ -254,7 +226,7 @@ class TestClosing:
 class TestLimits:
     @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
     async def test_a_message_at_the_limit_passes(self, autojump_clock, opcode):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             await peers.client.send(masked_header(opcode, LIMIT) + b"x" * LIMIT)
@@ -262,7 +234,7 @@ class TestLimits:
             assert len(await socket.receive()) == LIMIT
 
     async def test_a_message_over_the_limit_is_1009(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             await peers.receive_101()
@@ -276,7 +248,7 @@ class TestLimits:
         assert await peers.client.event() == 1009
 
     async def test_the_limit_counts_bytes_not_characters(self, autojump_clock):
-        peers = Peers(max_message_bytes=10)
+        peers = WebSocketPeers(max_message_bytes=10)
 
         async with peers.upgrade.open_socket() as socket:
             await peers.receive_101()
@@ -302,7 +274,7 @@ class TestLimits:
         ids=["opcode", "unmasked", "compressed", "long ping", "lone fragment", "not UTF-8"],
     )
     async def test_a_protocol_violation_is_told(self, autojump_clock, frame, code):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             await peers.receive_101()
@@ -314,7 +286,7 @@ class TestLimits:
         assert await peers.client.event() == code
 
     async def test_a_silent_peer_is_closed_after_the_idle_limit(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             await peers.receive_101()
@@ -327,7 +299,7 @@ class TestLimits:
         assert await peers.client.event() == 1000
 
     async def test_any_byte_resets_the_idle_limit(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             for _ in range(5):
@@ -338,7 +310,7 @@ class TestLimits:
             assert await socket.receive() == "alive"
 
     async def test_a_connection_that_its_owner_parks_is_not_idle(self, autojump_clock):
-        peers = Peers()
+        peers = WebSocketPeers()
 
         async with peers.upgrade.open_socket() as socket:
             for number in range(5):
@@ -348,97 +320,8 @@ class TestLimits:
             assert [await socket.receive() for _ in range(5)] == list("01234")
 
 
-class TestSlowConsumer:
-    def peers(self, window: int = 200) -> Peers:
-        return Peers(window=window, outbox=OutboxOptions(budget_bytes=1000))
-
-    async def overflow(self, socket) -> None:
-        while socket.outbox.push(text("x" * 100)):
-            pass
-
-    async def test_is_told_and_closed(self, autojump_clock):
-        peers = self.peers()
-
-        async with peers.upgrade.open_socket() as socket:
-            await peers.receive_101()
-            socket.tell_if_slow(lambda: text("system"))
-            await self.overflow(socket)
-            with pytest.raises(SocketClosed) as closed:
-                await socket.receive()
-
-            async with trio.open_nursery() as nursery:
-                seen = []
-
-                async def read():
-                    while not seen or isinstance(seen[-1], str):
-                        seen.append(await peers.client.event())
-
-                nursery.start_soon(read)
-
-        assert closed.value.code == 1008
-        assert seen[-2:] == ["system", 1008]
-        assert set(seen[:-2]) == {"x" * 100}
-
-    async def test_is_known_at_once_even_with_messages_waiting(self, autojump_clock):
-        peers = self.peers()
-
-        async with peers.upgrade.open_socket() as socket:
-            for _ in range(3):
-                await peers.client.send_event(events.TextMessage("hello"))
-            await wait_all_tasks_blocked()
-            await self.overflow(socket)
-
-            with pytest.raises(SocketClosed) as closed:
-                await socket.receive()
-            assert closed.value.code == 1008
-
-    async def test_wakes_an_owner_that_waits(self, autojump_clock, nursery):
-        peers = self.peers()
-
-        async with peers.upgrade.open_socket() as socket:
-            nursery.start_soon(self.overflow, socket)
-            start = trio.current_time()
-            with pytest.raises(SocketClosed):
-                await socket.receive()
-            assert trio.current_time() == start
-
-    async def test_is_cut_after_five_seconds_and_delays_nobody(self, autojump_clock):
-        slow, other = self.peers(), Peers()
-
-        async with other.upgrade.open_socket() as other_socket:
-            await other.receive_101()
-            start = trio.current_time()
-            async with trio.open_nursery() as nursery:
-
-                async def own():
-                    async with slow.upgrade.open_socket() as socket:
-                        await slow.receive_101()
-                        await self.overflow(socket)
-
-                nursery.start_soon(own)
-                await wait_all_tasks_blocked()
-                other_socket.outbox.push(text("on time"))
-                assert await other.client.event() == "on time"
-                assert trio.current_time() == start
-
-            assert trio.current_time() - start == 5
-            assert slow.transport.is_aborted
-            assert slow.cap.queued_bytes == 0
-
-    async def test_a_flood_of_pings_without_reading_is_bounded(self, autojump_clock):
-        peers = self.peers()
-
-        async with peers.upgrade.open_socket() as socket:
-            for _ in range(100):
-                await peers.client.send_event(events.Ping(b"x" * 100))
-            with pytest.raises(SocketClosed) as closed:
-                await socket.receive()
-
-        assert closed.value.code == 1008
-
-
 async def test_a_close_frame_pushed_by_the_owner_is_the_last_word(autojump_clock):
-    peers = Peers()
+    peers = WebSocketPeers()
 
     async with peers.upgrade.open_socket() as socket:
         await peers.receive_101()

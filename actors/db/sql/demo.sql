@@ -1,6 +1,6 @@
 -- What a Supabase project brings with it, and a table to try row changes on.
 -- Run once per database, in one transaction; each step may find its result there already.
--- Source: Supabase's roles and grants for the Data API, https://supabase.com/docs/guides/database/postgres/roles
+-- Source: supabase/realtime, dev/postgres/00-setup.sql (role attributes, privileges, what is published), read 2026-11-21.
 
 do $$
 begin
@@ -33,4 +33,4 @@ create table if not exists public.messages (
   created_at timestamptz not null default now()
 );
 
-create publication supabase_realtime for table public.messages;
+create publication supabase_realtime for table public.messages with (publish = 'insert, update, delete');
