@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from protocol.events import ClientRef, Event
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 
 @frozen(eq=False)
@@ -47,7 +48,7 @@ class Roster:
     """Subscriptions by join, and by encode key."""
 
     _entries: dict[JoinKey, Subscription] = field(factory=dict)
-    _groups: dict[EncodeKey, dict[JoinKey, Subscription]] = field(factory=dict)
+    _outboxes: dict[EncodeKey, dict[JoinKey, Outbox]] = field(factory=dict)
     _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
 
@@ -65,7 +66,7 @@ class Roster:
         """Enter a subscription."""
         key = subscription.key
         self._entries[key] = subscription
-        self._groups.setdefault(subscription.encode_key, {})[key] = subscription
+        self._outboxes.setdefault(subscription.encode_key, {})[key] = subscription.outbox
         self._by_connection.setdefault(subscription.connection, {})[key] = subscription
         if subscription.changes:
             self._with_changes[key] = subscription
@@ -75,18 +76,18 @@ class Roster:
         subscription = self._entries.pop(key, None)
         if subscription is None:
             return None
-        _drop(self._groups, subscription.encode_key, key)
+        _drop(self._outboxes, subscription.encode_key, key)
         _drop(self._by_connection, subscription.connection, key)
         self._with_changes.pop(key, None)
         return subscription
 
     def encode_keys(self) -> tuple[EncodeKey, ...]:
         """Return the encode keys there are subscriptions for."""
-        return tuple(self._groups)
+        return tuple(self._outboxes)
 
-    def group(self, encode_key: EncodeKey) -> tuple[Subscription, ...]:
-        """Return a snapshot of those who are sent the same bytes."""
-        return tuple(self._groups.get(encode_key, {}).values())
+    def outboxes(self, encode_key: EncodeKey) -> dict[JoinKey, Outbox]:
+        """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
+        return self._outboxes.get(encode_key, {}).copy()
 
     def with_changes(self) -> tuple[Subscription, ...]:
         """Return a snapshot of those who asked for row changes."""
@@ -97,7 +98,7 @@ class Roster:
         return tuple(self._by_connection.get(connection, {}).values())
 
 
-def _drop(index: dict[K, dict[JoinKey, Subscription]], at: K, key: JoinKey) -> None:
+def _drop(index: dict[K, dict[JoinKey, V]], at: K, key: JoinKey) -> None:
     del index[at][key]
     if not index[at]:
         del index[at]

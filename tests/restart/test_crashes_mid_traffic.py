@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+from attrs import evolve
 
 from actors.core.errors import Poisoned
 from actors.realtime.fanout import SENDS_PER_CHECKPOINT
@@ -128,9 +129,12 @@ def set_tripwire(stage, client, ref, nth=1) -> None:
     """Put a tripwire in place of a client's outbox, as its channel sees it."""
     roster = stage.channels_supervisor._children.find(stage.channel().name).spec.heir
     for subscription in roster:
+        # All are entered again, so that they keep their order.
+        roster.remove(subscription.key)
         if subscription.outbox is client.socket.outbox:
             wire = Tripwire(subscription.outbox, stage.channels_supervisor, ref, nth)
-            object.__setattr__(subscription, "outbox", wire)
+            subscription = evolve(subscription, outbox=wire)  # noqa: PLW2901
+        roster.add(subscription)
 
 
 async def test_a_rows_actor_that_crashes_while_it_asks_loses_and_repeats_nothing(
