@@ -82,6 +82,9 @@ class ChannelRowsActor:
             if not self._roster.with_changes() and inbox.retire():
                 return
             async for message in inbox.batch(BATCH):
+                if isinstance(message, Terminated):
+                    # Who was subscribed is told by the channel's end; the router forgets them with us.
+                    self._feed.router.drop(self._pending)
                 if isinstance(message, Stopping | Terminated):
                     return
 
@@ -93,7 +96,9 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        present = [sub for sub in subscriptions if self._roster.get(sub.key) is not None]
+        # A channel that was given up has told everybody on its roster that it is over.
+        is_over = not self._channel.alive
+        present = [s for s in subscriptions if not is_over and self._roster.get(s.key)]
         sends = row_sends(found, present, visible, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
