@@ -43,28 +43,33 @@ class Cell(Generic[M]):
         self._taken: list[Reply[Any]] = []
         self._on_overflow = on_overflow
 
-        # The running incarnation; replaced by `begin`.
+        # The incarnation; replaced by `begin`.
         self.scope = trio.CancelScope()
         self.task: trio.lowlevel.Task | None = None
         self.began_at = 0.0
         self.is_running = False
-        self.is_ready = False
+        #: It said `ready()` and has not ended.
+        self.is_up = False
         #: Set as soon as the incarnation is ready or has ended, whichever comes first.
         self.settled = trio.Event()
         self.exited = trio.Event()
         #: An error charged to the incarnation from outside.
         self.failure: Exception | None = None
-        self.has_failed = False
-
-        # What the supervisor is doing with the child.
-        self.is_starting = False
-        self.is_halted = False
+        #: It was asked to stop.
         self.is_stopping = False
+        #: It was asked to stop, but the child will live again.
+        self.is_halted = False
+        #: It did not stop in time and was reported.
+        self.is_overdue = False
+
+        # What restarts go by (`restarts.py`).
         self.crashes: deque[float] = deque()
         self.crashes_in_a_row = 0
+        #: When the next incarnation may begin, in seconds on the trio clock.
+        self.due_at = 0.0
 
     def deliver_nowait(self, message: M) -> bool:
-        """Queue a message or count it as refused, as the spec says."""
+        """Queue a message, or count it as refused and do what the spec says of an overflow."""
         if self.mailbox.put_nowait(message):
             return True
         self.mailbox.count_rejection()
@@ -77,12 +82,10 @@ class Cell(Generic[M]):
         if not await self.mailbox.put(message, reply):
             raise ActorStopped(f"{self.spec.name!r} is gone")
 
-    def hold(self, message: M, reply: Reply[Any] | None) -> None:
-        """Note what the incarnation has in hand now, and the question that came with it."""
-        self.in_hand = message
-        if reply is not None:
-            self._taken = [taken for taken in self._taken if not taken.is_settled]
-            self._taken.append(reply)
+    def hold_question(self, reply: Reply[Any]) -> None:
+        """Note a question that the incarnation took; it fails if the incarnation ends before it is answered."""
+        self._taken = [taken for taken in self._taken if not taken.is_settled]
+        self._taken.append(reply)
 
     def begin(self) -> None:
         """Prepare for a new incarnation."""
@@ -92,11 +95,11 @@ class Cell(Generic[M]):
         self.exited = trio.Event()
         self.settled = trio.Event()
         self.failure = None
-        self.has_failed = False
         self.is_running = True
-        self.is_ready = False
-        self.is_halted = False
+        self.is_up = False
         self.is_stopping = False
+        self.is_halted = False
+        self.is_overdue = False
         self.began_at = trio.current_time()
         # A request to stop was meant for the incarnation before.
         self.mailbox.forget_signals(Stopping)
@@ -106,15 +109,17 @@ class Cell(Generic[M]):
 
     def say_ready(self) -> None:
         """Note that the incarnation does its work from here on."""
-        self.is_ready = True
+        self.is_up = self.is_running
         self.settled.set()
 
     def finish(self, *, crashed: bool) -> None:
         """Note that the incarnation ended; what it had been asked fails."""
         self.is_running = False
-        self.has_failed = crashed
+        self.is_up = False
         self.task = None
         self.in_hand = None
+        # A kept exception holds frames, and frames hold messages.
+        self.failure = None
         error = ActorCrashed if crashed else ActorStopped
         for reply in self._taken:
             reply.fail(error(f"{self.spec.name!r} ended while it held the question"))
@@ -140,13 +145,15 @@ class Cell(Generic[M]):
         """Refuse messages from now on; questions still queued fail."""
         if self.mailbox.is_closed:
             return
-        for queued in self.mailbox.close():
+        for _, _, reply in self.mailbox.close():
             self.mailbox.count_rejection()
-            if queued.reply is not None:
-                queued.reply.fail(ActorStopped(f"{self.spec.name!r} is gone"))
+            if reply is not None:
+                reply.fail(ActorStopped(f"{self.spec.name!r} is gone"))
 
     def watch(self, other: Cell[Any]) -> None:
         """Ask for the signals of `other`; if it is gone, the signal comes at once (I19)."""
+        if self.end is not None:
+            return
         if other.end is not None:
             self.mailbox.put_signal(Terminated(other.ref, other.end))
             return

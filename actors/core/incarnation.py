@@ -9,6 +9,7 @@ I13 (outer cancellation does not reach the actor: its scope is shielded and belo
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -17,9 +18,13 @@ from actors.core.inbox import Inbox
 from actors.core.reports import CrashReport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from actors.core.cell import Cell
+
+#: Innermost frames that a report keeps; endless recursion has a thousand.
+STACK_LIMIT = 50
 
 
 async def live(cell: Cell[Any]) -> Exception | None:
@@ -55,18 +60,18 @@ def crash_report(cell: Cell[Any], failure: Exception) -> CrashReport:
         incarnation=cell.incarnation,
         message=None if held is None else type(held).__name__,
         error=type(leaf).__name__,
-        stack=tuple(
-            f"{frame.filename}:{frame.lineno} {frame.name}"
-            for frame in traceback.extract_tb(leaf.__traceback__)
-        ),
+        stack=_places(traceback.walk_tb(leaf.__traceback__)),
     )
 
 
 def await_stack(cell: Cell[Any]) -> tuple[str, ...]:
     """Return where the running incarnation sits, outermost first."""
-    frames: list[tuple[FrameType, int]] = (
-        list(cell.task.iter_await_frames()) if cell.task else []
-    )
+    return () if cell.task is None else _places(cell.task.iter_await_frames())
+
+
+def _places(frames: Iterator[tuple[FrameType, int]]) -> tuple[str, ...]:
+    # Not `extract_tb`, which reads source files: a crash does not wait for a disk.
     return tuple(
-        f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in frames
+        f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}"
+        for frame, line in deque(frames, maxlen=STACK_LIMIT)
     )

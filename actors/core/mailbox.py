@@ -1,16 +1,19 @@
 """Mailboxes: bounded, two lanes, and longer-lived than any incarnation.
 
-A mailbox is a pair of memory-channel ends and a side lane for signals.
-It belongs to the supervisor's record of a child (`cell.py`), never to the actor, which borrows an inbox (`inbox.py`):
-closing the last receiving end would throw away what is queued.
+A mailbox belongs to the supervisor's record of a child (`cell.py`), never to the actor,
+which borrows an inbox (`inbox.py`).
+A message leaves it when it is handed over and not before, so neither a crash nor a cancellation loses one.
+It is two deques and not a memory channel: a channel has no second lane, no weights,
+and hands a message to a parked consumer before a signal that comes later can overtake it.
 
-**Invariants**: I1 (bounded by count and, if the spec weighs messages, by weight), I4 (signals overtake and always fit).
+**Invariants**: I1 (bounded by count and, if the spec weighs messages, by weight), I3 (in order of asking for room),
+I4 (signals overtake and always fit). Nobody waits for room in an empty mailbox, so whoever waits is woken by a take.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import trio
 from attrs import define, frozen
@@ -26,7 +29,7 @@ M = TypeVar("M")
 
 @frozen
 class MailboxStatistics:
-    """`queued` messages of `capacity`, weighing `weight`; `rejected` counts what never got in."""
+    """`queued` messages of `capacity`, weighing `weight`; `rejected` counts what never got in or was never taken."""
 
     queued: int
     capacity: int
@@ -37,28 +40,33 @@ class MailboxStatistics:
 
 @define
 class WeightPool:
-    """A cap on the weight of all mailboxes that share it (the process-wide cap of their spec)."""
+    """A cap on the weight of all mailboxes that share it (the process-wide cap of their spec).
+
+    An empty mailbox takes one message beyond it.
+    """
 
     limit: int
     used: int = 0
 
 
-class Queued(NamedTuple, Generic[M]):
-    """A message as it lies in a mailbox; `message` is None for the two marks of this module."""
+#: A message as it lies in a mailbox: itself (None for `POISON` only), its weight, and the reply that it carries.
+#: A bare tuple, for one is made for every message.
+Queued: TypeAlias = "tuple[M | None, int, Reply[Any] | None]"
 
-    message: M | None
-    weight: int = 0
-    reply: Reply[Any] | None = None
-
-
-#: Wakes a consumer that waits for messages although only a signal came.
-WAKE: Queued[Any] = Queued(None)
 #: Makes the actor that takes it crash; lies in the queue like any message.
-POISON: Queued[Any] = Queued(None)
+POISON: Queued[Any] = (None, 0, None)
+
+
+@define(eq=False)
+class Sender(Generic[M]):
+    """A task that waits for room; `is_served` once its message is in the queue."""
+
+    queued: Queued[M]
+    is_served: bool = False
 
 
 class Mailbox(Generic[M]):
-    """The queue and the signal lane of one cell; used from one trio loop."""
+    """The queue and the signal lane of one cell; used from one trio loop, taken from by one task at a time."""
 
     def __init__(
         self,
@@ -67,16 +75,15 @@ class Mailbox(Generic[M]):
         weight_limit: int = 0,
         pool: WeightPool | None = None,
     ) -> None:
-        # One place more than the capacity, so that a WAKE always fits beside a full load of messages.
-        self._sender, self._receiver = trio.open_memory_channel[Queued[M]](capacity + 1)
         self._capacity = capacity
         self._weigh = weigh
         self._weight_limit = weight_limit
         self._pool = pool
-        self._signals: deque[Signal] = deque()
-        self._room = trio.lowlevel.ParkingLot()
-        self._wake_is_queued = False
-        self._queued = 0
+        self._messages: deque[Queued[M]] = deque()
+        #: What `put_signal` queued, oldest first; the inbox takes from it.
+        self.signals: deque[Signal] = deque()
+        self._senders: OrderedDict[trio.lowlevel.Task, Sender[M]] = OrderedDict()
+        self._consumer: trio.lowlevel.Task | None = None
         self._weight = 0
         self._rejected = 0
         self.is_closed = False
@@ -84,37 +91,48 @@ class Mailbox(Generic[M]):
     def statistics(self) -> MailboxStatistics:
         """Return the figures of this moment."""
         return MailboxStatistics(
-            self._queued, self._capacity, self._weight, self._rejected, len(self._signals)
+            len(self._messages),
+            self._capacity,
+            self._weight,
+            self._rejected,
+            len(self.signals),
         )
 
     @property
     def is_empty(self) -> bool:
         """Whether neither a message nor a signal is queued."""
-        return not self._queued and not self._signals
+        return not self._messages and not self.signals
 
     def put_nowait(self, message: M, reply: Reply[Any] | None = None) -> bool:
-        """Queue a message if there is room; never waits, never raises."""
-        weight = self._weigh(message) if self._weigh is not None else 0
-        if self.is_closed or not self._has_room(weight):
-            return False
-        self._put(Queued(message, weight, reply))
-        return True
+        """Queue a message if there is room that nobody waits for; never waits."""
+        weight = 0 if self._weigh is None else self._weigh(message)
+        return self._offer((message, weight, reply))
 
     async def put(self, message: M, reply: Reply[Any] | None = None) -> bool:
-        """Queue a message, waiting for room; False if the mailbox closed."""
+        """Queue a message, waiting for room behind those who wait already; False if the mailbox closed.
+
+        Atomic under cancellation: if this raises `Cancelled`, the message was not queued.
+        """
         await trio.lowlevel.checkpoint()
-        while not self.put_nowait(message, reply):
-            if self.is_closed:
-                return False
-            await self._room.park()
-        return True
+        weight = 0 if self._weigh is None else self._weigh(message)
+        queued: Queued[M] = (message, weight, reply)
+        if self._offer(queued):
+            return True
+        if self.is_closed:
+            return False
+        task = trio.lowlevel.current_task()
+        sender = self._senders[task] = Sender(queued)
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            del self._senders[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
+        return sender.is_served
 
     def put_poison(self) -> bool:
         """Queue a message that crashes whoever takes it; False if there is no room."""
-        if self.is_closed or not self._has_room(0):
-            return False
-        self._put(POISON)
-        return True
+        return self._offer(POISON)
 
     def count_rejection(self) -> None:
         """Note that a message was refused."""
@@ -124,72 +142,96 @@ class Mailbox(Generic[M]):
         """Queue a signal: it overtakes messages and fits even if they fill the mailbox (I4)."""
         if self.is_closed:
             return
-        self._signals.append(signal)
-        if not self._wake_is_queued:
-            self._wake_is_queued = True
-            self._sender.send_nowait(WAKE)
-
-    def take_signal(self) -> Signal | None:
-        """Take the oldest signal, if there is one."""
-        return self._signals.popleft() if self._signals else None
+        self.signals.append(signal)
+        self._wake_consumer()
 
     def forget_signals(self, kind: type[Signal]) -> None:
         """Take the signals of one kind out of the lane."""
-        self._signals = deque(
-            signal for signal in self._signals if not isinstance(signal, kind)
-        )
+        kept = [signal for signal in self.signals if not isinstance(signal, kind)]
+        self.signals.clear()
+        self.signals.extend(kept)
 
     def take_nowait(self) -> Queued[M] | None:
-        """Take the oldest message, or None if none is queued."""
-        try:
-            queued = self._settle(self._receiver.receive_nowait())
-            return (
-                queued if queued is not None else self._settle(self._receiver.receive_nowait())
-            )
-        except trio.WouldBlock:
+        """Take the oldest message, or None if none is queued; who waits for the room moves up."""
+        if not self._messages:
             return None
+        queued = self._messages.popleft()
+        if self._weigh is not None:
+            self._add_weight(-queued[1])
+        if self._senders:
+            self._serve_senders()
+        return queued
 
-    async def take(self) -> Queued[M] | None:
-        """Wait for a message; None if something else woke the consumer (look at the signals)."""
-        return self._settle(await self._receiver.receive())
+    async def wait_filled(self) -> None:
+        """Wait until something is queued or the mailbox closes; a checkpoint in any case."""
+        if not self.is_empty or self.is_closed:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._consumer is not None:
+            raise RuntimeError("another task waits at this inbox already")
+        self._consumer = trio.lowlevel.current_task()
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            self._consumer = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
 
     def close(self) -> list[Queued[M]]:
-        """Refuse everything from now on and return what was still queued."""
+        """Refuse everything from now on, whoever waits included, and return what was still queued."""
         self.is_closed = True
-        left = []
-        while (queued := self.take_nowait()) is not None:
-            left.append(queued)
-        self._signals.clear()
-        self._room.unpark_all()
-        self._sender.close()
-        self._receiver.close()
+        left = list(self._messages)
+        self._messages.clear()
+        self.signals.clear()
+        self._add_weight(-self._weight)
+        for task in self._senders:
+            trio.lowlevel.reschedule(task)
+        self._senders.clear()
+        self._wake_consumer()
         return left
 
-    def _has_room(self, weight: int) -> bool:
-        if self._queued >= self._capacity:
+    def _offer(self, queued: Queued[M]) -> bool:
+        # Whoever asks now does not overtake those who wait (I3; and a steady `tell` would starve them).
+        if self.is_closed or self._senders or not self._has_room(queued[1]):
             return False
-        # An empty mailbox takes any message: a sender that waits for room is woken by a take, and here none is to come.
-        if self._weigh is None or not self._queued:
+        self._append(queued)
+        return True
+
+    def _has_room(self, weight: int) -> bool:
+        count = len(self._messages)
+        if count >= self._capacity:
+            return False
+        # An empty mailbox takes any message: who waits for room is woken by a take, and here none is to come.
+        if self._weigh is None or not count:
             return True
         if self._weight + weight > self._weight_limit:
             return False
         return self._pool is None or self._pool.used + weight <= self._pool.limit
 
-    def _put(self, queued: Queued[M]) -> None:
-        self._sender.send_nowait(queued)
-        self._queued += 1
-        self._weight += queued.weight
-        if self._pool is not None:
-            self._pool.used += queued.weight
+    def _append(self, queued: Queued[M]) -> None:
+        self._messages.append(queued)
+        if self._weigh is not None:
+            self._add_weight(queued[1])
+        if self._consumer is not None:
+            self._wake_consumer()
 
-    def _settle(self, queued: Queued[M]) -> Queued[M] | None:
-        if queued is WAKE:
-            self._wake_is_queued = False
-            return None
-        self._queued -= 1
-        self._weight -= queued.weight
+    def _wake_consumer(self) -> None:
+        if self._consumer is not None:
+            trio.lowlevel.reschedule(self._consumer)
+            self._consumer = None
+
+    def _add_weight(self, weight: int) -> None:
+        self._weight += weight
         if self._pool is not None:
-            self._pool.used -= queued.weight
-        if self._room:
-            self._room.unpark()
-        return queued
+            self._pool.used += weight
+
+    def _serve_senders(self) -> None:
+        """Queue what fits of those who wait, in their order."""
+        while self._senders:
+            task, sender = next(iter(self._senders.items()))
+            if not self._has_room(sender.queued[1]):
+                return
+            del self._senders[task]
+            sender.is_served = True
+            self._append(sender.queued)
+            trio.lowlevel.reschedule(task)

@@ -22,7 +22,12 @@ R = TypeVar("R")
 
 
 class Reply(Generic[R]):
-    """The place for the answer to one question; the first `set` or `fail` counts."""
+    """The place for the answer to one question; the first `set` or `fail` counts.
+
+    It may be handed on and answered later, as long as the incarnation that took the question lives.
+    """
+
+    __slots__ = ("_error", "_settled", "_value")
 
     def __init__(self) -> None:
         self._settled = trio.Event()
@@ -83,14 +88,14 @@ class Ref(Generic[M]):
         return not self._cell.mailbox.is_closed
 
     def tell(self, message: M) -> bool:
-        """Deliver without waiting; never raises.
+        """Deliver without waiting; never raises. None is no message.
 
         False means "not delivered" and has been counted, so ignoring it is safe (I2).
         """
         return self._cell.deliver_nowait(message)
 
     async def send(self, message: M) -> None:
-        """Deliver, waiting for room.
+        """Deliver, waiting for room behind those who wait already.
 
         Raises:
             ActorStopped: the target is gone, or went while waiting.
@@ -115,3 +120,8 @@ class Ref(Generic[M]):
         finally:
             reply.fail(ActorError("abandoned"))
         raise AskTimeout(f"{self.name!r} did not answer within {within} s")
+
+
+def cell_of(ref: Ref[M]) -> Cell[M]:
+    """Return what is behind a ref; for this folder only."""
+    return ref._cell  # noqa: SLF001  # the one place that opens a ref

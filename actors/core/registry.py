@@ -30,6 +30,17 @@ class Registry(Generic[K, M]):
         return self._supervisor.find(key)
 
     def get_or_start(self, key: K, spec: Callable[[K], ChildSpec[M]]) -> Ref[M]:
-        """Return the living actor of that key, or start one from `spec(key)`, which is named by the key."""
+        """Return the living actor of that key, or start one from `spec(key)`.
+
+        While the supervisor does not run, the ref is of one that is gone already: ask again once, not in a loop.
+
+        Raises:
+            ValueError: the spec is not named by the key.
+        """
         ref: Ref[M] | None = self.get(key)
-        return ref if ref is not None else self._supervisor.start_child(spec(key))
+        if ref is not None:
+            return ref
+        made = spec(key)
+        if made.name != key:
+            raise ValueError(f"the spec for {key!r} is named {made.name!r}")
+        return self._supervisor.start_child(made)

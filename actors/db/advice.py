@@ -113,7 +113,8 @@ def wal_level_too_low() -> DatabaseUnavailable:
 
 def publication_missing(name: str) -> DatabaseUnavailable:
     """Return the error for a publication that its owner has yet to create."""
-    identifier = '"' + name.replace('"', '""') + '"' if not name.isidentifier() else name
+    is_plain = name.isidentifier() and name == name.lower()
+    identifier = name if is_plain else '"' + name.replace('"', '""') + '"'
     return DatabaseUnavailable(
         f"The publication is missing: run 'CREATE PUBLICATION {identifier} FOR TABLE <table>'"
         " with the tables to listen to, or FOR ALL TABLES."

@@ -25,7 +25,7 @@ from tests.support.requirements import require
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FOLDER = Path(__file__).parent
 JS = FOLDER / "js"
@@ -66,17 +66,27 @@ class Client:
     _process: subprocess.Popen[str]
 
     def subscribe(
-        self, topic: str, *, changes: list[dict[str, str]] | None = None, **broadcast: bool
+        self,
+        topic: str,
+        *,
+        changes: Sequence[dict[str, str]] = (),
+        ack: bool = False,
+        echo: bool = False,
     ) -> None:
-        """Subscribe; `broadcast` are the options `ack` and `self`."""
-        config = {"broadcast": {"ack": False, "self": False} | broadcast}
-        self._order("subscribe", topic=topic, config=config, changes=changes or [])
+        """Subscribe; `echo` is what the wire calls `self`: hear one's own broadcasts too."""
+        config = {"broadcast": {"ack": ack, "self": echo}}
+        self._order("subscribe", topic=topic, config=config, changes=changes)
 
     def join(
-        self, topic: str, *, changes: list[dict[str, str]] | None = None, **broadcast: bool
+        self,
+        topic: str,
+        *,
+        changes: Sequence[dict[str, str]] = (),
+        ack: bool = False,
+        echo: bool = False,
     ) -> None:
         """Subscribe, and wait until the library says so and rows, if asked for, are on their way."""
-        self.subscribe(topic, changes=changes, **broadcast)
+        self.subscribe(topic, changes=changes, ack=ack, echo=echo)
         self.heard.expect("status", topic=topic, status="SUBSCRIBED")
         if changes:
             self.heard.expect("system", topic=topic, message="Subscribed to PostgreSQL")

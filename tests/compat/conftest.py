@@ -6,7 +6,6 @@ import itertools
 import shutil
 import tempfile
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,6 @@ from tests.support.tokens import mint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-# The scenarios were written before the server they need.
-collect_ignore_glob = [] if find_spec("actors.main") else ["test_*.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ PAYLOADS = [
 BYTES = bytes(range(256)) * 300
 
 
-@pytest.mark.parametrize(("from_kind", "to_kind"), itertools.product(KINDS, KINDS), ids=str)
+@pytest.mark.parametrize(("from_kind", "to_kind"), [*itertools.product(KINDS, KINDS)], ids=str)
 def test_text_reaches_every_kind_of_client(start_client, topic, from_kind, to_kind):
     sender, receiver = start_client(from_kind), start_client(to_kind)
     receiver.join(topic)
@@ -70,7 +70,7 @@ def test_a_sender_does_not_hear_itself(client, start_client, topic):
 
 
 def test_a_sender_hears_itself_when_it_asked_for_that(client, topic):
-    client.join(topic, self=True)
+    client.join(topic, echo=True)
 
     client.send(topic, "own", {"x": 1})
 

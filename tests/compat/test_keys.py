@@ -76,7 +76,7 @@ def test_a_refused_client_does_not_disturb_the_others(server, start_client, topi
         refused.subscribe(topic)
         refused.heard.expect("status", topic=topic, status="CHANNEL_ERROR")
 
-        good.join(topic, self=True)
+        good.join(topic, echo=True)
         good.send(topic, "hello", {})
 
         good.heard.expect("broadcast", topic=topic, name="hello")

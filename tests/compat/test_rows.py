@@ -75,7 +75,7 @@ def test_a_client_hears_only_the_kind_of_change_it_asked_for(
 
 
 def test_rows_and_broadcasts_share_a_topic(client, topic, write):
-    client.join(topic, changes=[MESSAGES], self=True)
+    client.join(topic, changes=[MESSAGES], echo=True)
 
     client.send(topic, "hello", {})
     write()

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from attrs import frozen
+from attrs import define, field, frozen
 
 from actors.db.catalog import Catalog
 from actors.db.driver import TrioConnection, connect
@@ -39,6 +39,9 @@ async def deadline():
         yield
 
 
+#: How long the server waits to hear from us where a test says IMPATIENT, in seconds.
+PATIENCE_S = 1.5
+IMPATIENT = f" options='-c wal_sender_timeout={PATIENCE_S}s'"
 CONFIRMED = """
     select from pg_replication_slots
     where database = current_database() and confirmed_flush_lsn >= %s
@@ -60,10 +63,10 @@ async def until(connection: TrioConnection, query: str, *parameters: str) -> Non
 
 
 @asynccontextmanager
-async def source_for(conninfo: str, **options):
+async def source_for(conninfo: str, now=lambda: NOW, **options):
     pool = Pool(conninfo)
     try:
-        yield ReplicationSource(conninfo, Catalog(pool), now=lambda: NOW, **options)
+        yield ReplicationSource(conninfo, Catalog(pool), now, **options)
     finally:
         pool.close()
 
@@ -235,41 +238,54 @@ async def test_a_publication_may_have_any_name(database):
 
 
 async def test_a_reader_blocked_beyond_the_servers_patience_stays_connected(notes):
-    impatient = notes.conninfo + " options='-c wal_sender_timeout=1000'"
-    async with streaming(impatient) as stream:
+    async with streaming(notes.conninfo + IMPATIENT) as stream:
         # More than the socket's buffers hold, so that the server has to wait for us.
         notes.execute(
             "insert into notes select n, repeat('x', 10000) from generate_series(1, 3000) as n"
         )
-        await trio.sleep(2.5)
+        await trio.sleep(2 * PATIENCE_S)
 
         assert len(await receive(stream, 3000)) == 3000
 
 
 async def test_an_idle_stream_lets_the_server_forget(notes):
     notes.execute("create table others (id int)")
-    impatient = notes.conninfo + " options='-c wal_sender_timeout=300'"
-    async with streaming(impatient) as stream, trio.open_nursery() as nursery:
+    async with streaming(notes.conninfo + IMPATIENT) as stream, trio.open_nursery() as nursery:
         nursery.start_soon(stream.receive)
-        notes.execute("insert into others select generate_series(1, 10000)")
         async with await connect(notes.conninfo) as connection:
             cursor = await connection.execute("select pg_current_wal_insert_lsn()::text")
             (written,) = await cursor.fetchone()
+            await connection.execute("insert into others values (1)")
             await until(connection, CONFIRMED, written)
         nursery.cancel_scope.cancel()
 
 
+@define
+class ReportCounter:
+    """A clock that the stream asks once per report, and that tells how often."""
+
+    count: int = 0
+    _awaited: dict[int, trio.Event] = field(factory=dict)
+
+    def __call__(self):
+        self.count += 1
+        if self.count in self._awaited:
+            self._awaited.pop(self.count).set()
+        return NOW
+
+    async def wait_for_more(self, count: int):
+        await self._awaited.setdefault(self.count + count, trio.Event()).wait()
+
+
 async def test_what_is_not_acknowledged_is_not_confirmed(notes):
-    impatient = notes.conninfo + " options='-c wal_sender_timeout=300'"
-    async with streaming(impatient) as stream:
+    reports = ReportCounter()
+    async with streaming(notes.conninfo + IMPATIENT, now=reports) as stream:
         notes.execute("insert into notes values (1)")
         chunk = await stream.receive()
         end = format_lsn(chunk.acknowledged)
         async with await connect(notes.conninfo) as connection:
-            # Long enough for several reports.
-            await trio.sleep(0.5)
-            cursor = await connection.execute(CONFIRMED, (end,))
-            confirmed_too_early = cursor.rowcount
+            await reports.wait_for_more(2)
+            confirmed_too_early = (await connection.execute(CONFIRMED, (end,))).rowcount
             stream.acknowledge(chunk.acknowledged)
             await until(connection, CONFIRMED, end)
 

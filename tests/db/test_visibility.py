@@ -38,11 +38,18 @@ def visibility(pool):
 
 @pytest.fixture
 def roles(postgres_server):
-    """Two roles of the server: one for clients, and the one that row security does not bind."""
+    """Two roles of the server: one for clients, and the one that row security does not bind.
+
+    Roles belong to the whole server, so other tests may have made them before.
+    """
     names = ("visitor", "service_role")
-    postgres_server.execute(*(f"create role {name}" for name in names))
-    yield names
-    postgres_server.execute(*(f"drop role {name}" for name in names))
+    postgres_server.execute(
+        *(
+            f"do $$ begin create role {name}; exception when duplicate_object then null; end $$"
+            for name in names
+        )
+    )
+    return names
 
 
 @pytest.fixture

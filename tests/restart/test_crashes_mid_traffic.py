@@ -127,7 +127,7 @@ async def test_a_crash_in_the_middle_of_a_fan_out_loses_and_repeats_nothing(
 
 def set_tripwire(stage, client, ref, nth=1) -> None:
     """Put a tripwire in place of a client's outbox, as its channel sees it."""
-    roster = stage.channels_supervisor._children[stage.channel().name].spec.heir
+    roster = stage.channels_supervisor._children.find(stage.channel().name).spec.heir
     for subscription in roster:
         # All are entered again, so that they keep their order.
         roster.remove(subscription.key)

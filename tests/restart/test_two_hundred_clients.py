@@ -125,7 +125,7 @@ def crash(node: Node, name, how: str) -> None:
         supervisor.fail(ref, Poisoned("at a waiting point"))
     else:
         channel = name.rows_of if isinstance(name, RowsKey) else name
-        roster = supervisor._children[channel].spec.heir
+        roster = supervisor._children.find(channel).spec.heir
         for subscription in itertools.islice(roster or (), 1):
             wire = Tripwire(subscription.outbox, supervisor, ref)
             object.__setattr__(subscription, "outbox", wire)

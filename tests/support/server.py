@@ -99,8 +99,8 @@ class Server:
 def running_server(directory: Path) -> Iterator[Server]:
     """Run a server for the length of a `with` block."""
     server = Server(directory)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()

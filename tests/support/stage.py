@@ -7,8 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import trio
-from attrs import Factory, frozen
+from attrs import frozen
 
+from actors.core.signals import Stopping
 from actors.core.spec import ChildSpec
 from actors.core.supervisor import Supervisor
 
@@ -16,23 +17,46 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from actors.core.inbox import Inbox
-    from actors.core.ref import Reply
+    from actors.core.ref import Ref, Reply
     from actors.core.reports import Report
 
 
 @frozen
 class Crash:
-    """A message that makes whoever heeds it fail."""
+    """A message that makes a player fail with a fresh error (one raised twice would keep both tracebacks)."""
 
-    error: Exception = Factory(lambda: RuntimeError("told to crash"))
+    error: type[BaseException] = RuntimeError
 
 
 @frozen
 class Question:
-    """A message that wants an answer."""
+    """A message that wants an answer; a player answers with its incarnation."""
 
     reply: Reply[Any]
-    text: str = ""
+
+
+@frozen
+class Watch:
+    """A message that makes a player watch somebody."""
+
+    ref: Ref[Any]
+
+
+@frozen
+class Unwatch:
+    """A message that makes a player watch somebody no more."""
+
+    ref: Ref[Any]
+
+
+@frozen
+class Retire:
+    """A message that makes a player retire if it can."""
+
+
+@frozen
+class Return:
+    """A message that makes a player return."""
 
 
 @frozen
@@ -43,10 +67,42 @@ class Role:
 
 
 def role(
-    name: str, run: Callable[[Inbox[Any]], Awaitable[None]], **options: Any
+    name: Any, run: Callable[[Inbox[Any]], Awaitable[None]], **options: Any
 ) -> ChildSpec[Any]:
     """Return the spec of an actor that does `run`."""
     return ChildSpec(name=name, factory=lambda: Role(run), rank=1, **options)
+
+
+def player(name: Any, diary: list[Any] | None = None, **options: Any) -> ChildSpec[Any]:
+    """Return the spec of an actor that writes what it takes into a diary and does what the messages say."""
+
+    async def play(inbox: Inbox[Any]) -> None:
+        inbox.ready()
+        async for item in inbox:
+            if diary is not None:
+                diary.append(item)
+            if heed(item, inbox):
+                return
+
+    return role(name, play, **options)
+
+
+def heed(item: Any, inbox: Inbox[Any]) -> bool:
+    """Do what a message says, and return whether the actor is to return."""
+    match item:
+        case Crash(error):
+            raise error
+        case Question(reply):
+            reply.set(inbox.incarnation)
+        case Watch(ref):
+            inbox.watch(ref)
+        case Unwatch(ref):
+            inbox.unwatch(ref)
+        case Retire():
+            return inbox.retire()
+        case Return() | Stopping():
+            return True
+    return False
 
 
 @frozen
@@ -55,6 +111,9 @@ class Stage:
 
     supervisor: Supervisor
     reports: list[Report]
+
+    def start(self, spec: ChildSpec[Any]) -> Ref[Any]:
+        return self.supervisor.start_child(spec)
 
     def reported(self, kind: type) -> list[Any]:
         return [report for report in self.reports if isinstance(report, kind)]

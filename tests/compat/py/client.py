@@ -32,7 +32,7 @@ class Client:
         channel = self.realtime.channel(topic, {"config": defaults | (config or {})})
         self.channels[topic] = channel
         channel.on_broadcast("*", lambda message: self.report_broadcast(topic, message))
-        channel.on_system(lambda notice: report("system", topic=topic, **notice))
+        channel.on_system(lambda notice: report("system", topic=topic, **notice.model_dump()))
         for wanted in changes:
             channel.on_postgres_changes(
                 callback=lambda change: self.report_change(topic, change["data"]), **wanted
