@@ -93,7 +93,7 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        present = [sub for sub in subscriptions if self._roster.get(sub.key) is sub]
+        present = [sub for sub in subscriptions if self._roster.get(sub.key) is not None]
         sends = row_sends(found, present, visible, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:

@@ -76,7 +76,10 @@ async def test_a_frame_of_five_million_bytes_passes_and_one_byte_more_closes_wit
 @pytest.mark.parametrize(
     ("request_bytes", "answer"),
     [
-        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: " + b"a" * 20_000 + b"\r\n\r\n", b"HTTP/1.1 431"),
+        (
+            b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: " + b"a" * 20_000 + b"\r\n\r\n",
+            b"HTTP/1.1 431",
+        ),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100, b"HTTP/1.1 400"),
         (b"NONSENSE\r\n\r\n", b"HTTP/1.1 400"),
         (

@@ -178,23 +178,42 @@ async def test_a_crash_inside_a_batch_loses_only_the_message_in_hand():
         assert here.reported(CrashReport)[0].message == "Crash"
 
 
-async def test_a_crash_after_a_batch_loses_nothing():
+@pytest.mark.parametrize("limit", [2, 64])
+async def test_a_crash_after_a_batch_loses_nothing(limit):
     handled = []
 
     async def run(inbox):
-        await take_batch(inbox, 2, handled)
+        await take_batch(inbox, limit, handled)
         if inbox.incarnation == 1:
             raise RuntimeError("between two batches")
         await trio.sleep_forever()
 
     async with stage() as here:
         ref = here.start(role("batching", run, stop_within=0))
-        for number in range(4):
+        for number in range(2):
+            ref.tell(number)
+        await wait_all_tasks_blocked()
+        for number in range(2, 4):
             ref.tell(number)
         await wait_all_tasks_blocked()
 
         assert handled == [0, 1, 2, 3]
         assert here.reported(CrashReport)[0].message is None
+
+
+async def test_a_crash_over_a_signal_has_no_message_in_hand():
+    async def run(inbox):
+        async for item in inbox:
+            assert item == "dealt with"
+
+    async with stage() as here:
+        ref = here.start(role("one", run))
+        ref.tell("dealt with")
+        await wait_all_tasks_blocked()
+        await here.supervisor.stop_child(ref)
+
+        [crash] = here.reported(CrashReport)
+        assert (crash.error, crash.message) == ("AssertionError", None)
 
 
 async def test_poison_inside_a_batch_is_a_crash():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -21,6 +22,7 @@ def cells():
     return sum(isinstance(thing, Cell) for thing in gc.get_objects())
 
 
+@pytest.mark.slow
 async def test_ten_thousand_short_lives_leave_nothing_behind():
     endings = (Return(), Crash(), Retire(), None)
     before = cells()
@@ -55,6 +57,7 @@ async def test_ten_thousand_short_lives_leave_nothing_behind():
     assert cells() == before
 
 
+@pytest.mark.slow
 async def test_ten_thousand_questions_leave_nothing_behind():
     async with stage() as here:
         ref = here.start(player("one"))

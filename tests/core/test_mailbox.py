@@ -298,6 +298,18 @@ async def test_sender_that_waits_for_weight_is_served_although_another_mailbox_k
     assert drained(mailbox) == [b"12345"]
 
 
+async def test_light_message_does_not_overtake_a_heavy_one_that_waits():
+    mailbox = weighed(4)
+    mailbox.put_nowait(b"12")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mailbox.put, b"heavy")
+        await wait_all_tasks_blocked()
+        assert not mailbox.put_nowait(b"1")
+        mailbox.take_nowait()
+
+    assert drained(mailbox) == [b"heavy"]
+
+
 async def test_one_heavy_take_makes_room_for_many_light_senders():
     mailbox = weighed(3)
     mailbox.put_nowait(b"123")

@@ -334,6 +334,26 @@ async def test_crash_as_the_supervisor_stops_is_not_restarted():
     assert [type(report) for report in here.reports] == [CrashReport]
 
 
+@pytest.mark.parametrize("strategy", list(Strategy))
+async def test_static_child_that_crashes_while_the_dynamic_ones_stop_is_not_restarted(strategy):
+    async def crash_late(inbox):
+        inbox.ready()
+        await trio.sleep(3)
+        raise RuntimeError("late")
+
+    diary = []
+    async with stage(
+        player("elder", diary), role("late", crash_late), strategy=strategy
+    ) as here:
+        ref = here.supervisor.find("late")
+        here.supervisor.find("elder").tell(Watch(ref))
+        here.start(role("slow to stop", deaf, stop_within=10))
+        await wait_all_tasks_blocked()
+
+    assert [type(report) for report in here.reports] == [CrashReport]
+    assert diary[1] == Terminated(ref, Reason.STOPPED)
+
+
 async def test_child_that_retired_is_stopped_although_its_name_was_taken():
     """Its `run` has not returned yet, and nobody else would end it."""
     ended = []

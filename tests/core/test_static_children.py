@@ -499,6 +499,22 @@ async def test_static_child_stopped_by_overflow_stays_stopped():
         assert await here.supervisor.find("b").ask(Question, within=1) == 1
 
 
+async def test_child_that_overflow_stops_is_not_revived_by_the_crash_of_an_elder():
+    async with stage(
+        player("a"),
+        role("deaf", deaf, capacity=1, overflow=Overflow.STOP, stop_within=2),
+        strategy=REST,
+    ) as here:
+        ref = here.supervisor.find("deaf")
+        ref.tell("fills it")
+        ref.tell("too much")
+        here.supervisor.find("a").tell(Crash())
+        await trio.sleep(3)
+
+        assert not ref.alive
+        assert [info.name for info in here.supervisor.children()] == ["a"]
+
+
 async def deaf(inbox):
     inbox.ready()
     await trio.sleep_forever()

@@ -175,6 +175,17 @@ async def test_crashes_further_apart_than_the_period_do_not_add_up():
         assert await ref.ask(Question, within=1) == 11
 
 
+async def test_crash_a_whole_period_ago_counts_no_more():
+    backoff = Backoff(first=0, base=0)
+    async with stage(intensity=Intensity(restarts=1, period=5)) as here:
+        ref = here.start(player("one", backoff=backoff))
+        for _ in range(3):
+            ref.tell(Crash())
+            await trio.sleep(5)
+
+        assert ref.alive
+
+
 async def test_children_are_counted_one_by_one():
     async with stage(intensity=Intensity(restarts=1, period=60)) as here:
         refs = [here.start(player(number)) for number in range(10)]
@@ -343,7 +354,8 @@ async def test_crash_keeps_no_message_alive():
         assert len(here.reported(CrashReport)) == 1
 
 
-async def test_failure_charged_from_outside_keeps_no_message_alive():
+@pytest.mark.parametrize("restart", list(Restart))
+async def test_failure_charged_from_outside_keeps_no_message_alive(restart):
     class Message:
         pass
 
@@ -357,7 +369,7 @@ async def test_failure_charged_from_outside_keeps_no_message_alive():
             here.supervisor.fail(ref, error)
 
     async with stage() as here:
-        ref = here.start(player("one"))
+        ref = here.start(player("one", restart=restart))
         message = Message()
         trace = weakref.ref(message)
         charge(ref, message)
@@ -535,6 +547,26 @@ async def test_what_ends_the_program_leaves_a_child_and_everybody_is_stopped(err
 
     assert caught.group_contains(error)
     assert [type(item) for item in diary] == [Stopping] * 2
+    assert supervisor.children() == ()
+
+
+async def test_what_ends_the_program_leaves_a_child_that_is_being_stopped():
+    async def interrupted(inbox):
+        inbox.ready()
+        async for _ in inbox:
+            raise KeyboardInterrupt
+
+    supervisor = quiet_supervisor()
+
+    async def program():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run, player("elder"), role("one", interrupted))
+            await supervisor.stop_child(supervisor.find("one"))
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await program()
+
+    assert caught.group_contains(KeyboardInterrupt)
     assert supervisor.children() == ()
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from attrs import evolve
 
 from actors.core.errors import Poisoned
 from actors.realtime.fanout import SENDS_PER_CHECKPOINT
 from tests.support.memory_tenant import Heirless, open_stage
 from tests.support.source import MemorySource
+from tests.support.tripwire import lay_tripwire
 
 EVERYTHING = [{"event": "*", "schema": "public", "table": "notes"}]
 
@@ -26,22 +26,6 @@ def row_ids(messages):
     return [
         m.payload["data"]["record"]["id"] for m in messages if m.event == "postgres_changes"
     ]
-
-
-class Tripwire:
-    """Stands in for one subscriber's outbox; crashes an actor when the fan-out comes by the `nth` time."""
-
-    def __init__(self, outbox, supervisor, ref, nth=1) -> None:
-        self._outbox = outbox
-        self._supervisor = supervisor
-        self._ref = ref
-        self._left = nth
-
-    def push(self, data) -> bool:
-        self._left -= 1
-        if self._left == 0:
-            self._supervisor.fail(self._ref, Poisoned("in the middle of a fan-out"))
-        return self._outbox.push(data)
 
 
 async def play_between_numbers(stage, clients, *, count=60):
@@ -125,16 +109,14 @@ async def test_a_crash_in_the_middle_of_a_fan_out_loses_and_repeats_nothing(
             assert numbers(await client.received()) == list(range(5))
 
 
-def set_tripwire(stage, client, ref, nth=1) -> None:
-    """Put a tripwire in place of a client's outbox, as its channel sees it."""
-    roster = stage.channels_supervisor._children.find(stage.channel().name).spec.heir
-    for subscription in roster:
-        # All are entered again, so that they keep their order.
-        roster.remove(subscription.key)
-        if subscription.outbox is client.socket.outbox:
-            wire = Tripwire(subscription.outbox, stage.channels_supervisor, ref, nth)
-            subscription = evolve(subscription, outbox=wire)  # noqa: PLW2901
-        roster.add(subscription)
+def set_tripwire(stage, client, ref) -> None:
+    """Crash an actor when its fan-out comes by the client."""
+    lay_tripwire(
+        stage.channels_supervisor,
+        stage.channel().name,
+        ref,
+        at=lambda subscription: subscription.outbox is client.socket.outbox,
+    )
 
 
 async def test_a_rows_actor_that_crashes_while_it_asks_loses_and_repeats_nothing(

@@ -5,7 +5,6 @@ Nobody is disconnected, exactly the poison is lost, and order holds; without the
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import time
@@ -22,6 +21,7 @@ from actors.realtime.messages import ChannelKey, RowsKey
 from actors.settings import DEVELOPMENT_SECRET, Settings
 from actors.telemetry.metrics import Metrics
 from tests.support.memory_tenant import Heirless, read_message
+from tests.support.tripwire import lay_tripwire
 from tests.support.websocket import open_websocket
 
 TOPICS = 10
@@ -97,22 +97,6 @@ def frame(version, topic, event, payload):
     return json.dumps({**body, "join_ref": "1"})
 
 
-class Tripwire:
-    """An outbox that crashes an actor when the fan-out comes by, in the middle of it."""
-
-    def __init__(self, outbox, supervisor, ref) -> None:
-        self._outbox = outbox
-        self._supervisor = supervisor
-        self._ref = ref
-        self._is_armed = True
-
-    def push(self, data) -> bool:
-        if self._is_armed:
-            self._is_armed = False
-            self._supervisor.fail(self._ref, Poisoned("in the middle of a fan-out"))
-        return self._outbox.push(data)
-
-
 def crash(node: Node, name, how: str) -> None:
     """Poison an actor's mailbox, fail it wherever it waits, or lay a tripwire into its fan-out."""
     supervisor = node.channels
@@ -125,10 +109,7 @@ def crash(node: Node, name, how: str) -> None:
         supervisor.fail(ref, Poisoned("at a waiting point"))
     else:
         channel = name.rows_of if isinstance(name, RowsKey) else name
-        roster = supervisor._children.find(channel).spec.heir
-        for subscription in itertools.islice(roster or (), 1):
-            wire = Tripwire(subscription.outbox, supervisor, ref)
-            object.__setattr__(subscription, "outbox", wire)
+        lay_tripwire(supervisor, channel, ref, at=lambda _subscription: True)
 
 
 async def publish(port: int, topic: str, node: Node, crashes) -> None:
