@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
+from attrs import field, frozen
 
 from actors.core.errors import ActorStopped
 from actors.core.signals import Restarted, Stopping, Terminated
@@ -58,6 +59,14 @@ RESTARTING = "Server requested disconnect"
 TOPICS_TOLD = 16
 
 
+@frozen
+class PendingJoin:
+    """A join under way: what cancels it, and what is set once it has ended one way or the other."""
+
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    ended: trio.Event = field(factory=trio.Event)
+
+
 class ConnectionActor:
     """The actor of one WebSocket; see the module's text."""
 
@@ -68,7 +77,7 @@ class ConnectionActor:
         self._metrics = metrics
         self._session = opening.dialect.session()
         self._memberships: dict[str, Membership] = {}
-        self._joining: dict[int, trio.CancelScope] = {}
+        self._joining: dict[int, PendingJoin] = {}
         self._close_code: int = frames.CloseCode.NORMAL
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
 
@@ -184,15 +193,15 @@ class ConnectionActor:
     def _start_join(self, join: Join) -> None:
         if join.warnings:
             self._log.debug("join.adjusted", topic=join.topic, warnings=join.warnings)
-        if join.replaces is not None and join.replaces in self._joining:
-            self._joining[join.replaces].cancel()
-        scope = self._joining[join.number] = trio.CancelScope()
-        self._nursery.start_soon(self._join, join, scope)
+        pending = self._joining[join.number] = PendingJoin()
+        self._nursery.start_soon(self._join, join, pending)
 
-    async def _join(self, join: Join, scope: trio.CancelScope) -> None:
+    async def _join(self, join: Join, pending: PendingJoin) -> None:
         """Carry out a join, then what waited for it; a leave or a further join cancels it."""
+        if join.replaces is not None:
+            await self._call_off(join.replaces)
         joined = False
-        with scope:
+        with pending.scope:
             try:
                 await self._enter(join)
                 joined = True
@@ -202,8 +211,19 @@ class ConnectionActor:
                 answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
                 self._push(answer, join.topic)
         del self._joining[join.number]
+        pending.ended.set()
         for command in self._session.settle(join.topic, join.number, joined=joined):
             await self._carry_out(command)
+
+    async def _call_off(self, number: int) -> None:
+        """Cancel a join if it is under way, and wait until it has ended.
+
+        It may be too late: the channel accepted it in this very moment, and it ends as a membership.
+        """
+        pending = self._joining.get(number)
+        if pending is not None:
+            pending.scope.cancel()
+            await pending.ended.wait()
 
     async def _enter(self, join: Join) -> None:
         """Become a member of the topic's channel, in place of an earlier join of it.
@@ -216,15 +236,15 @@ class ConnectionActor:
             authorise(join, identity)
             from_lsn = await start_of_changes(join.options, self._tenant)
         except Refused:
-            old = self._memberships.pop(join.topic, None)
+            old = self._memberships.get(join.topic)
             if old is not None:
-                await self._detach(old, old.encode(Replaced(old.join_ref)))
+                await self._detach(join.topic, old, old.encode(Replaced(old.join_ref)))
             raise
-        old = self._memberships.pop(join.topic, None)
+        old = self._memberships.get(join.topic)
         farewell = b"" if old is None else old.encode(Replaced(old.join_ref))
         if old is not None:
             # The farewell goes with the new greeting instead: a client hears of its new join first.
-            await self._detach(old, b"")
+            await self._detach(join.topic, old, b"")
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
         key = channel_key(join, self._tenant)
@@ -253,21 +273,26 @@ class ConnectionActor:
             Reply(leave.ref, leave.join_ref, ok=True),
             Closed(leave.join_ref),
         )
-        if leave.number in self._joining:
-            self._joining[leave.number].cancel()
+        await self._call_off(leave.number)
         # A pending join that is cancelled may not have ended the one it was to replace.
-        membership = self._memberships.pop(leave.topic, None)
+        membership = self._memberships.get(leave.topic)
         if membership is not None:
-            await self._detach(
-                membership, b"".join(membership.encode(event) for event in farewell)
-            )
+            data = b"".join(membership.encode(event) for event in farewell)
+            await self._detach(leave.topic, membership, data)
             return
         for event in farewell:
             self._push(event, leave.topic)
 
-    async def _detach(self, membership: Membership, farewell: bytes) -> None:
+    async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
+        """End a membership; if this is cancelled, it has not ended."""
+        del self._memberships[topic]
         self._inbox.unwatch(membership.channel)
-        await membership.detach(farewell)
+        try:
+            await membership.detach(farewell)
+        except trio.Cancelled:
+            self._memberships[topic] = membership
+            self._inbox.watch(membership.channel)
+            raise
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:

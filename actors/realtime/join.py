@@ -12,7 +12,7 @@ import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Forbidden, Refused, Unavailable
-from actors.realtime.messages import Attach, ChannelKey
+from actors.realtime.messages import Attach, ChannelKey, Detach
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
@@ -106,6 +106,10 @@ async def attach(
             continue
         except AskTimeout:
             break
+        except trio.Cancelled:
+            # It may have been started for this join alone: let it see that nobody came, and retire.
+            channel.tell(Detach(subscription.key, b""))
+            raise
         else:
             return channel
     raise Refused("UnknownErrorOnChannel", "the channel is too busy to be joined")

@@ -70,6 +70,8 @@ class ChannelRowsActor:
         self._pending = view.pending
         self._feed = feed
         self._metrics = metrics
+        #: The roster's version and the source's state that everybody has been told of.
+        self._announced_situation: tuple[int, bool] | None = None
         self._log: BoundLogger = structlog.get_logger()
 
     async def run(self, inbox: Inbox[RowsMessage]) -> None:
@@ -139,33 +141,37 @@ class ChannelRowsActor:
         if self._pending.loss is not None:
             self._tell_everybody(self._loss())
             self._pending.loss = None
-        announced, state = self._pending.announced, self._feed.state
+        state = self._feed.state
+        situation = (self._roster.changes_version, state.is_live)
+        if situation == self._announced_situation:
+            return
+        announced = self._pending.announced
         subscriptions = self._roster.with_changes()
         news = [sub for sub in subscriptions if announced.get(sub.key) != state.is_live]
-        if news and state.is_live:
-            await self._set_starts(news)
+        if news and state.is_live and not await self._set_starts(news):
+            return
         for subscription in news:
             self._announce_to(subscription, is_live=state.is_live)
         self._pending.forget_others_than({subscription.key for subscription in subscriptions})
+        self._announced_situation = situation
 
-    async def _set_starts(self, subscriptions: Sequence[Subscription]) -> None:
-        """Read from where on those get changes who joined while that could not be read."""
+    async def _set_starts(self, subscriptions: Sequence[Subscription]) -> bool:
+        """Read from where on those get changes who joined while that could not be read; say whether it could."""
         source = self._feed.source
         unknown = [sub for sub in subscriptions if self._start_of(sub) == NEVER]
         if not unknown or source is None:
-            return
+            return True
         try:
             start = await source.insert_position()
         except Unavailable as away:
             # The stream is about to break as well, and with its return this is tried again.
             self._log.warning("source.not_asked", advice=away.advice)
-            return
+            return False
         for subscription in unknown:
             self._pending.starts[subscription.key] = start
+        return True
 
     def _announce_to(self, subscription: Subscription, *, is_live: bool) -> None:
-        if is_live and self._start_of(subscription) == NEVER:
-            return
         for fault in sorted({fault_of(binding) or "" for binding in subscription.changes}):
             if fault:
                 self._tell(subscription, ok=False, message=fault)

@@ -1,0 +1,31 @@
+"""The golden transcripts of the Phoenix dialect, played against the running server over a real socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+import trio
+
+from tests.support.tokens import mint
+from tests.support.transcripts import Transcript, load_transcripts
+from tests.support.websocket import open_websocket
+
+if TYPE_CHECKING:
+    from tests.support.server import Server
+
+ANSWERED_WITHIN_S = 10
+
+
+@pytest.mark.parametrize("transcript", load_transcripts("phoenix"), ids=lambda t: t.name)
+async def test_the_server_plays_the_transcript(server: Server, transcript: Transcript):
+    query = urlencode({"vsn": transcript.version, "apikey": mint()})
+    with trio.fail_after(ANSWERED_WITHIN_S):
+        async with open_websocket(server.port, f"/realtime/v1/websocket?{query}") as client:
+            for exchange in transcript.exchanges:
+                for frame in exchange.sent:
+                    await client.send(frame)
+                for pattern in exchange.expected:
+                    received = await client.receive()
+                    assert pattern.matches(received), f"{received!r} is not {pattern}"
