@@ -9,28 +9,27 @@ With one of the three means against loss and repetition taken away, the same pla
 from __future__ import annotations
 
 import random
-import time
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from attrs import frozen
+from psycopg.conninfo import make_conninfo
 
-from actors.node import Node, Surroundings
-from actors.settings import Settings
-from actors.telemetry.metrics import Metrics
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
-from tests.support.postgres import running_server
+from tests.support.postgres import fresh_database
 from tests.support.proxy import running_proxy
+from tests.support.running_node import running_node
 
 TOPICS = tuple(f"room{number}" for number in range(5))
-FOLLOWERS = 20
+SUBSCRIBERS = 4
 FAULTS, SEEDS, CUT_S = (200, (1, 2, 3), (1.0, 5.0)) if is_long() else (26, (1,), (0.5, 2.0))
 #: Rows of one transaction: mostly one, now and then more than a chunk of the stream holds.
-SIZES = (*[1] * 30, 5, 20, 600)
-PAUSE_S = 0.005
+SIZES = (*[1] * 150, 5, 20, 20, 600)
+PAUSE_S = 0.02
+#: Slow consumers are no subject here, and all clients share one processor with the server.
+OUTBOX_BYTES = 64 * 1024 * 1024
 #: How long the stream may take to come back after an outage, and the last rows to arrive.
 RECOVERY_S = 60.0
 
@@ -55,35 +54,12 @@ class Outcome:
         return f"committed {self.writer.committed}; {self.wrong}; after: {done}"
 
 
-@pytest.fixture(scope="module")
-def server():
-    """A server that keeps what it has confirmed when it is killed, and soon misses a client that fell silent."""
-    with running_server(synchronous_commit="on", wal_sender_timeout="3s") as server:
-        yield server
-
-
 @pytest.fixture
-def numbers(server):
+def numbers(durable_server):
     """The server with an empty table of numbers, and nothing of earlier plays."""
-    server.execute("drop database if exists numbers with (force)", "create database numbers")
-    server.execute(*SCHEMA, dbname="numbers")
-    yield server
-    server.execute(
-        "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots where active",
-        "select pg_drop_replication_slot(slot_name) from pg_replication_slots",
-    )
-
-
-@asynccontextmanager
-async def running_node(conninfo: str, **settings):
-    chosen = Settings(port=0, database_url=conninfo, grace_s=2.0, **settings)
-    node = Node(chosen, Surroundings(random.Random(7), time.time), Metrics())  # noqa: TID251
-    async with trio.open_nursery() as nursery:
-        await nursery.start(node.run)
-        try:
-            yield node
-        finally:
-            nursery.cancel_scope.cancel()
+    with fresh_database(durable_server, "numbers") as database:
+        database.execute(*SCHEMA)
+        yield database
 
 
 async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **settings) -> Outcome:
@@ -96,19 +72,19 @@ async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **setting
         return logs[0]
 
     monkeypatch.setattr("actors.node.ChangeLog", make_log)
-    writer = NumberWriter(numbers.conninfo("numbers"), rng, SIZES)
-    async with trio.open_nursery() as nursery, running_proxy(numbers.port) as proxy:
-        conninfo = f"host=127.0.0.1 port={proxy.port} dbname=numbers user=postgres"
+    writer = NumberWriter(numbers.conninfo, rng, SIZES)
+    async with trio.open_nursery() as nursery, running_proxy(numbers.server.port) as proxy:
+        conninfo = make_conninfo(numbers.conninfo, port=proxy.port)
         followers = [
             Follower(
                 TOPICS[number % len(TOPICS)],
                 "2.0.0" if number % 3 else "1.0.0",
                 nursery.cancel_scope.cancel,
             )
-            for number in range(FOLLOWERS)
+            for number in range(len(TOPICS) * SUBSCRIBERS)
         ]
-        async with running_node(conninfo, **settings) as node:
-            faults = Faults(node, logs[0], numbers, proxy, TOPICS, CUT_S, rng)
+        async with running_node(conninfo, outbox_bytes=OUTBOX_BYTES, **settings) as node:
+            faults = Faults(node, logs[0], numbers.server, proxy, TOPICS, SUBSCRIBERS, CUT_S, rng)
             with trio.fail_after(RECOVERY_S):
                 for follower in followers:
                     nursery.start_soon(follower.follow, node.port)

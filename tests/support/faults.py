@@ -80,13 +80,14 @@ class BreakableLog(ChangeLog):
 
 @define
 class Faults:
-    """Inflicts faults; `cut_s` are the seconds for which the network may be cut."""
+    """Inflicts faults; each topic has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
 
     node: Node
     log: BreakableLog
     server: PostgresServer
     proxy: Proxy
     topics: Sequence[str]
+    subscribers: int
     cut_s: Sequence[float]
     rng: random.Random
     #: What was done, newest last, for who reads a failure.
@@ -127,7 +128,8 @@ class Faults:
                 supervisor.fail(ref, Poisoned("at a waiting point"))
             case "tripwire":
                 channel = name.rows_of if isinstance(name, RowsKey) else name
-                lay_tripwire(supervisor, channel, ref, at=lambda _: self.rng.random() < 0.5)
+                passed_by = iter([False] * self.rng.randrange(self.subscribers))
+                lay_tripwire(supervisor, channel, ref, at=lambda _: next(passed_by, True))
             case "mid-append":
                 self.log.break_after(self.rng.randrange(20))
 

@@ -153,10 +153,20 @@ def target(version: str) -> str:
     return f"/realtime/v1/websocket?apikey={key}&vsn={version}"
 
 
-def join(version: str, sub_topic: str, binding: dict[str, str]) -> str:
+def join(version: str, sub_topic: str, binding: dict[str, str], ref: str = "1") -> str:
     """Return a join that asks for row changes."""
-    topic, payload = f"realtime:{sub_topic}", {"config": {"postgres_changes": [binding]}}
+    return push(version, sub_topic, "phx_join", {"config": {"postgres_changes": [binding]}}, ref)
+
+
+def leave(version: str, sub_topic: str, ref: str = "1") -> str:
+    """Return the end of the join with that ref."""
+    return push(version, sub_topic, "phx_leave", {}, ref)
+
+
+def push(version: str, sub_topic: str, event: str, payload: object, ref: str) -> str:
+    """Return a push, whose join_ref is its ref."""
+    topic = f"realtime:{sub_topic}"
     if version == "2.0.0":
-        return json.dumps(["1", "1", topic, "phx_join", payload])
-    body = {"topic": topic, "event": "phx_join", "payload": payload, "ref": "1"}
-    return json.dumps({**body, "join_ref": "1"})
+        return json.dumps([ref, ref, topic, event, payload])
+    body = {"topic": topic, "event": event, "payload": payload, "ref": ref}
+    return json.dumps({**body, "join_ref": ref})

@@ -41,6 +41,9 @@ END_REPLICATION = """
     SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots
     WHERE database = %s AND active_pid IS NOT NULL
 """
+DROP_SLOTS = """
+    SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s
+"""
 STARTING_S = 30.0
 STOPPING_S = 30.0
 
@@ -183,11 +186,14 @@ def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
     identifier = sql.Identifier(name)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
-        try:
-            yield Database(server, name)
-        finally:
+    try:
+        yield Database(server, name)
+    finally:
+        # Connected anew, as the test may have restarted the server.
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
             # FORCE does not end replication, and a walsender takes a moment to see that its client left.
             connection.execute(END_REPLICATION, (name,))
+            connection.execute(DROP_SLOTS, (name,))
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 
 
