@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ConnectionMessage, JoinKey
     from actors.realtime.ports import Identity, Outbox
+    from protocol.changes.model import Lsn
     from protocol.commands import ChangeBinding
     from protocol.dialect import EncodeKey
     from protocol.events import ClientRef, Event
@@ -36,6 +37,8 @@ class Subscription:
     join_ref: ClientRef
     identity: Identity
     changes: tuple[ChangeBinding, ...] = ()
+    #: Changes of commits before this are not for it; None if that could not be read when it joined.
+    from_lsn: Lsn | None = None
 
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
