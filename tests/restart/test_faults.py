@@ -84,7 +84,9 @@ async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **setting
             for number in range(len(TOPICS) * SUBSCRIBERS)
         ]
         async with running_node(conninfo, outbox_bytes=OUTBOX_BYTES, **settings) as node:
-            faults = Faults(node, logs[0], numbers.server, proxy, TOPICS, SUBSCRIBERS, CUT_S, rng)
+            faults = Faults(
+                node, logs[0], numbers.server, proxy, TOPICS, SUBSCRIBERS, CUT_S, rng
+            )
             with trio.fail_after(RECOVERY_S):
                 for follower in followers:
                     nursery.start_soon(follower.follow, node.port)
@@ -104,6 +106,7 @@ async def disturb(faults: Faults, writer: NumberWriter, followers: list[Follower
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.write, PAUSE_S)
         one_outage = trio.Lock()
+
         # An outage holds the lock until it is over, and mostly until its rows have come through.
         async def suffer(outage: Fault, is_waited_for: bool) -> None:
             async with one_outage:

@@ -58,9 +58,10 @@ class Subscriber:
         table = TABLES[self.number % len(TABLES)]
         ledger = self.ledgers[table]
         binding = {"event": "INSERT", "schema": "public", "table": table}
-        async with await connect(conninfo) as connection, open_websocket(
-            port, target(version)
-        ) as socket:
+        async with (
+            await connect(conninfo) as connection,
+            open_websocket(port, target(version)) as socket,
+        ):
 
             async def write() -> int:
                 row = next(self.ids)

@@ -38,7 +38,11 @@ class Fault(NamedTuple):
 
 
 CRASHES = (
-    *(Fault(what, how) for what in ("rows", "channel") for how in ("poison", "fail", "tripwire")),
+    *(
+        Fault(what, how)
+        for what in ("rows", "channel")
+        for how in ("poison", "fail", "tripwire")
+    ),
     *(Fault("listener", how) for how in ("poison", "fail", "mid-append")),
 )
 OUTAGES = (

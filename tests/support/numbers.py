@@ -27,9 +27,7 @@ SCHEMA = (
     "grant usage on schema public to anon",
     "grant select on numbers to anon",
 )
-INSERT = (
-    "insert into numbers select n from generate_series(%s::int, %s::int) n on conflict do nothing"
-)
+INSERT = "insert into numbers select n from generate_series(%s::int, %s::int) n on conflict do nothing"
 BINDING = {"event": "INSERT", "schema": "public", "table": "numbers"}
 AGAIN_S = 0.02
 
@@ -155,7 +153,9 @@ def target(version: str) -> str:
 
 def join(version: str, sub_topic: str, binding: dict[str, str], ref: str = "1") -> str:
     """Return a join that asks for row changes."""
-    return push(version, sub_topic, "phx_join", {"config": {"postgres_changes": [binding]}}, ref)
+    return push(
+        version, sub_topic, "phx_join", {"config": {"postgres_changes": [binding]}}, ref
+    )
 
 
 def leave(version: str, sub_topic: str, ref: str = "1") -> str:
