@@ -117,13 +117,15 @@ class Node:
             RestartLimitReached: the tree could not be kept up.
         """
         database = self._database()
-        log = ChangeLog(self._settings.change_log_bytes)
-        feed = ChangeFeed(log, NobodySees() if database is None else database.visibility)
-        feed.source.is_expected = database is not None
+        log = ChangeLog(self._settings.change_log_bytes, self._settings.change_log_window_s)
+        if database is None:
+            feed = ChangeFeed(log, NobodySees())
+        else:
+            feed = ChangeFeed(log, database.visibility, database.source)
         channels = Channels(
             self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
         )
-        tenant = self._tenant(channels)
+        tenant = self._tenant(channels, feed)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
@@ -193,7 +195,7 @@ class Node:
             stop_within=self._settings.grace_s + 5.0,
         )
 
-    def _tenant(self, channels: Channels) -> Tenant:
+    def _tenant(self, channels: Channels, feed: ChangeFeed) -> Tenant:
         settings = self._settings
         limits = Limits(
             payload_bytes=settings.payload_bytes,
@@ -202,7 +204,7 @@ class Node:
         verifier = JwtVerifier(
             settings.jwt_secret or DEVELOPMENT_SECRET, self._surroundings.now
         )
-        return Tenant(TENANT, verifier, channels, limits)
+        return Tenant(TENANT, verifier, channels, feed, limits)
 
     def _database(self) -> Database | None:
         conninfo = self.conninfo

@@ -45,6 +45,8 @@ class JoinOptions:
     presence_enabled: bool = False
     presence_key: str = ""
     changes: tuple[ChangeBinding, ...] = ()
+    wait_s: float | None = None
+    """Answer the join only when row changes flow, and refuse it if they do not within so many seconds."""
     access_token: str | None = None
     user_token: str | None = None
 

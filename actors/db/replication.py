@@ -22,14 +22,19 @@ from psycopg import sql
 from actors.db.advice import publication_missing, unavailable, wal_level_too_low
 from actors.db.driver import CopyBoth, connect
 from actors.db.replication_stream import ReplicationStream
+from actors.realtime.ports import Gap
+from protocol.changes.model import parse_lsn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from actors.db.catalog import Catalog
     from actors.db.driver import TrioConnection
+    from protocol.changes.model import Lsn, Position
 
 PUBLICATION = "supabase_realtime"
+
+NOT_RESUMED = "Changes may have been lost while the database was away"
 
 #: Between two reports when the server has no `wal_sender_timeout`, in seconds.
 REPORT_EVERY_S = 20.0
@@ -67,7 +72,7 @@ class ReplicationSource:
     patience_s: float = 10.0
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[ReplicationStream]:
+    async def connect(self, after: Position | None) -> AsyncIterator[ReplicationStream]:
         """Return a context that is a live stream; see the port for the contract."""
         try:
             connection = await connect(self.conninfo, replication="database")
@@ -82,8 +87,28 @@ class ReplicationSource:
             # A third, so that one report may be late or lost.
             report_every_s = timeout_s / 3 if timeout_s else REPORT_EVERY_S
             stream = ReplicationStream(copy, self.catalog, self.now, report_every_s)
+            if after is not None:
+                stream.gap = Gap(NOT_RESUMED)
             async with _beside(stream.report):
                 yield stream
+
+    @property
+    def retention_bytes(self) -> int | None:
+        """Return None: a temporary slot keeps nothing."""
+        return None
+
+    async def release(self, _lsn: Lsn) -> None:
+        """Do nothing: a temporary slot keeps nothing that could be released."""
+        await trio.lowlevel.checkpoint()
+
+    async def insert_position(self) -> Lsn:
+        """Return where the next record of the log begins."""
+        async with self.catalog.pool.connection() as connection:
+            row = await (
+                await connection.execute("SELECT pg_current_wal_insert_lsn()")
+            ).fetchone()
+        assert row is not None  # noqa: S101
+        return parse_lsn(row[0])
 
     async def _examine(self, connection: TrioConnection) -> float:
         """Pin the session's settings and look whether replication can work; return wal_sender_timeout in seconds."""

@@ -19,7 +19,7 @@ import trio
 from attrs import define, field
 
 from actors.db.advice import unavailable
-from actors.realtime.ports import Chunk
+from actors.realtime.ports import Chunk, Gap
 from protocol.changes import copyboth, pgoutput
 from protocol.changes.copyboth import Keepalive
 from protocol.changes.model import Change, Lsn, Relation
@@ -59,9 +59,15 @@ class ReplicationStream:
     #: The end of the chunk that was handed out last, None once it is acknowledged.
     _awaited: Lsn | None = field(default=None, init=False)
     _report_now: trio.Event = field(factory=trio.Event, init=False)
+    #: What was lost before this stream, for the first chunk.
+    gap: Gap | None = field(default=None, init=False)
 
     async def receive(self) -> Chunk:
         """Wait for the next changes; what has arrived by then comes together, up to the bounds of a chunk."""
+        if self.gap is not None:
+            gap, self.gap = self.gap, None
+            await trio.lowlevel.checkpoint()
+            return Chunk((), self._reader.end_lsn, gap)
         try:
             while True:
                 await trio.lowlevel.checkpoint()
@@ -78,6 +84,14 @@ class ReplicationStream:
         self._confirmed = max(self._confirmed, lsn)
         if self._awaited is not None and self._awaited <= lsn:
             self._awaited = None
+
+    @property
+    def confirmed(self) -> Lsn:
+        return self._confirm()
+
+    @property
+    def written(self) -> Lsn:
+        return max(self._sent_by_server, self._reader.end_lsn)
 
     async def report(self) -> None:
         """Tell the server every `report_every_s`, and when it asks, what it may forget; until the stream breaks."""

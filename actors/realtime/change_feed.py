@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.realtime.changelog import ChangeLog
-    from actors.realtime.ports import Question, Visibility
+    from actors.realtime.ports import ChangeSource, Question, Visibility
 
 NO_DATABASE = "This server runs without a database: row changes are not available"
 
@@ -35,11 +35,11 @@ class SourceState:
     `advice` is one sentence that says why they do not and what to change.
     """
 
-    #: Whether there is a listener at all.
-    is_expected: bool = False
     is_live: bool = False
     advice: str = NO_DATABASE
     connects: int = 0
+    #: Whether the database keeps so much for us that no more subscribers are taken.
+    is_pressed: bool = False
     _arrival: trio.Event = field(factory=trio.Event, init=False)
 
     def come(self) -> None:
@@ -51,7 +51,8 @@ class SourceState:
     def go(self, advice: str) -> None:
         """Note that the stream is not live, and why."""
         self.is_live, self.advice = False, advice
-        self._arrival = trio.Event()
+        if self._arrival.is_set():
+            self._arrival = trio.Event()
 
     async def wait_live(self) -> None:
         """Wait until the stream is live."""
@@ -60,10 +61,11 @@ class SourceState:
 
 @frozen(eq=False)
 class ChangeFeed:
-    """Tables that outlive their actors, and whom to ask who may see what."""
+    """Tables that outlive their actors, whom to ask who may see what, and where changes come from, if from anywhere."""
 
     log: ChangeLog
     visibility: Visibility
+    source: ChangeSource | None = None
     router: Router = field(factory=Router)
-    source: SourceState = field(factory=SourceState)
+    state: SourceState = field(factory=SourceState)
     renderer: ChangeRenderer = field(factory=ChangeRenderer)

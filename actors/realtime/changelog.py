@@ -1,120 +1,119 @@
-"""The change log: the recent changes of a tenant with their positions, and what each channel still has to look at.
+"""The change log: the recent changes of a tenant with their positions.
 
-Heir tables of the listener and of the rows actors: a crash of either loses and repeats nothing,
-because the listener appends and files in one block,
-and a rows actor removes a reference only after its frames were pushed.
-The log is bounded by bytes; what it evicts while still pending somewhere is a gap, and is announced there.
+An heir table of the listener, who appends; the rows actors read it by the numbers of their pending references.
+Bounded by bytes and by age: what it evicts while it is still pending somewhere is a gap, and is announced there.
+
+**Invariants**
+- Numbers only grow; an entry keeps its number, so a reference says by itself whether its change was evicted.
+- Positions only grow, until a new stream starts over: what the source repeats is not appended again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 if TYPE_CHECKING:
-    from actors.core.ref import Ref
-    from actors.realtime.messages import JoinKey, RowsMessage
-    from protocol.changes.model import Change, Position
+    from protocol.changes.model import Change, Lsn, Position
 
 #: What an entry costs beside its values, roughly: the objects around them.
 ENTRY_OVERHEAD_BYTES = 400
 
 
+@frozen
+class LogStatistics:
+    """The window that is held now, and how many changes were evicted since the start; no positions if it is empty."""
+
+    changes: int
+    size_bytes: int
+    oldest: Position | None
+    newest: Position | None
+    evicted: int
+
+
+class Entry(NamedTuple):
+    """A change in the log; `appended_at` is a time of the trio clock."""
+
+    change: Change
+    size_bytes: int
+    appended_at: float
+
+
 @define
 class ChangeLog:
-    """Changes numbered in the order they were appended; `limit_bytes` bounds their estimated size."""
+    """Changes numbered in the order they were appended.
+
+    `limit_bytes` bounds their estimated size, `window_s` their age in seconds.
+    """
 
     limit_bytes: int
-    last_position: Position | None = None
-    size_bytes: int = 0
-    evicted: int = 0
-    #: Number of the oldest entry.
-    first: int = 0
-    _entries: deque[tuple[Change, int]] = field(factory=deque)
+    window_s: float
+    last_position: Position | None = field(default=None, init=False)
+    #: Number of the oldest entry, or of the next one if there is none.
+    first: int = field(default=0, init=False)
+    _size_bytes: int = field(default=0, init=False)
+    _evicted: int = field(default=0, init=False)
+    _entries: deque[Entry] = field(factory=deque, init=False)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def append(self, change: Change) -> int | None:
-        """Append a change and return its number, or None if a change of its position or later was appended before."""
+    def append(self, change: Change, now: float) -> int | None:
+        """Append a change and return its number, or None if it was appended before."""
         if self.last_position is not None and change.position <= self.last_position:
             return None
         self.last_position = change.position
-        size = estimate_bytes(change)
-        self._entries.append((change, size))
-        self.size_bytes += size
-        while self.size_bytes > self.limit_bytes and len(self._entries) > 1:
-            _, freed = self._entries.popleft()
-            self.size_bytes -= freed
-            self.first += 1
-            self.evicted += 1
+        size_bytes = estimate_bytes(change)
+        self._entries.append(Entry(change, size_bytes, now))
+        self._size_bytes += size_bytes
+        # The newest is kept whatever its size, for somebody is about to be told of it.
+        while self._size_bytes > self.limit_bytes and len(self._entries) > 1:
+            self._evict()
         return self.first + len(self._entries) - 1
 
     def get(self, number: int) -> Change | None:
         """Return the change of that number, or None if it was evicted."""
         index = number - self.first
-        return self._entries[index][0] if index >= 0 else None
+        return self._entries[index].change if index >= 0 else None
 
+    @property
+    def oldest_lsn(self) -> Lsn | None:
+        """The commit of the oldest change that is held; None if none is."""
+        return self._entries[0].change.position.commit_lsn if self._entries else None
 
-@define(eq=False)
-class PendingRows:
-    """References into the change log filed for one channel, oldest first; an heir table of its rows actor."""
+    def evict_older_than(self, appended_at: float) -> None:
+        """Evict what was appended before that time of the trio clock."""
+        while self._entries and self._entries[0].appended_at < appended_at:
+            self._evict()
 
-    rows: Ref[RowsMessage] | None = None
-    references: deque[int] = field(factory=deque)
-    #: What an incarnation has begun to handle and not finished; not empty at a start means that it crashed there.
-    begun: tuple[int, ...] = ()
-    #: Up to here references are handled one by one, for a batch with one of them crashed.
-    careful_until: int = -1
-    #: A reference that crashed its handler alone.
-    suspect: int | None = None
-    #: Whether references were dropped because the log evicted their changes.
-    has_gap: bool = False
-    #: What each join was last told of the change source: whether it is live.
-    announced: dict[JoinKey, bool] = field(factory=dict)
+    def evict_before(self, lsn: Lsn) -> None:
+        """Evict the changes of commits before `lsn`."""
+        while self._entries and self._entries[0].change.position.commit_lsn < lsn:
+            self._evict()
 
-    def __len__(self) -> int:
-        return len(self.references)
+    def start_over(self) -> None:
+        """Evict everything and forget positions: what comes next is another stream."""
+        while self._entries:
+            self._evict()
+        self.last_position = None
 
-    def file(self, number: int, oldest: int) -> None:
-        """Add a reference, dropping those to changes older than `oldest`."""
-        while self.references and self.references[0] < oldest:
-            self.references.popleft()
-            self.has_gap = True
-        self.references.append(number)
+    def statistics(self) -> LogStatistics:
+        """Return the figures of this moment."""
+        return LogStatistics(
+            changes=len(self._entries),
+            size_bytes=self._size_bytes,
+            oldest=self._entries[0].change.position if self._entries else None,
+            newest=self._entries[-1].change.position if self._entries else None,
+            evicted=self._evicted,
+        )
 
-    def begin(self, limit: int) -> tuple[int, ...]:
-        """Return the oldest references, and remember that they are being handled."""
-        is_careful = self.references[0] <= self.careful_until
-        self.begun = tuple(islice(self.references, 1 if is_careful else limit))
-        return self.begun
-
-    def finish(self) -> None:
-        """Remove what was begun: its frames were pushed."""
-        while self.begun and self.references and self.references[0] <= self.begun[-1]:
-            self.references.popleft()
-        self.begun = ()
-
-    def take_stock(self) -> bool:
-        """Look at what a crashed incarnation left; return whether a change was skipped.
-
-        After a crash in the middle of a batch its changes are handled one by one.
-        One that crashes its handler alone, and then again, is skipped.
-        """
-        begun = self.begun
-        if not begun:
-            return False
-        self.careful_until = max(self.careful_until, begun[-1])
-        is_alone = len(begun) == 1
-        if is_alone and begun[0] == self.suspect:
-            self.finish()
-            return True
-        self.suspect = begun[0] if is_alone else None
-        self.begun = ()
-        return False
+    def _evict(self) -> None:
+        entry = self._entries.popleft()
+        self._size_bytes -= entry.size_bytes
+        self.first += 1
+        self._evicted += 1
 
 
 def estimate_bytes(change: Change) -> int:

@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-import trio
-
 from actors.core.registry import Registry
 from actors.core.spec import ChildSpec
-from actors.realtime.changelog import PendingRows
 from actors.realtime.channel import ChannelActor
 from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
+from actors.realtime.pending_rows import PendingRows
 from actors.realtime.roster import Roster
 from actors.realtime.rows import ChannelRowsActor, ChannelView
 
@@ -53,12 +51,6 @@ class Channels:
         self._feed = feed
         self._metrics = metrics
         self._mailboxes = mailboxes
-
-    async def wait_for_changes(self, patience_s: float) -> None:
-        """Wait until row changes flow, at most `patience_s` seconds; not at all if there is no database."""
-        if self._feed.source.is_expected:
-            with trio.move_on_after(patience_s):
-                await self._feed.source.wait_live()
 
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""

@@ -19,7 +19,7 @@ from attrs import field, frozen
 from actors.core.errors import ActorStopped
 from actors.core.signals import Restarted, Stopping, Terminated
 from actors.realtime.errors import Refused, SocketClosed
-from actors.realtime.join import attach, authorise, channel_key, identify
+from actors.realtime.join import attach, authorise, channel_key, identify, start_of_changes
 from actors.realtime.membership import Membership
 from actors.realtime.messages import JoinKey, Publish, SubscriptionEnded
 from actors.realtime.roster import Subscription
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity, Opening, Socket
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import DropReason, Metrics
+    from protocol.changes.model import Lsn
     from protocol.commands import Command
     from protocol.events import Event, UserBroadcast
 
@@ -233,19 +234,18 @@ class ConnectionActor:
         try:
             identity = identify(join.options, self._opening.identity, self._tenant)
             authorise(join, identity)
+            from_lsn = await start_of_changes(join.options, self._tenant)
         except Refused:
             old = self._memberships.get(join.topic)
             if old is not None:
                 await self._detach(join.topic, old, old.encode(Replaced(old.join_ref)))
             raise
-        if join.options.changes:
-            await self._tenant.channels.wait_for_changes(self._tenant.limits.live_within_s)
         old = self._memberships.get(join.topic)
         farewell = b"" if old is None else old.encode(Replaced(old.join_ref))
         if old is not None:
             # The farewell goes with the new greeting instead: a client hears of its new join first.
             await self._detach(join.topic, old, b"")
-        subscription = self._subscription(join, identity)
+        subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
         key = channel_key(join, self._tenant)
         channel = await attach(key, subscription, greeting + farewell, self._tenant)
@@ -254,7 +254,9 @@ class ConnectionActor:
             subscription, channel, join.sub_topic, join.options.ack, join.options.echo
         )
 
-    def _subscription(self, join: Join, identity: Identity) -> Subscription:
+    def _subscription(
+        self, join: Join, identity: Identity, from_lsn: Lsn | None
+    ) -> Subscription:
         return Subscription(
             key=JoinKey(self._name, join.number),
             connection=self._inbox.ref,
@@ -263,6 +265,7 @@ class ConnectionActor:
             join_ref=join.join_ref,
             identity=identity,
             changes=join.options.changes,
+            from_lsn=from_lsn,
         )
 
     async def _leave(self, leave: Leave) -> None:

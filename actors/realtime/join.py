@@ -5,12 +5,13 @@ Called by the connection in a task of its own, so that a join which waits delays
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
-from actors.realtime.errors import Forbidden, Refused
+from actors.realtime.errors import Forbidden, Refused, Unavailable
 from actors.realtime.messages import Attach, ChannelKey, Detach
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
+    from protocol.changes.model import Lsn
     from protocol.commands import Join, JoinOptions
 
 #: Keys of this form are no tokens: a gateway exchanges them, and what the socket came with holds.
@@ -26,6 +28,9 @@ OPAQUE_KEY_PREFIX = "sb_"
 SERVICE_ROLE = "service_role"
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
+#: Seconds after which a database that could not be asked for its position is asked again.
+ASK_AGAIN_S = 0.25
+OVERLOADED = "The database retains too much for this server: try again later"
 
 
 def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
@@ -53,6 +58,32 @@ def authorise(join: Join, identity: Identity) -> None:
             "Unauthorized",
             f"You do not have permissions to read from this Channel topic: {join.sub_topic}",
         )
+
+
+async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
+    """Wait until row changes flow, and return the position from which on the join gets them.
+
+    None means that it cannot be known yet: the join is let in, and told later when changes flow.
+
+    Raises:
+        Refused: the client asked to be let in only when changes flow, or the database must not keep more for us.
+    """
+    feed, limits = tenant.feed, tenant.limits
+    if not options.changes:
+        return None
+    if feed.state.is_pressed:
+        raise Refused("DatabaseLackOfRetention", OVERLOADED)
+    if feed.source is not None:
+        wait_s = limits.live_within_s if options.wait_s is None else options.wait_s
+        with trio.move_on_after(min(wait_s, limits.wait_at_most_s)):
+            while True:
+                await feed.state.wait_live()
+                with suppress(Unavailable):
+                    return await feed.source.insert_position()
+                await trio.sleep(ASK_AGAIN_S)
+    if options.wait_s is not None:
+        raise Refused("UnableToSubscribeToPostgres", feed.state.advice)
+    return None
 
 
 async def attach(

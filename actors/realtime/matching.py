@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from actors.realtime.ports import Outbox
     from actors.realtime.roster import Subscription
-    from protocol.changes.model import Change
+    from protocol.changes.model import Change, Lsn
     from protocol.changes.render import ChangeRenderer
     from protocol.commands import ChangeBinding
     from protocol.dialect import EncodeKey
@@ -53,18 +53,21 @@ def questions_for(
 
 def row_sends(
     changes: Iterable[Change],
-    subscriptions: Sequence[Subscription],
+    subscriptions: Sequence[tuple[Subscription, Lsn]],
     visible: Mapping[Question, frozenset[str]],
     renderer: ChangeRenderer,
 ) -> list[tuple[Outbox, bytes]]:
     """Return what goes into which outbox: the frames of all changes, in order, once per subscription.
 
+    Each subscription comes with the position of the first commit it is to get.
     Each frame is encoded once for all who get the same: encode key, bindings and columns.
     """
     frames: dict[Subscription, list[bytes]] = {}
     for change in changes:
         encoded: dict[tuple[EncodeKey, tuple[int, ...], frozenset[str]], bytes] = {}
-        for subscription in subscriptions:
+        for subscription, from_lsn in subscriptions:
+            if change.position.commit_lsn < from_lsn:
+                continue
             columns = visible.get(Question(change, subscription.identity))
             if not columns:
                 continue

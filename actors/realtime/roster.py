@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ConnectionMessage, JoinKey
     from actors.realtime.ports import Identity, Outbox
+    from protocol.changes.model import Lsn
     from protocol.commands import ChangeBinding
     from protocol.dialect import EncodeKey
     from protocol.events import ClientRef, Event
@@ -36,6 +37,8 @@ class Subscription:
     join_ref: ClientRef
     identity: Identity
     changes: tuple[ChangeBinding, ...] = ()
+    #: Changes of commits before this are not for it; None if that could not be read when it joined.
+    from_lsn: Lsn | None = None
 
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
@@ -51,6 +54,8 @@ class Roster:
     _outboxes: dict[EncodeKey, dict[JoinKey, Outbox]] = field(factory=dict)
     _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
+    #: Grows whenever who asked for row changes is not the same any more.
+    changes_version: int = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -70,6 +75,7 @@ class Roster:
         self._by_connection.setdefault(subscription.connection, {})[key] = subscription
         if subscription.changes:
             self._with_changes[key] = subscription
+            self.changes_version += 1
 
     def remove(self, key: JoinKey) -> Subscription | None:
         """Take a subscription out, if it is there."""
@@ -78,7 +84,8 @@ class Roster:
             return None
         _drop(self._outboxes, subscription.encode_key, key)
         _drop(self._by_connection, subscription.connection, key)
-        self._with_changes.pop(key, None)
+        if self._with_changes.pop(key, None) is not None:
+            self.changes_version += 1
         return subscription
 
     def encode_keys(self) -> tuple[EncodeKey, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from actors.realtime.changelog import PendingRows
+    from actors.realtime.pending_rows import PendingRows
     from protocol.changes.model import Relation
     from protocol.commands import ChangeBinding
 

@@ -22,26 +22,31 @@ from actors.core.spec import Backoff
 from actors.realtime.errors import Unavailable
 from actors.realtime.fanout import Sends
 from actors.realtime.matching import fault_of, questions_for, row_sends
+from actors.realtime.pending_rows import EVICTED
+from protocol.changes.model import Lsn, format_lsn
 from protocol.events import System
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from structlog.stdlib import BoundLogger
 
     from actors.core.inbox import Inbox
     from actors.core.ref import Ref
     from actors.realtime.change_feed import ChangeFeed
-    from actors.realtime.changelog import PendingRows
     from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
+    from actors.realtime.pending_rows import PendingRows
     from actors.realtime.ports import Question
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
 
 BATCH = 128
+#: The start of a subscription that gets no changes yet: behind any commit.
+NEVER = Lsn(1 << 64)
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
 SKIPPED = "A change could not be processed and was skipped"
-GAP = "Changes were lost: this server could not keep them long enough"
 
 
 @frozen(eq=False)
@@ -65,6 +70,8 @@ class ChannelRowsActor:
         self._pending = view.pending
         self._feed = feed
         self._metrics = metrics
+        #: The roster's version and the source's state that everybody has been told of.
+        self._announced_situation: tuple[int, bool] | None = None
         self._log: BoundLogger = structlog.get_logger()
 
     async def run(self, inbox: Inbox[RowsMessage]) -> None:
@@ -75,10 +82,10 @@ class ChannelRowsActor:
             self._log.error("change.skipped", channel=self._key.sub_topic)
             self._tell_everybody(SKIPPED)
         while True:
-            self._announce_source()
+            await self._announce()
             while self._pending.references:
                 await self._work()
-                self._announce_source()
+                await self._announce()
             if not self._roster.with_changes() and inbox.retire():
                 return
             async for message in inbox.batch(BATCH):
@@ -96,9 +103,12 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        # A channel that was given up has told everybody on its roster that it is over.
-        is_over = not self._channel.alive
-        present = [s for s in subscriptions if not is_over and self._roster.get(s.key)]
+        # A channel that was given up meanwhile has left everybody, although they are still on its roster.
+        present = [
+            (subscription, self._start_of(subscription))
+            for subscription in subscriptions
+            if self._channel.alive and self._roster.get(subscription.key) is not None
+        ]
         sends = row_sends(found, present, visible, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
@@ -107,10 +117,9 @@ class ChannelRowsActor:
             delivered.finish()
             pending.finish()
         self._metrics.changes_delivered.inc(len(sends))
-        if len(found) < len(changes) or pending.has_gap:
-            pending.has_gap = False
-            self._metrics.changes_skipped["evicted"].inc()
-            self._tell_everybody(GAP)
+        if len(found) < len(changes):
+            self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
+            pending.loss = EVICTED
 
     async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
         attempt = 0
@@ -125,25 +134,63 @@ class ChannelRowsActor:
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
         return {}
 
-    def _announce_source(self) -> None:
-        """Tell each subscription that changes flow, or once why they do not."""
-        announced, state = self._pending.announced, self._feed.source
+    def _start_of(self, subscription: Subscription) -> Lsn:
+        """Return from which commit on a subscription gets changes; from none if that is not known yet."""
+        if subscription.from_lsn is not None:
+            return subscription.from_lsn
+        return self._pending.starts.get(subscription.key, NEVER)
+
+    async def _announce(self) -> None:
+        """Tell each subscription that changes flow, or once why they do not, and everybody what was lost."""
+        if self._pending.loss is not None:
+            self._tell_everybody(self._loss())
+            self._pending.loss = None
+        state = self._feed.state
+        situation = (self._roster.changes_version, state.is_live)
+        if situation == self._announced_situation:
+            return
+        announced = self._pending.announced
         subscriptions = self._roster.with_changes()
-        for subscription in subscriptions:
-            if announced.get(subscription.key) != state.is_live:
-                for fault in sorted(
-                    {fault_of(binding) or "" for binding in subscription.changes}
-                ):
-                    if fault:
-                        self._tell(subscription, ok=False, message=fault)
-                if state.is_live or subscription.key not in announced:
-                    message = SUBSCRIBED if state.is_live else state.advice
-                    self._tell(subscription, ok=state.is_live, message=message)
-                announced[subscription.key] = state.is_live
-        if len(announced) > len(subscriptions):
-            here = {subscription.key for subscription in subscriptions}
-            for key in announced.keys() - here:
-                del announced[key]
+        news = [sub for sub in subscriptions if announced.get(sub.key) != state.is_live]
+        if news and state.is_live and not await self._set_starts(news):
+            return
+        for subscription in news:
+            self._announce_to(subscription, is_live=state.is_live)
+        self._pending.forget_others_than({subscription.key for subscription in subscriptions})
+        self._announced_situation = situation
+
+    async def _set_starts(self, subscriptions: Sequence[Subscription]) -> bool:
+        """Read from where on those get changes who joined while that could not be read; say whether it could."""
+        source = self._feed.source
+        unknown = [sub for sub in subscriptions if self._start_of(sub) == NEVER]
+        if not unknown or source is None:
+            return True
+        try:
+            start = await source.insert_position()
+        except Unavailable as away:
+            # The stream is about to break as well, and with its return this is tried again.
+            self._log.warning("source.not_asked", advice=away.advice)
+            return False
+        for subscription in unknown:
+            self._pending.starts[subscription.key] = start
+        return True
+
+    def _announce_to(self, subscription: Subscription, *, is_live: bool) -> None:
+        for fault in sorted({fault_of(binding) or "" for binding in subscription.changes}):
+            if fault:
+                self._tell(subscription, ok=False, message=fault)
+        announced = self._pending.announced
+        if is_live or subscription.key not in announced:
+            message = SUBSCRIBED if is_live else self._feed.state.advice
+            self._tell(subscription, ok=is_live, message=message)
+        announced[subscription.key] = is_live
+
+    def _loss(self) -> str:
+        """Return what was lost, and from where on nothing is."""
+        oldest = self._feed.log.statistics().oldest
+        if oldest is None:
+            return f"{self._pending.loss}; none are held at the moment"
+        return f"{self._pending.loss}; the oldest change held is at {format_lsn(oldest.commit_lsn)}"
 
     def _tell(self, subscription: Subscription, *, ok: bool, message: str) -> None:
         join_ref, sub_topic = subscription.join_ref, self._key.sub_topic

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.channels import Channels
     from actors.realtime.ports import TokenVerifier
 
@@ -19,6 +20,7 @@ class Limits:
     `park_s`: seconds a publisher is not read because its channel is full, before its broadcast is refused.
     `join_error_delay_s`: seconds before a refused join is answered, for clients that retry at once.
     `live_within_s`: seconds a join that wants row changes waits for a live stream before it is answered without one.
+    `wait_at_most_s`: seconds a client may ask such a join to wait at the most.
     `attach_within_s`: seconds a channel may take to accept a subscription.
     """
 
@@ -26,6 +28,7 @@ class Limits:
     park_s: float = 5.0
     join_error_delay_s: float = 5.0
     live_within_s: float = 2.0
+    wait_at_most_s: float = 60.0
     attach_within_s: float = 5.0
 
 
@@ -36,4 +39,5 @@ class Tenant:
     name: str
     verifier: TokenVerifier
     channels: Channels
+    feed: ChangeFeed
     limits: Limits = field(factory=Limits)

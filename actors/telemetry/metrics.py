@@ -35,7 +35,7 @@ FrameFault = Literal[
 ]
 DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
 # Why a change reached nobody although somebody may have wanted it.
-SkipReason = Literal["crash", "evicted", "too_large"]
+SkipReason = Literal["crash", "evicted", "gap"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -112,6 +112,9 @@ class Metrics:
             "changes_skipped", "Row changes given up.", "reason", get_args(SkipReason)
         )
         self.source_live = self._gauge("source_live", "1 while row changes stream in, else 0.")
+        self.source_lag_bytes = self._gauge(
+            "source_lag_bytes", "What the database keeps of its log for this node."
+        )
         self.source_reconnects = self._counter(
             "source_reconnects", "Times the source of row changes was connected again."
         )

@@ -15,32 +15,24 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from attrs import define, frozen
 
+from actors.web.transport import send_what_fits
 from protocol.frames import CloseCode, close, next_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from actors.web.options import OutboxOptions
+    from actors.web.transport import Sink
 
 #: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
 CLOSE_FRAME: Final = b"\x88"
 #: What a peer without a close code counts as (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
-
-
-class Sink(Protocol):
-    """The half of a `Transport` that an outbox writes to."""
-
-    def send_some(self, data: bytes | memoryview) -> int: ...
-
-    async def wait_writable(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 @define
@@ -71,6 +63,27 @@ class Outbox:
     `on_end` is told once why pushes fail from now on when that was not the owner's own CLOSE:
     1008 for a slow consumer, 1006 for a dead socket; it never waits or raises.
     """
+
+    # A fan-out finds each outbox out of cache: slots spare it the way through a second object.
+    __slots__ = (
+        "_cap",
+        "_drain_deadline",
+        "_drain_scope",
+        "_drained",
+        "_dropped_bytes",
+        "_farewell",
+        "_is_draining",
+        "_is_ended",
+        "_is_held",
+        "_offset",
+        "_on_end",
+        "_options",
+        "_queue",
+        "_queued_bytes",
+        "_send_some",
+        "_sink",
+        "_start",
+    )
 
     def __init__(
         self,
@@ -120,6 +133,8 @@ class Outbox:
             return self._push_held(data)
         try:
             sent = self._send_some(data)
+        except BlockingIOError:
+            sent = 0
         except OSError:
             self._die()
             return False
@@ -170,7 +185,7 @@ class Outbox:
             data = self._queue[0]
             rest = memoryview(data)[self._offset :]
             try:
-                sent = self._send_some(rest)
+                sent = send_what_fits(self._sink, rest)
             except OSError:
                 self._die()
                 return False

@@ -30,19 +30,15 @@ USER_TIMEOUT_MS: Final = 30_000
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class Transport(Protocol):
-    """A connected byte stream; never TLS."""
+class Sink(Protocol):
+    """The half of a `Transport` that an outbox writes to."""
 
-    @property
-    def peer(self) -> str:
-        """The address of the other end, without its port."""
-        ...
-
-    def send_some(self, data: bytes | memoryview) -> int:
-        """Send what fits and return how many bytes that was, 0 when there is no room; never waits.
+    def send_some(self, data: bytes | memoryview, /) -> int:
+        """Send what fits and return how many bytes that was; never waits.
 
         Raises:
-            OSError: the connection is dead.
+            BlockingIOError: there is no room.
+            OSError: otherwise, the connection is dead.
         """
         ...
 
@@ -52,6 +48,19 @@ class Transport(Protocol):
         Raises:
             OSError: the connection is dead or was closed here.
         """
+        ...
+
+    def abort(self) -> None:
+        """Close and forget what is unsent. Idempotent, wakes whoever waits."""
+        ...
+
+
+class Transport(Sink, Protocol):
+    """A connected byte stream; never TLS."""
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end, without its port."""
         ...
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
@@ -64,10 +73,6 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close; what the kernel holds is still delivered. Idempotent, wakes whoever waits."""
-        ...
-
-    def abort(self) -> None:
-        """Close and forget what is unsent. Idempotent, wakes whoever waits."""
         ...
 
 
@@ -94,6 +99,18 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
+def send_what_fits(sink: Sink, data: bytes | memoryview) -> int:
+    """Send what fits, which may be nothing, and return how many bytes that was.
+
+    Raises:
+        OSError: the connection is dead.
+    """
+    try:
+        return sink.send_some(data)
+    except BlockingIOError:
+        return 0
+
+
 async def send_all(transport: Transport, data: bytes, *, within_s: float) -> None:
     """Send everything, waiting at most `within_s` each time there is no room.
 
@@ -102,7 +119,7 @@ async def send_all(transport: Transport, data: bytes, *, within_s: float) -> Non
     """
     view = memoryview(data)
     await trio.lowlevel.checkpoint()
-    while view := view[transport.send_some(view) :]:
+    while view := view[send_what_fits(transport, view) :]:
         with trio.move_on_after(within_s) as waiting:
             await transport.wait_writable()
         if waiting.cancelled_caught:
@@ -123,6 +140,9 @@ async def linger(transport: Transport, *, within_s: float) -> None:
 class SocketTransport:
     """A `Transport` over a TCP socket, which it owns."""
 
+    # A delivery finds everything it touches out of cache, so it is spared a frame and a bound method here.
+    __slots__ = ("_is_closed", "_on_close", "_socket", "peer", "send_some")
+
     def __init__(
         self, connected: socket.socket, peer: str, on_close: Callable[[], None]
     ) -> None:
@@ -132,16 +152,10 @@ class SocketTransport:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         self._socket = connected
-        self._send = connected.send
+        self.send_some: Callable[[bytes | memoryview], int] = connected.send
         self._on_close = on_close
         self._is_closed = False
         self.peer = peer
-
-    def send_some(self, data: bytes | memoryview) -> int:
-        try:
-            return self._send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
 
     async def wait_writable(self) -> None:
         if self._is_closed:

@@ -30,6 +30,8 @@ PAYLOAD_LIMIT_BYTES: Final = 256 * 1024
 # A page of an application listens to a handful of tables; supabase-js de-duplicates its bindings.
 BINDINGS_LIMIT: Final = 256
 
+WAIT_DEFAULT_MS: Final = 15_000
+
 _NULL: Final = b"null"
 
 
@@ -71,10 +73,22 @@ def parse_join(payload: bytes) -> ParsedJoin:
         presence_enabled=presence.boolean("enabled", default=bool(key)),
         presence_key=key,
         changes=_bindings(config),
+        wait_s=_wait(config),
         access_token=root.string("access_token"),
         user_token=root.string("user_token"),
     )
     return ParsedJoin(options, tuple(root.warnings))
+
+
+def _wait(config: _Part) -> float | None:
+    """Return how long the client wants to wait for row changes, None if it does not want to.
+
+    **Source**: `postgres_changes_options` of realtime-js 2.119: `{wait: true, timeout: <ms>}`, 15 s by default.
+    """
+    options = config.part("postgres_changes_options")
+    if not options.boolean("wait"):
+        return None
+    return options.milliseconds("timeout", default=WAIT_DEFAULT_MS) / 1000
 
 
 def _bindings(config: _Part) -> tuple[ChangeBinding, ...]:
@@ -142,6 +156,20 @@ class _Part:
             self.warn(key)
             return None
         return str(jsontext.scalar(raw))
+
+    def milliseconds(self, key: str, *, default: float) -> float:
+        """Return a duration; a negative one, or what is no number, is invalid."""
+        text = self._present(key)
+        if text is None:
+            return default
+        try:
+            value = jsontext.scalar(text)
+        except MalformedFrame:
+            value = None
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return value
+        self.warn(key)
+        return default
 
     def scalar_text(self, key: str) -> str:
         raw = self._present(key)

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.compat.client import SUPABASE_JS_V2
-from tests.support.operator import Operator
+from tests.support.operating import Operator
 
 MESSAGES = {"event": "INSERT", "schema": "public", "table": "messages"}
 

@@ -51,7 +51,7 @@ def ids(changes: list[Change]) -> list[int]:
 
 async def what_commits_after_entering_is_received(harness: Harness) -> None:
     await harness.insert(1)
-    async with harness.source.connect() as stream:
+    async with harness.source.connect(None) as stream:
         await harness.insert(2)
         await harness.insert(3, 4)
         changes = await receive(stream, 3)
@@ -61,7 +61,7 @@ async def what_commits_after_entering_is_received(harness: Harness) -> None:
 
 
 async def positions_grow_and_say_what_belongs_together(harness: Harness) -> None:
-    async with harness.source.connect() as stream:
+    async with harness.source.connect(None) as stream:
         await harness.insert(1, 2)
         await harness.insert(3)
         changes = await receive(stream, 3)
@@ -75,7 +75,7 @@ async def positions_grow_and_say_what_belongs_together(harness: Harness) -> None
 async def a_big_transaction_comes_in_several_chunks(harness: Harness) -> None:
     count = 2 * MAX_CHUNK_CHANGES + 1
     chunks = []
-    async with harness.source.connect() as stream:
+    async with harness.source.connect(None) as stream:
         await harness.insert(*range(count))
         while sum(len(chunk.changes) for chunk in chunks) < count:
             chunks.append(await stream.receive())
@@ -90,7 +90,7 @@ async def a_big_transaction_comes_in_several_chunks(harness: Harness) -> None:
 
 
 async def a_cancelled_receive_loses_nothing(harness: Harness) -> None:
-    async with harness.source.connect() as stream:
+    async with harness.source.connect(None) as stream:
         with trio.CancelScope() as scope:
             scope.cancel()
             await stream.receive()
@@ -104,20 +104,20 @@ async def a_cancelled_receive_loses_nothing(harness: Harness) -> None:
 
 
 async def a_stream_that_breaks_is_unavailable_and_another_can_be_had(harness: Harness) -> None:
-    async with harness.source.connect() as stream:
+    async with harness.source.connect(None) as stream:
         await harness.break_off()
         with pytest.raises(Unavailable) as caught:
             await receive(stream, 1)
     assert caught.value.advice
 
-    async with harness.source.connect() as stream:
+    async with harness.source.connect(None) as stream:
         await harness.insert(1)
         assert ids(await receive(stream, 1)) == [1]
 
 
 async def errors_of_the_body_come_out_as_they_are(harness: Harness) -> None:
     with pytest.raises(KeyError):
-        async with harness.source.connect():
+        async with harness.source.connect(None):
             raise KeyError
 
 

@@ -73,7 +73,7 @@ async def source_for(conninfo: str, now=lambda: NOW, **options):
 
 @asynccontextmanager
 async def streaming(conninfo: str, **options):
-    async with source_for(conninfo, **options) as source, source.connect() as stream:
+    async with source_for(conninfo, **options) as source, source.connect(None) as stream:
         yield stream
 
 
@@ -359,7 +359,7 @@ async def test_nobody_there_says_so():
 
 
 async def test_a_terminated_walsender_says_so(notes):
-    async with source_for(notes.conninfo) as source, source.connect() as stream:
+    async with source_for(notes.conninfo) as source, source.connect(None) as stream:
         await PostgresHarness(source, notes).break_off()
         with pytest.raises(DatabaseUnavailable, match="ended the connection"):
             await receive(stream, 1)

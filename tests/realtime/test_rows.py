@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from actors.realtime.errors import DatabaseUnavailable
-from protocol.changes.model import Kind
+from actors.realtime.ports import Gap
+from protocol.changes.model import Kind, Lsn
 from tests.support.changes import make_change, make_table
 from tests.support.memory_tenant import open_stage
 from tests.support.source import NOTES, TEXT, MemorySource
@@ -254,8 +255,10 @@ async def test_what_the_log_could_not_keep_is_announced_as_a_gap(autojump_clock)
 
         messages = await client.received()
         assert ids_of(messages)[-1] == 99
-        assert [status for status, _ in notices(messages)] == ["error"]
-        assert "lost" in notices(messages)[0][1]
+        ((status, message),) = notices(messages)
+        assert status == "error"
+        assert "lost" in message
+        assert "the oldest change held is at 0/" in message
 
 
 async def test_an_entry_with_a_filter_is_refused_aloud_and_receives_nothing(autojump_clock):
@@ -332,3 +335,175 @@ async def test_without_a_database_a_join_is_answered_at_once_with_the_reason(aut
         assert reply.payload["status"] == "ok"
         assert notices([system])[0][0] == "error"
         assert "without a database" in system.payload["message"]
+
+
+async def test_what_committed_before_the_join_is_not_delivered(autojump_clock):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        early, late = stage.connect(), stage.connect()
+        await early.joined(postgres_changes=EVERYTHING)
+        stage.visibility.hold()
+        source.insert((1, "a"))
+        await late.joined(postgres_changes=EVERYTHING)
+        source.insert((2, "b"))
+        stage.visibility.release()
+
+        assert ids_of(await late.received()) == [2]
+        assert ids_of(await early.received()) == [1, 2]
+
+
+async def test_rows_committed_while_the_stream_was_away_arrive_once_when_it_is_back(
+    autojump_clock,
+):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+        source.insert((1, "a"))
+        await client.received()
+        source.break_off("Postgres went away")
+        source.insert((2, "b"))
+        await trio.sleep(10)
+        source.advice = None
+        await trio.sleep(60)
+        source.insert((3, "c"))
+
+        assert ids_of(await client.received()) == [2, 3]
+
+
+async def test_who_joins_while_the_stream_is_away_gets_what_commits_after_it_is_back(
+    autojump_clock,
+):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        first = stage.connect()
+        await first.joined(postgres_changes=EVERYTHING)
+        source.break_off("Postgres went away")
+        source.insert((1, "a"))
+        client = stage.connect()
+        client.join(postgres_changes=EVERYTHING)
+        await trio.sleep(10)
+        source.insert((2, "b"))
+        source.advice = None
+        await trio.sleep(60)
+        source.insert((3, "c"))
+
+        assert ids_of(await client.received()) == [3]
+        assert ids_of(await first.received()) == [1, 2, 3]
+
+
+async def test_a_source_that_cannot_resume_has_its_gap_announced_to_everybody(autojump_clock):
+    source = MemorySource(durable=False)
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+        source.insert((1, "a"))
+        await client.received()
+        source.break_off("Postgres went away")
+        source.insert((2, "b"))
+        await trio.sleep(10)
+        source.advice = None
+        await trio.sleep(60)
+
+        told = notices(await client.received())
+        assert told[0] == ("ok", "Subscribed to PostgreSQL") or "lost" in told[0][1]
+        assert any("lost while the stream was away" in message for _, message in told)
+
+
+async def test_another_database_system_empties_the_log_and_is_announced(autojump_clock):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+        source.insert((1, "a"))
+        await client.received()
+
+        source.commit(gap=Gap("The database was replaced", starts_over=True))
+        source.commit(make_change(Kind.INSERT, NOTES, new=("2", "b"), lsn=5))
+        messages = await client.received()
+
+        assert "The database was replaced" in notices(messages)[0][1]
+        assert stage.feed.log.last_position.commit_lsn == 5
+
+
+async def test_the_database_may_forget_what_left_the_log_and_is_told_only_then(autojump_clock):
+    source = MemorySource()
+    async with open_stage(source=source, window_s=30.0) as stage:
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+        source.insert((1, "a"))
+        held = source.written
+        await trio.sleep(20)
+        assert source.released == [held]
+        await trio.sleep(20)
+
+        assert source.released == [held, source.confirmed]
+        await trio.sleep(1000)
+        assert source.released == [held, source.confirmed]
+
+
+async def test_wait_answers_the_join_only_when_rows_flow(autojump_clock):
+    source = MemorySource()
+    source.advice = "Start Postgres"
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        client.join(
+            postgres_changes=EVERYTHING,
+            postgres_changes_options={"wait": True, "timeout": 20_000},
+        )
+        await trio.sleep(5)
+        assert await client.received() == []
+        source.advice = None
+        await trio.sleep(10)
+
+        reply, system = await client.received()
+        assert reply.payload["status"] == "ok"
+        assert notices([system]) == [("ok", "Subscribed to PostgreSQL")]
+
+
+async def test_wait_refuses_the_join_when_rows_do_not_flow_in_time(autojump_clock):
+    source = MemorySource()
+    source.advice = "Start Postgres"
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        client.join(
+            postgres_changes=EVERYTHING,
+            postgres_changes_options={"wait": True, "timeout": 3_000},
+        )
+        await trio.sleep(9)
+
+        (reply,) = await client.received()
+        assert reply.payload["status"] == "error"
+        assert reply.response["reason"] == "UnableToSubscribeToPostgres: Start Postgres"
+
+
+async def test_a_database_under_pressure_takes_no_new_followers_and_then_loses_old_changes(
+    autojump_clock,
+):
+    source = MemorySource()
+    source.retention_bytes = 1_000_000
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+        stage.visibility.hold()
+        source.insert((1, "a"))
+        await client.received()
+        source.insert((2, "b"))
+        await client.received()
+        source.written = Lsn(750_000)
+        await trio.sleep(3)
+
+        late = stage.connect()
+        late.join(postgres_changes=EVERYTHING)
+        await late.joined("realtime:other")
+        await trio.sleep(6)
+        assert [m.payload["status"] for m in await late.received()] == ["error"]
+
+        source.written = source.confirmed = Lsn(900_000)
+        await trio.sleep(5)
+        stage.visibility.release()
+        messages = await client.received()
+        assert any("lost" in message for _, message in notices(messages))
+        assert source.released[-1] == 900_000
+        await trio.sleep(5)
+        await late.joined(postgres_changes=EVERYTHING)

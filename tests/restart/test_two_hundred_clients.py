@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -17,13 +17,15 @@ import trio
 from actors.auth.tokens import mint
 from actors.core.errors import Poisoned
 from actors.core.supervisor import Supervisor
-from actors.node import Node, Surroundings
 from actors.realtime.messages import ChannelKey
-from actors.settings import DEVELOPMENT_SECRET, Settings
-from actors.telemetry.metrics import Metrics
+from actors.settings import DEVELOPMENT_SECRET
 from tests.support.memory_tenant import Heirless, find_rows, read_message
+from tests.support.running_node import running_node
 from tests.support.tripwire import lay_tripwire
 from tests.support.websocket import open_websocket
+
+if TYPE_CHECKING:
+    from actors.node import Node
 
 TOPICS = 10
 CLIENTS = 200
@@ -32,16 +34,6 @@ ROWS = 40
 CRASHES = 20
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
-
-
-@asynccontextmanager
-async def running_node(conninfo):
-    settings = Settings(port=0, database_url=conninfo, grace_s=2.0)
-    node = Node(settings, Surroundings(random.Random(7), time.time), Metrics())  # noqa: TID251
-    async with trio.open_nursery() as nursery:
-        await nursery.start(node.run)
-        yield node
-        nursery.cancel_scope.cancel()
 
 
 class Listener:

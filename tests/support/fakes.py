@@ -67,7 +67,7 @@ class FakeChangeSource:
     _lsn: int = field(default=LSN_STEP, init=False)
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[FakeChangeStream]:
+    async def connect(self, _after: Position | None) -> AsyncIterator[FakeChangeStream]:
         await trio.lowlevel.checkpoint()
         if self.refusal is not None:
             raise DatabaseUnavailable(self.refusal)

@@ -36,7 +36,7 @@ class ScriptedSink:
         if self.is_dead:
             raise BrokenPipeError
         if not self._room.is_set():
-            return 0
+            raise BlockingIOError
         size = min(self.sizes.popleft() if self.sizes else len(data), len(data))
         self.written += data[:size]
         return size
@@ -117,9 +117,10 @@ class MemoryTransport:
         if self.is_closed or self._is_ended or self.is_left:
             raise BrokenPipeError
         size = min(len(data), self.window - len(self._to_client))
+        if not size:
+            raise BlockingIOError
         self._to_client += data[:size]
-        if size:
-            self.wake()
+        self.wake()
         return size
 
     async def wait_writable(self) -> None:

@@ -271,7 +271,9 @@ class Heirless(Channels):
 
 
 @asynccontextmanager
-async def open_stage(*, limits=None, source=None, log_bytes=1 << 20, channels_type=Channels):
+async def open_stage(
+    *, limits=None, source=None, log_bytes=1 << 20, window_s=1e9, channels_type=Channels
+):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
     metrics = Metrics()
@@ -283,10 +285,9 @@ async def open_stage(*, limits=None, source=None, log_bytes=1 << 20, channels_ty
         )
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
-    feed = ChangeFeed(ChangeLog(log_bytes), visibility)
-    feed.source.is_expected = source is not None
+    feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
-    tenant = Tenant("test", FakeVerifier(), channels, limits or Limits())
+    tenant = Tenant("test", FakeVerifier(), channels, feed, limits or Limits())
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
     specs = [
         ChildSpec("channels", lambda: Branch(channels_supervisor), 0),

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,9 @@ SETTINGS = {
 END_REPLICATION = """
     SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots
     WHERE database = %s AND active_pid IS NOT NULL
+"""
+DROP_SLOTS = """
+    SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s
 """
 STARTING_S = 30.0
 STOPPING_S = 30.0
@@ -96,6 +99,27 @@ class PostgresServer:
                 raise
             finally:
                 self._process = None
+
+    def kill(self) -> None:
+        """Kill every process of the server, as a crash of the machine would, but for what the kernel has."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        # The main process first, so that it starts none in their place.
+        processes = [self._process.pid, *map(int, children.read_text().split())]
+        for process in processes:
+            _kill(process)
+        self._process.wait(STOPPING_S)
+        self._process = None
+        deadline = time.monotonic() + STOPPING_S
+        while any(Path(f"/proc/{process}").exists() for process in processes):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def kill_backends(self, chosen: str) -> None:
+        """Kill server processes, `chosen` by what follows `select pid`; the others then end and come back by themselves."""
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            for (process,) in connection.execute(f"select pid {chosen}").fetchall():
+                _kill(process)
 
     def execute(self, *statements: str, dbname: str = "postgres") -> None:
         """Run statements as superuser, each in a transaction of its own."""
@@ -162,12 +186,20 @@ def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
     identifier = sql.Identifier(name)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
-        try:
-            yield Database(server, name)
-        finally:
+    try:
+        yield Database(server, name)
+    finally:
+        # Connected anew, as the test may have restarted the server.
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
             # FORCE does not end replication, and a walsender takes a moment to see that its client left.
             connection.execute(END_REPLICATION, (name,))
+            connection.execute(DROP_SLOTS, (name,))
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _free_port() -> int:

@@ -1,0 +1,174 @@
+"""Faults to be inflicted on a running node, its Postgres and the network between them, one by one, by their names."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+from attrs import define, field
+
+from actors.core.errors import Poisoned
+from actors.realtime.changelog import ChangeLog
+from actors.realtime.messages import ChannelKey, RowsKey
+from tests.support.tripwire import lay_tripwire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actors.node import Node
+    from tests.support.postgres import PostgresServer
+    from tests.support.proxy import Proxy
+
+#: A channel or rows actor is given up at the sixth crash within a minute; the listener only waits longer and longer.
+CRASHES_A_MINUTE = 5
+MINUTE_S = 61.0
+RESTART_WITHIN_S = 30.0
+TROUPE_BACKENDS = "from pg_stat_activity where application_name = 'troupe'"
+WALSENDERS = "from pg_stat_replication"
+
+
+class Fault(NamedTuple):
+    """What is struck, and how."""
+
+    what: str
+    how: str
+
+
+CRASHES = (
+    *(
+        Fault(what, how)
+        for what in ("rows", "channel")
+        for how in ("poison", "fail", "tripwire")
+    ),
+    *(Fault("listener", how) for how in ("poison", "fail", "mid-append")),
+)
+OUTAGES = (
+    Fault("walsender", "terminate"),
+    Fault("walsender", "kill"),
+    Fault("backends", "terminate"),
+    Fault("postgres", "restart"),
+    Fault("postgres", "kill"),
+    Fault("network", "cut"),
+    Fault("network", "reset"),
+    Fault("network", "cut and reset"),
+)
+
+
+def plan(rng: random.Random, count: int) -> list[Fault]:
+    """Return `count` faults in random order, each kind as often as any other."""
+    kinds = CRASHES + OUTAGES
+    faults = [kinds[number % len(kinds)] for number in range(count)]
+    rng.shuffle(faults)
+    return faults
+
+
+class BreakableLog(ChangeLog):
+    """A change log that can make the listener crash in the middle of a chunk."""
+
+    __slots__ = ("_appends_left",)
+
+    def break_after(self, appends: int) -> None:
+        """Let the append after so many others fail, before it has done anything."""
+        self._appends_left = appends
+
+    def append(self, *args, **kwargs):
+        left = getattr(self, "_appends_left", math.inf)
+        self._appends_left = math.inf if left <= 0 else left - 1
+        if left <= 0:
+            raise Poisoned("in the middle of a chunk")
+        return super().append(*args, **kwargs)
+
+
+@define
+class Faults:
+    """Inflicts faults; each topic has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
+
+    node: Node
+    log: BreakableLog
+    server: PostgresServer
+    proxy: Proxy
+    topics: Sequence[str]
+    subscribers: int
+    cut_s: Sequence[float]
+    rng: random.Random
+    #: What was done, newest last, for who reads a failure.
+    done: list[Fault] = field(factory=list)
+    _crashes: dict[object, deque[float]] = field(factory=lambda: defaultdict(deque))
+
+    async def inflict(self, fault: Fault) -> None:
+        """Inflict a fault, and return when what was taken away has been given back."""
+        self.done.append(fault)
+        match fault:
+            case Fault("rows" | "channel" | "listener", how):
+                await self._crash(fault.what, how)
+            case Fault("walsender", "terminate"):
+                await self._sql(f"select pg_terminate_backend(pid) {WALSENDERS}")
+            case Fault("walsender", "kill"):
+                await trio.to_thread.run_sync(self.server.kill_backends, WALSENDERS)
+            case Fault("backends", "terminate"):
+                await self._sql(f"select pg_terminate_backend(pid) {TROUPE_BACKENDS}")
+            case Fault("postgres", how):
+                stop = self.server.kill if how == "kill" else self.server.stop
+                await trio.to_thread.run_sync(stop)
+                await trio.to_thread.run_sync(self.server.start)
+            case Fault("network", how):
+                if "cut" in how:
+                    self.proxy.cut()
+                    await trio.sleep(self.rng.choice(self.cut_s))
+                if "reset" in how:
+                    self.proxy.reset()
+                self.proxy.mend()
+
+    async def _crash(self, what: str, how: str) -> None:
+        name = await self._choose(what)
+        supervisor, ref = await self._find_running(name)
+        match how:
+            case "poison":
+                supervisor.poison(ref)
+            case "fail":
+                supervisor.fail(ref, Poisoned("at a waiting point"))
+            case "tripwire":
+                channel = name.rows_of if isinstance(name, RowsKey) else name
+                passed_by = iter([False] * self.rng.randrange(self.subscribers))
+                lay_tripwire(supervisor, channel, ref, at=lambda _: next(passed_by, True))
+            case "mid-append":
+                self.log.break_after(self.rng.randrange(20))
+
+    async def _choose(self, what: str) -> object:
+        """Return an actor that may crash once more, waiting for one if need be."""
+        names = list(self._names(what))
+        self.rng.shuffle(names)
+        while True:
+            now = trio.current_time()
+            for name in names:
+                crashes = self._crashes[name]
+                while crashes and crashes[0] < now - MINUTE_S:
+                    crashes.popleft()
+                if len(crashes) < CRASHES_A_MINUTE:
+                    crashes.append(now)
+                    return name
+            await trio.sleep(0.1)
+
+    def _names(self, what: str) -> Iterator[object]:
+        if what == "listener":
+            yield "listener"
+            return
+        for topic in self.topics:
+            channel = ChannelKey("default", False, topic)
+            yield RowsKey(channel) if what == "rows" else channel
+
+    async def _find_running(self, name: object):
+        """Return the actor and its supervisor, once it runs."""
+        with trio.fail_after(RESTART_WITHIN_S):
+            while True:
+                for supervisor in self.node._supervisors:
+                    for child in supervisor.children():
+                        if child.name == name and child.is_running:
+                            return supervisor, supervisor.find(name)
+                await trio.sleep(0.01)
+
+    async def _sql(self, statement: str) -> None:
+        await trio.to_thread.run_sync(self.server.execute, statement)
