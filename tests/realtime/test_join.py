@@ -115,6 +115,23 @@ async def test_an_opaque_key_in_a_join_leaves_the_sockets_identity(autojump_cloc
         await client.joined(token="sb_publishable_123", private=True)
 
 
+async def test_a_join_without_a_token_is_refused_once_the_sockets_has_expired(autojump_clock):
+    async with open_stage(limits=NO_DELAY) as stage:
+        client = stage.connect(expires_at=trio.current_time() + 60)
+        await client.joined("realtime:before")
+        await trio.sleep(90)
+        for token in (None, "sb_publishable_123"):
+            client.join(token=token)
+
+            (reply,) = await client.received()
+
+            assert reply.response == {
+                "reason": "InvalidJWTToken: Token has expired 30 seconds ago"
+            }
+        client.join(token="anon")
+        assert [m.payload["status"] for m in await client.received()] == ["ok"]
+
+
 @pytest.mark.parametrize(("role", "status"), [("anon", "error"), ("service_role", "ok")])
 async def test_private_channels_are_for_the_service_role_until_there_are_policies(
     autojump_clock, role, status
