@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import psycopg
 
 _REPLICATION_RIGHT = (
     "The database role may not replicate: run 'ALTER ROLE <role> REPLICATION' as a superuser,"
@@ -49,6 +49,10 @@ _TOO_MANY = (
 )
 _CREDENTIALS = "Postgres does not let us in: correct user and password in the database URL."
 _NO_DATABASE = "The database does not exist: create it or correct its name in the database URL."
+_UNREADABLE = (
+    "The database URL cannot be read: correct it, percent-encoding what is special in it"
+    " (postgresql://user:password@host:port/database)."
+)
 _UNREACHABLE = "Postgres cannot be reached: start it or correct the database URL."
 
 _BY_SQLSTATE: Mapping[str, str] = {
@@ -90,6 +94,9 @@ _MISSING = re.compile(r'(database|publication) "(.*)" does not exist')
 
 def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
     """Return the error to raise in place of `error`; raise it `from None`, the sentence says it all."""
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        # From libpq's parser, which quotes what it could not read: that may be the password.
+        return DatabaseUnavailable(_UNREADABLE)
     text = str(error)
     for sign, advice in _BY_TEXT.items():
         if sign in text:
