@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.fanout import Delivery
 from actors.realtime.messages import Attach, Detach, Publish, RowsKey, SubscriptionEnded
-from protocol.events import Failed
 
 if TYPE_CHECKING:
     from actors.core.inbox import Inbox
@@ -99,7 +98,7 @@ class ChannelActor:
         message.attached.set(None)
 
     def _detach(self, key: JoinKey, farewell: bytes, inbox: Inbox[ChannelMessage]) -> None:
-        subscription = self._remove(key)
+        subscription = self._remove(key, inbox)
         if subscription is None:
             return
         if farewell:
@@ -110,18 +109,17 @@ class ChannelActor:
     def _let_go(self, ref: Ref[Any], reason: Reason, inbox: Inbox[ChannelMessage]) -> None:
         """A connection is gone, or the rows actor of this topic is."""
         for subscription in self._roster.of_connection(ref):
-            self._remove(subscription.key)
-        if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key):
+            self._remove(subscription.key, inbox)
+        if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key, inbox.ref):
             for subscription in self._roster.with_changes():
-                failed = subscription.encode(Failed(subscription.join_ref))
-                self._detach(subscription.key, failed, inbox)
+                self._detach(subscription.key, b"", inbox)
                 ended = SubscriptionEnded(
                     subscription.encode_key.topic, subscription.key.number
                 )
                 subscription.connection.tell(ended)
 
-    def _remove(self, key: JoinKey) -> Subscription | None:
+    def _remove(self, key: JoinKey, inbox: Inbox[ChannelMessage]) -> Subscription | None:
         subscription = self._roster.remove(key)
         if subscription is not None and subscription.changes:
-            self._channels.unroute(self._key, subscription)
+            self._channels.unroute(self._key, inbox.ref, subscription)
         return subscription

@@ -64,7 +64,7 @@ class Channels:
         subscription: Subscription,
     ) -> Ref[RowsMessage]:
         """Let a subscription's changes come, starting the channel's rows actor if need be; return its ref."""
-        rows_key = RowsKey(key)
+        rows_key = RowsKey(key, channel)
         rows = self._rows.get(rows_key)
         pending = self._pending.get(rows_key)
         if rows is None or pending is None:
@@ -77,9 +77,11 @@ class Channels:
         rows.tell(Wake())
         return rows
 
-    def unroute(self, key: ChannelKey, subscription: Subscription) -> None:
+    def unroute(
+        self, key: ChannelKey, channel: Ref[ChannelMessage], subscription: Subscription
+    ) -> None:
         """Take back what `route` did for a subscription."""
-        pending = self._pending.get(RowsKey(key))
+        pending = self._pending.get(RowsKey(key, channel))
         if pending is None:
             return
         for binding in subscription.changes:
@@ -111,7 +113,7 @@ class Channels:
         """Return the spec of a channel's rows actor; its pending references are the heir."""
         view = ChannelView(channel, roster, pending)
         return ChildSpec(
-            name=RowsKey(key),
+            name=RowsKey(key, channel),
             factory=lambda: ChannelRowsActor(key, view, self._feed, self._metrics),
             rank=RANK,
             capacity=ROWS_CAPACITY,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from actors.realtime.messages import ChannelKey, RowsKey
 from tests.support.tripwire import lay_tripwire
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator, Sequence
 
     from actors.node import Node
@@ -131,7 +131,7 @@ class Faults:
             case "fail":
                 supervisor.fail(ref, Poisoned("at a waiting point"))
             case "tripwire":
-                channel = name.rows_of if isinstance(name, RowsKey) else name
+                channel = name if isinstance(name, ChannelKey) else name[1]
                 passed_by = iter([False] * self.rng.randrange(self.subscribers))
                 lay_tripwire(supervisor, channel, ref, at=lambda _: next(passed_by, True))
             case "mid-append":
@@ -158,7 +158,7 @@ class Faults:
             return
         for topic in self.topics:
             channel = ChannelKey("default", False, topic)
-            yield RowsKey(channel) if what == "rows" else channel
+            yield ("rows", channel) if what == "rows" else channel
 
     async def _find_running(self, name: object):
         """Return the actor and its supervisor, once it runs."""
@@ -166,9 +166,16 @@ class Faults:
             while True:
                 for supervisor in self.node._supervisors:
                     for child in supervisor.children():
-                        if child.name == name and child.is_running:
-                            return supervisor, supervisor.find(name)
+                        if _is_called(child.name, name) and child.is_running:
+                            return supervisor, supervisor.find(child.name)
                 await trio.sleep(0.01)
 
     async def _sql(self, statement: str) -> None:
         await trio.to_thread.run_sync(self.server.execute, statement)
+
+
+def _is_called(actor: object, name: object) -> bool:
+    """Whether an actor is the one of that name; a rows actor is named by its channel's incarnation as well."""
+    if isinstance(actor, RowsKey):
+        return name == ("rows", actor.rows_of)
+    return actor == name
