@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+import trio
 from attrs import define, field, frozen
 from psycopg import sql
 
@@ -22,6 +23,8 @@ from actors.db.binaries import Binaries, find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from actors.db.driver import TrioConnection
 
 SUPERUSER = "postgres"
 SETTINGS = {
@@ -168,6 +171,12 @@ def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
             # FORCE does not end replication, and a walsender takes a moment to see that its client left.
             connection.execute(END_REPLICATION, (name,))
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+async def until(connection: TrioConnection, query: str, *parameters: str) -> None:
+    """Ask until there is a row; Postgres has no event to wait for."""
+    while not (await connection.execute(query, parameters)).rowcount:  # noqa: ASYNC110
+        await trio.sleep(0.02)
 
 
 def _free_port() -> int:
