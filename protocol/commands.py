@@ -21,6 +21,7 @@ class ChangeBinding:
 
     `entry` is the JSON object as sent, to be echoed verbatim; `id` is stable for equal entries and never 0.
     `kind` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` are as sent, None when missing.
+    `fault` says in words for the client why the entry cannot be subscribed; what is faulty is then None here.
     """
 
     id: int
@@ -30,6 +31,7 @@ class ChangeBinding:
     table: str | None
     filter: str | None
     select: tuple[str, ...] | None = None
+    fault: str | None = None
 
 
 @frozen
@@ -43,6 +45,8 @@ class JoinOptions:
     presence_enabled: bool = False
     presence_key: str = ""
     changes: tuple[ChangeBinding, ...] = ()
+    wait_s: float | None = None
+    """Answer the join only when row changes flow, and refuse it if they do not within so many seconds."""
     access_token: str | None = None
     user_token: str | None = None
 

@@ -6,7 +6,12 @@ JSON inside an event is kept as the bytes it arrived as: validated once, never d
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from protocol.commands import ChangeBinding
 
 #: What a client calls one of its own pushes; echoed as it came.
 ClientRef = str | int | None
@@ -25,6 +30,25 @@ class Reply:
 
 
 @frozen
+class Joined:
+    """The answer to a join that was accepted, with the bindings it may expect changes for."""
+
+    ref: ClientRef
+    join_ref: ClientRef
+    changes: tuple[ChangeBinding, ...]
+
+
+@frozen
+class JoinRefused:
+    """The answer to a join that was refused; the reason is for people, the code is stable, or empty for none."""
+
+    ref: ClientRef
+    join_ref: ClientRef
+    code: str
+    reason: str
+
+
+@frozen
 class System:
     """A notice of the server about one extension of a topic; `channel` is the sub-topic."""
 
@@ -38,6 +62,13 @@ class System:
 @frozen
 class Closed:
     """The subscription ended and shall not come back by itself."""
+
+    join_ref: ClientRef
+
+
+@frozen
+class Replaced:
+    """The subscription ended because its own connection joined the topic again."""
 
     join_ref: ClientRef
 
@@ -78,4 +109,15 @@ class RowChange:
     data: bytes
 
 
-Event = Reply | System | Closed | Failed | TextBroadcast | UserBroadcast | RowChange
+Event = (
+    Reply
+    | Joined
+    | JoinRefused
+    | System
+    | Closed
+    | Replaced
+    | Failed
+    | TextBroadcast
+    | UserBroadcast
+    | RowChange
+)

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 
 class Refused(Exception):
-    """Our answer is no; `code` is stable, `reason` is the literal text for the client."""
+    """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client."""
 
     def __init__(self, code: str, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
+        super().__init__(code, reason)
         self.code = code
         self.reason = reason
 
 
 class Unauthorized(Refused):
     """The token is missing, malformed, expired or not signed by a key we trust."""
+
+
+class TokenExpired(Unauthorized):
+    """The token was good until `seconds_ago` seconds ago."""
+
+    def __init__(self, seconds_ago: int) -> None:
+        super().__init__("InvalidJWTToken", f"Token has expired {seconds_ago} seconds ago")
+        self.seconds_ago = seconds_ago
 
 
 class Forbidden(Refused):

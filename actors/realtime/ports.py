@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from protocol.changes.model import Change, Lsn
+    from protocol.changes.model import Change, Lsn, Position
     from protocol.dialect import Dialect
     from protocol.frames import CloseCode
 
@@ -63,11 +63,19 @@ class Socket(Protocol):
     @property
     def outbox(self) -> Outbox: ...
 
+    def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
+        """Say what a peer that reads too slowly is told before CLOSE 1008.
+
+        `farewell` returns whole frames, or nothing.
+        It is called at most once, within a push, so it never waits or raises.
+        """
+        ...
+
     async def receive(self) -> str | bytes:
         """Wait for the next text (str) or binary (bytes) frame.
 
         Raises:
-            SocketClosed: there will be none.
+            SocketClosed: there will be none; with 1008, at once, when the peer reads too slowly.
         """
         ...
 
@@ -100,15 +108,28 @@ class Door(Protocol):
 
 
 @frozen
+class Gap:
+    """Changes were lost before the chunk that carries this; `reason` is one sentence for those who wait for them.
+
+    `starts_over` says that positions from here on have nothing to do with earlier ones:
+    another database system, or another timeline of the same.
+    """
+
+    reason: str
+    starts_over: bool = False
+
+
+@frozen
 class Chunk:
-    """Changes in commit order, at most 500, never from more than one source.
+    """Changes in commit order, at most 500, never from more than one source; none only beside a gap.
 
     A transaction may come in several chunks, and a chunk may hold several transactions.
-    `acknowledged` is how far the source may be told to forget once the chunk is in the change log (an end LSN).
+    `acknowledged` is how far the stream may be told to forget once the chunk is in the change log (an end LSN).
     """
 
     changes: tuple[Change, ...]
     acknowledged: Lsn
+    gap: Gap | None = None
 
 
 class ChangeStream(Protocol):
@@ -126,14 +147,50 @@ class ChangeStream(Protocol):
         """Note that everything up to `lsn` is in the change log; told to the source in due time, never waits."""
         ...
 
+    @property
+    def confirmed(self) -> Lsn:
+        """How far the stream itself may be forgotten: all before it was acknowledged, or concerned nobody."""
+        ...
+
+    @property
+    def written(self) -> Lsn:
+        """How far the database has written, as far as the stream has heard."""
+        ...
+
 
 class ChangeSource(Protocol):
     """Where transactions come from."""
 
-    def connect(self) -> AbstractAsyncContextManager[ChangeStream]:
+    @property
+    def retention_bytes(self) -> int | None:
+        """How much the database keeps for a position that lags before it drops it; None if nothing is kept.
+
+        Known while a stream is live.
+        """
+        ...
+
+    def connect(self, after: Position | None) -> AbstractAsyncContextManager[ChangeStream]:
         """Return a context that is a live stream: what commits after it was entered is received.
 
+        So is everything behind `after`, and perhaps some before it again;
+        where that is not to be had, the first chunk carries a gap.
         Entering raises `Unavailable` with a sentence that says what to change.
+        """
+        ...
+
+    async def release(self, lsn: Lsn) -> None:
+        """Let the database forget for good what committed before `lsn`.
+
+        Raises:
+            Unavailable: it could not be told; tell it again later.
+        """
+        ...
+
+    async def insert_position(self) -> Lsn:
+        """Return a position that no transaction is behind which commits from now on.
+
+        Raises:
+            Unavailable: the database could not be asked.
         """
         ...
 

@@ -113,7 +113,7 @@ class Position:
     index: int
 
 
-@frozen
+@frozen(eq=False)
 class Change:
     """One row insert, update or delete.
 

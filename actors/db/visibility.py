@@ -1,0 +1,138 @@
+"""Who may see which columns of a changed row, by the privileges Postgres knows.
+
+Called by the rows actors through the port `Visibility`.
+Policies of row security are not asked yet: a table that has row security is for `service_role` alone.
+
+**Invariants**
+- Fails closed: an unknown role, a table that is gone, a name Postgres could not store see nothing.
+- An answer is older than the question by `MAX_AGE_S` at most.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from actors.db.pool import Pool
+    from actors.realtime.ports import Question
+    from protocol.changes.model import Table
+
+#: How long a privilege that was taken away may still count, in seconds.
+MAX_AGE_S = 1.0
+#: How many answers are remembered; roles come with the tokens, so there is a bound.
+MAX_ANSWERS = 10_000
+#: The longest name of a role, in bytes (NAMEDATALEN - 1).
+MAX_ROLE_BYTES = 63
+
+#: The role that row security does not bind (it has BYPASSRLS in every Supabase project).
+SERVICE_ROLE = "service_role"
+
+_NOTHING: frozenset[str] = frozenset()
+
+_COLUMNS = """
+    SELECT asked.relation::bigint, asked.role, class.relrowsecurity, ARRAY(
+        SELECT attribute.attname::text FROM pg_catalog.pg_attribute AS attribute
+        WHERE attribute.attrelid = class.oid
+        AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        AND has_column_privilege(role.oid, class.oid, attribute.attnum, 'SELECT'))
+    FROM unnest(%s::oid[], %s::text[]) AS asked(relation, role)
+    JOIN pg_catalog.pg_class AS class ON class.oid = asked.relation
+    JOIN pg_catalog.pg_roles AS role ON role.rolname = asked.role
+    WHERE has_schema_privilege(role.oid, class.relnamespace, 'USAGE')
+"""
+
+#: A table's OID and a role's name.
+_Key = tuple[int, str]
+
+
+@frozen
+class _Answer:
+    """What a role may read of a table; `until` is a time of the clock."""
+
+    columns: frozenset[str]
+    row_security: bool
+    until: float
+
+
+@define(eq=False)
+class ColumnVisibility:
+    """Answers by column privileges; see the port for the contract.
+
+    `clock` returns seconds, from any start.
+    """
+
+    _pool: Pool
+    _clock: Callable[[], float] = trio.current_time
+    _answers: dict[_Key, _Answer] = field(factory=dict[_Key, _Answer], init=False)
+    _withheld: set[int] = field(factory=set[int], init=False)
+
+    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
+        keys = [_key(question) for question in questions]
+        answers = self._fresh(keys)
+        missing = {key for key in keys if key not in answers and _is_role_name(key[1])}
+        if missing:
+            answers.update(await self._ask(missing))
+        return [
+            self._columns(question.change.table, key[1], answers.get(key))
+            for question, key in zip(questions, keys, strict=True)
+        ]
+
+    def _fresh(self, keys: Iterable[_Key]) -> dict[_Key, _Answer]:
+        now = self._clock()
+        return {
+            key: answer
+            for key in keys
+            if (answer := self._answers.get(key)) is not None and now < answer.until
+        }
+
+    async def _ask(self, keys: set[_Key]) -> dict[_Key, _Answer]:
+        """Return what Postgres knows of `keys`, and remember it; one query."""
+        until = self._clock() + MAX_AGE_S
+        relations, roles = zip(*keys, strict=True)
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_COLUMNS, (list(relations), list(roles)))
+            rows = await cursor.fetchall()
+        # What is not among the rows may not be seen, and that is remembered as well.
+        answers = dict.fromkeys(keys, _Answer(_NOTHING, row_security=False, until=until))
+        for relation, role, row_security, columns in rows:
+            answers[relation, role] = _Answer(frozenset(columns), row_security, until)
+        if len(self._answers) + len(answers) > MAX_ANSWERS:
+            self._answers.clear()
+        self._answers.update(answers)
+        return answers
+
+    def _columns(self, table: Table, role: str, answer: _Answer | None) -> frozenset[str]:
+        if answer is None:
+            return _NOTHING
+        # Either may be the newer one: the table's facts came with its relation message.
+        if (answer.row_security or table.row_security) and role != SERVICE_ROLE:
+            self._log_withheld(table)
+            return _NOTHING
+        return answer.columns
+
+    def _log_withheld(self, table: Table) -> None:
+        relation = table.relation
+        if relation.oid not in self._withheld:
+            self._withheld.add(relation.oid)
+            structlog.get_logger().warning(
+                "table.withheld", schema=relation.schema, table=relation.name
+            )
+
+
+def _key(question: Question) -> _Key:
+    return question.change.table.relation.oid, question.identity.role
+
+
+def _is_role_name(role: str) -> bool:
+    """Whether Postgres could have a role of this name; a parameter it cannot take would spoil the whole batch."""
+    try:
+        size_bytes = len(role.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size_bytes <= MAX_ROLE_BYTES and "\0" not in role

@@ -1,0 +1,277 @@
+"""The node: the supervision tree of one server process, and the only place where its parts are joined.
+
+    root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
+    ├─ postgres     the embedded server, if there is no other
+    ├─ channels     dynamic, each child is given up alone   channel, rows
+    ├─ changes      one child, restarted for ever           listener
+    ├─ connections  dynamic, never restarted                conn_1, conn_2, …
+    └─ acceptor     the port: HTTP and WebSocket
+
+Younger depends on older: what a crash restarts is exactly what depends on it.
+Stopped newest first: the port closes, clients are told and sent home, and only then do channels and database go.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import trio
+from attrs import frozen
+
+from actors.auth.tokens import JwtVerifier
+from actors.core.branch import Branch
+from actors.core.mailbox import WeightPool
+from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
+from actors.core.supervisor import Supervisor
+from actors.db.catalog import Catalog
+from actors.db.demo import prepare_demo
+from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.pool import Pool
+from actors.db.replication import ReplicationSource
+from actors.db.visibility import ColumnVisibility
+from actors.observer import Observer, kind_of, label_of
+from actors.realtime.change_feed import ChangeFeed, NobodySees
+from actors.realtime.changelog import ChangeLog
+from actors.realtime.channels import Channels
+from actors.realtime.connections import Connections
+from actors.realtime.listener import DbListener
+from actors.realtime.tenant import Limits, Tenant
+from actors.settings import DEVELOPMENT_SECRET
+from actors.web.app import site
+from actors.web.ops import Operations
+from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
+from actors.web.outbox import OutboxCap
+from actors.web.server import Acceptor
+from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
+from protocol.phoenix.dialect import negotiate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from actors.db.cluster_files import ClusterFiles
+    from actors.settings import Settings
+    from actors.telemetry.metrics import Metrics
+
+ROOT_INTENSITY = Intensity(restarts=3, period=60.0)
+CHANNEL_INTENSITY = Intensity(restarts=5, period=60.0)
+#: For what must come back whatever happens: it backs off instead of giving up.
+ENDLESS = Intensity(restarts=math.inf, period=60.0)
+TENANT = "default"
+
+
+@frozen
+class Surroundings:
+    """What a node takes from outside, so that tests can hand in their own.
+
+    `now` returns seconds since 1970-01-01 UTC.
+    `cluster` is the claimed directory of the embedded Postgres, None if there is to be none.
+    """
+
+    random: Random
+    now: Callable[[], float]
+    cluster: ClusterFiles | None = None
+
+
+@frozen
+class Database:
+    """The database of a tenant, as far as this server uses it."""
+
+    pool: Pool
+    source: ReplicationSource
+    visibility: ColumnVisibility
+
+
+class Node:
+    """One server; built from settings, runs until cancelled."""
+
+    def __init__(
+        self, settings: Settings, surroundings: Surroundings, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._surroundings = surroundings
+        self._metrics = metrics
+        self._observe = Observer(metrics)
+        self._log = structlog.get_logger()
+        self._supervisors: list[Supervisor] = []
+        self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
+        self.channels = self._supervisor(CHANNEL_INTENSITY)
+        self.connections = self._supervisor(CHANNEL_INTENSITY)
+        #: The TCP port, once the acceptor listens.
+        self.port = settings.port
+
+    @property
+    def conninfo(self) -> str | None:
+        """How to reach the database, None if there is none."""
+        cluster = self._surroundings.cluster
+        return self._settings.database_url if cluster is None else cluster.address.conninfo
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled, then drain.
+
+        Raises:
+            RestartLimitReached: the tree could not be kept up.
+        """
+        database = self._database()
+        log = ChangeLog(self._settings.change_log_bytes, self._settings.change_log_window_s)
+        if database is None:
+            feed = ChangeFeed(log, NobodySees())
+        else:
+            feed = ChangeFeed(log, database.visibility, database.source)
+        channels = Channels(
+            self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
+        )
+        tenant = self._tenant(channels, feed)
+        connections = Connections(
+            self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
+        )
+        specs = [
+            *self._postgres(),
+            self._branch("channels", self.channels),
+            *self._changes(feed, database),
+            self._branch("connections", self.connections),
+            self._acceptor(tenant, connections),
+        ]
+        try:
+            await self.root.run(*specs, task_status=task_status)
+        finally:
+            if database is not None:
+                database.pool.close()
+
+    def render_metrics(self) -> bytes:
+        """Return all figures in the Prometheus text format."""
+        return self._metrics.render()
+
+    def describe_actors(self) -> list[dict[str, Any]]:
+        """Return what is known of every living actor; JSON values only."""
+        return [
+            {
+                "name": label_of(child.name),
+                "kind": kind_of(child.name),
+                "incarnation": child.incarnation,
+                "is_running": child.is_running,
+                "queued": child.mailbox.queued,
+                "rejected": child.mailbox.rejected,
+                "heir_size": child.heir_size,
+            }
+            for supervisor in self._supervisors
+            for child in supervisor.children()
+        ]
+
+    def crash_actor(self, name: str) -> bool:
+        """Let the actor of that name crash when it takes its next message; False if there is none."""
+        for supervisor in self._supervisors:
+            for child in supervisor.children():
+                ref = supervisor.find(child.name)
+                if label_of(child.name) == name and ref is not None:
+                    return supervisor.poison(ref)
+        return False
+
+    def _supervisor(
+        self, intensity: Intensity, strategy: Strategy = Strategy.ONE_FOR_ONE
+    ) -> Supervisor:
+        supervisor = Supervisor(
+            random=self._surroundings.random,
+            observe=self._observe,
+            intensity=intensity,
+            strategy=strategy,
+        )
+        self._supervisors.append(supervisor)
+        return supervisor
+
+    def _branch(
+        self, name: str, supervisor: Supervisor, *specs: ChildSpec[Any]
+    ) -> ChildSpec[Any]:
+        return ChildSpec(
+            name=name,
+            factory=lambda: Branch(supervisor, specs),
+            rank=0,
+            restart=Restart.PERMANENT,
+            ready_within=math.inf,
+            stop_within=self._settings.grace_s + 5.0,
+        )
+
+    def _tenant(self, channels: Channels, feed: ChangeFeed) -> Tenant:
+        settings = self._settings
+        limits = Limits(
+            payload_bytes=settings.payload_bytes,
+            join_error_delay_s=settings.join_error_delay_s,
+        )
+        verifier = JwtVerifier(
+            settings.jwt_secret or DEVELOPMENT_SECRET, self._surroundings.now
+        )
+        return Tenant(TENANT, verifier, channels, feed, limits)
+
+    def _database(self) -> Database | None:
+        conninfo = self.conninfo
+        if conninfo is None:
+            return None
+        pool = Pool(conninfo)
+        source = ReplicationSource(
+            conninfo, Catalog(pool), self._surroundings.now, self._settings.publication
+        )
+        return Database(pool, source, ColumnVisibility(pool))
+
+    def _postgres(self) -> list[ChildSpec[Any]]:
+        cluster = self._surroundings.cluster
+        if cluster is None:
+            return []
+        state = ServerState()
+        return [
+            ChildSpec(
+                name="postgres",
+                factory=lambda: EmbeddedPostgres(cluster, state, prepare_demo),
+                rank=1,
+                restart=Restart.PERMANENT,
+                ready_within=math.inf,
+                stop_within=10.0,
+            )
+        ]
+
+    def _changes(self, feed: ChangeFeed, database: Database | None) -> list[ChildSpec[Any]]:
+        if database is None:
+            return []
+        source = database.source
+        random = self._surroundings.random
+        listener: ChildSpec[Any] = ChildSpec(
+            name="listener",
+            factory=lambda: DbListener(source, feed, random, self._metrics),
+            rank=3,
+            restart=Restart.PERMANENT,
+        )
+        return [self._branch("changes", self._supervisor(ENDLESS), listener)]
+
+    def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
+        settings = self._settings
+        options = WebOptions(
+            host=settings.host,
+            port=settings.port,
+            max_connections=settings.max_connections,
+            websocket=WebSocketOptions(
+                idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
+            ),
+        )
+        supabase = SupabaseEndpoint(
+            tenant.verifier,
+            connections,
+            negotiate,
+            SupabaseOptions(settings.connect_error_delay_s),
+        )
+        operations = Operations(self, tenant.verifier).routes()
+        served = site(supabase=supabase, operations=operations)
+        cap = OutboxCap(settings.outboxes_bytes)
+        self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
+        return ChildSpec(
+            name="acceptor",
+            factory=lambda: Acceptor(served, options, cap, on_listening=self._note_port),
+            rank=3,
+            restart=Restart.PERMANENT,
+            stop_within=settings.grace_s,
+        )
+
+    def _note_port(self, port: int) -> None:
+        self.port = port

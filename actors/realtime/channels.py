@@ -1,0 +1,119 @@
+"""The channels of a tenant: started when first asked for, each with its heirs.
+
+Not an actor: a registry with synchronous methods, called by the connections that join and by the channels themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from actors.core.registry import Registry
+from actors.core.spec import ChildSpec
+from actors.realtime.channel import ChannelActor
+from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
+from actors.realtime.pending_rows import PendingRows
+from actors.realtime.roster import Roster
+from actors.realtime.rows import ChannelRowsActor, ChannelView
+
+if TYPE_CHECKING:
+    from actors.core.mailbox import WeightPool
+    from actors.core.ref import Ref
+    from actors.core.supervisor import Supervisor
+    from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.messages import ChannelMessage, RowsMessage
+    from actors.realtime.roster import Subscription
+    from actors.telemetry.metrics import Metrics
+
+#: Ranks order who may wait for whom: connections (3) wait for channels (2), never the other way round.
+RANK = 2
+CHANNEL_CAPACITY = 4096
+CHANNEL_WEIGHT_BYTES = 16 * 1024 * 1024
+#: Wake-ups all say the same, so few are as good as many.
+ROWS_CAPACITY = 8
+
+
+class Channels:
+    """Channels by key, and the rows actors beside them."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        feed: ChangeFeed,
+        metrics: Metrics,
+        mailboxes: WeightPool,
+    ) -> None:
+        self._supervisor = supervisor
+        self._registry: Registry[ChannelKey, ChannelMessage] = Registry(supervisor)
+        self._rows: Registry[RowsKey, RowsMessage] = Registry(supervisor)
+        # The heir belongs to the rows actor: when that is gone for good, so is the entry here.
+        self._pending: WeakValueDictionary[RowsKey, PendingRows] = WeakValueDictionary()
+        self._feed = feed
+        self._metrics = metrics
+        self._mailboxes = mailboxes
+
+    def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
+        """Return the channel of that key, starting it if need be."""
+        return self._registry.get_or_start(key, self.channel_spec)
+
+    def route(
+        self,
+        key: ChannelKey,
+        channel: Ref[ChannelMessage],
+        roster: Roster,
+        subscription: Subscription,
+    ) -> Ref[RowsMessage]:
+        """Let a subscription's changes come, starting the channel's rows actor if need be; return its ref."""
+        rows_key = RowsKey(key)
+        rows = self._rows.get(rows_key)
+        pending = self._pending.get(rows_key)
+        if rows is None or pending is None:
+            pending = self._pending[rows_key] = PendingRows()
+            rows = pending.rows = self._supervisor.start_child(
+                self.rows_spec(key, channel, roster, pending)
+            )
+        for binding in subscription.changes:
+            self._feed.router.add(binding, pending)
+        rows.tell(Wake())
+        return rows
+
+    def unroute(self, key: ChannelKey, subscription: Subscription) -> None:
+        """Take back what `route` did for a subscription."""
+        pending = self._pending.get(RowsKey(key))
+        if pending is None:
+            return
+        for binding in subscription.changes:
+            self._feed.router.remove(binding, pending)
+        if pending.rows is not None:
+            pending.rows.tell(Wake())
+
+    def channel_spec(self, key: ChannelKey) -> ChildSpec[ChannelMessage]:
+        """Return the spec of a channel; its roster is the heir."""
+        roster = Roster()
+        return ChildSpec(
+            name=key,
+            factory=lambda: ChannelActor(key, roster, self, self._metrics),
+            rank=RANK,
+            capacity=CHANNEL_CAPACITY,
+            weigh=weight_bytes,
+            weight_limit=CHANNEL_WEIGHT_BYTES,
+            weight_pool=self._mailboxes,
+            heir=roster,
+        )
+
+    def rows_spec(
+        self,
+        key: ChannelKey,
+        channel: Ref[ChannelMessage],
+        roster: Roster,
+        pending: PendingRows,
+    ) -> ChildSpec[RowsMessage]:
+        """Return the spec of a channel's rows actor; its pending references are the heir."""
+        view = ChannelView(channel, roster, pending)
+        return ChildSpec(
+            name=RowsKey(key),
+            factory=lambda: ChannelRowsActor(key, view, self._feed, self._metrics),
+            rank=RANK,
+            capacity=ROWS_CAPACITY,
+            heir=pending,
+        )

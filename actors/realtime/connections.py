@@ -1,0 +1,45 @@
+"""The connections of a tenant: where the web floor hands over the clients it admits."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from actors.core.spec import ChildSpec, Overflow, Restart
+from actors.realtime.connection import ConnectionActor
+
+if TYPE_CHECKING:
+    from actors.core.supervisor import Supervisor
+    from actors.realtime.ports import Opening
+    from actors.realtime.tenant import Tenant
+    from actors.telemetry.metrics import Metrics
+
+RANK = 3
+CAPACITY = 256
+
+
+class Connections:
+    """Starts a connection actor for each client; implements `ports.Door`."""
+
+    def __init__(
+        self, supervisor: Supervisor, tenant: Tenant, metrics: Metrics, *, grace_s: float
+    ) -> None:
+        self._supervisor = supervisor
+        self._tenant = tenant
+        self._metrics = metrics
+        self._grace_s = grace_s
+        self._numbers = count(1)
+
+    def admit(self, opening: Opening) -> None:
+        """Start a connection actor for the client; never waits."""
+        name = f"conn_{next(self._numbers)}"
+        spec = ChildSpec(
+            name=name,
+            factory=lambda: ConnectionActor(name, opening, self._tenant, self._metrics),
+            rank=RANK,
+            restart=Restart.TEMPORARY,
+            capacity=CAPACITY,
+            overflow=Overflow.STOP,
+            stop_within=self._grace_s,
+        )
+        self._supervisor.start_child(spec)

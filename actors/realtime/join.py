@@ -1,0 +1,116 @@
+"""The join procedure: who joins, may they, and into which channel, one step per function.
+
+Called by the connection in a task of its own, so that a join which waits delays nothing else on the socket.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
+from actors.realtime.errors import Forbidden, Refused, Unavailable
+from actors.realtime.messages import Attach, ChannelKey
+
+if TYPE_CHECKING:
+    from actors.core.ref import Ref
+    from actors.realtime.messages import ChannelMessage
+    from actors.realtime.ports import Identity
+    from actors.realtime.roster import Subscription
+    from actors.realtime.tenant import Tenant
+    from protocol.changes.model import Lsn
+    from protocol.commands import Join, JoinOptions
+
+#: Keys of this form are no tokens: a gateway exchanges them, and what the socket came with holds.
+OPAQUE_KEY_PREFIX = "sb_"
+SERVICE_ROLE = "service_role"
+#: How often a channel that ended or crashed at the wrong moment is tried again.
+ATTEMPTS = 5
+#: Seconds after which a database that could not be asked for its position is asked again.
+ASK_AGAIN_S = 0.25
+OVERLOADED = "The database retains too much for this server: try again later"
+
+
+def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
+    """Return whom the join speaks for: its own token's identity, else the one the socket came with.
+
+    **Source**: spec 3.1 for the precedence.
+
+    Raises:
+        Unauthorized: the join's token is not valid.
+    """
+    token = options.user_token if options.user_token is not None else options.access_token
+    if token is None or token.startswith(OPAQUE_KEY_PREFIX):
+        return at_connect
+    return tenant.verifier.verify(token)
+
+
+def authorise(join: Join, identity: Identity) -> None:
+    """Let nobody but the service role into a private channel, as there are no policies to ask yet.
+
+    Raises:
+        Forbidden: with the literal reason of spec 2.3.
+    """
+    if join.options.private and identity.role != SERVICE_ROLE:
+        raise Forbidden(
+            "Unauthorized",
+            f"You do not have permissions to read from this Channel topic: {join.sub_topic}",
+        )
+
+
+async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
+    """Wait until row changes flow, and return the position from which on the join gets them.
+
+    None means that it cannot be known yet: the join is let in, and told later when changes flow.
+
+    Raises:
+        Refused: the client asked to be let in only when changes flow, or the database must not keep more for us.
+    """
+    feed, limits = tenant.feed, tenant.limits
+    if not options.changes:
+        return None
+    if feed.state.is_pressed:
+        raise Refused("DatabaseLackOfRetention", OVERLOADED)
+    if feed.source is not None:
+        wait_s = limits.live_within_s if options.wait_s is None else options.wait_s
+        with trio.move_on_after(min(wait_s, limits.wait_at_most_s)):
+            while True:
+                await feed.state.wait_live()
+                with suppress(Unavailable):
+                    return await feed.source.insert_position()
+                await trio.sleep(ASK_AGAIN_S)
+    if options.wait_s is not None:
+        raise Refused("UnableToSubscribeToPostgres", feed.state.advice)
+    return None
+
+
+async def attach(
+    key: ChannelKey, subscription: Subscription, greeting: bytes, tenant: Tenant
+) -> Ref[ChannelMessage]:
+    """Enter the subscription in its channel's roster and return the channel.
+
+    Raises:
+        Refused: the channel did not answer in time, or failed again and again.
+    """
+    for _ in range(ATTEMPTS):
+        channel = tenant.channels.get_or_start(key)
+        try:
+            await channel.ask(
+                lambda attached: Attach(subscription, greeting, attached),
+                within=tenant.limits.attach_within_s,
+            )
+        except (ActorStopped, ActorCrashed):
+            # It retired before the question came, or crashed while it held it: attaching again is safe.
+            continue
+        except AskTimeout:
+            break
+        else:
+            return channel
+    raise Refused("UnknownErrorOnChannel", "the channel is too busy to be joined")
+
+
+def channel_key(join: Join, tenant: Tenant) -> ChannelKey:
+    """Return which channel a join is for: private and public ones of one name are different."""
+    return ChannelKey(tenant.name, join.options.private, join.sub_topic)

@@ -1,0 +1,92 @@
+"""From changes to frames: which subscription wants which change, and what it is sent.
+
+Pure functions on behalf of the rows actor; no task, no waiting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.realtime.ports import Question
+from actors.realtime.router import covers
+from protocol.changes.render import shown_columns
+from protocol.events import RowChange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from actors.realtime.ports import Outbox
+    from actors.realtime.roster import Subscription
+    from protocol.changes.model import Change, Lsn
+    from protocol.changes.render import ChangeRenderer
+    from protocol.commands import ChangeBinding
+    from protocol.dialect import EncodeKey
+
+    #: Which columns a frame shows, and for which bindings it is.
+    Selection = tuple[tuple[str, ...] | None, tuple[int, ...]]
+
+
+FILTERS_UNSUPPORTED = (
+    "Filters are not supported by this server yet: this entry receives nothing"
+)
+
+
+def fault_of(binding: ChangeBinding) -> str | None:
+    """Return why a binding matches nothing, for the client to read; None if nothing is wrong with it."""
+    if binding.fault is not None:
+        return binding.fault
+    return None if binding.filter is None else FILTERS_UNSUPPORTED
+
+
+def questions_for(
+    changes: Iterable[Change], subscriptions: Sequence[Subscription]
+) -> list[Question]:
+    """Return what must be asked before these changes may be shown, each question once."""
+    questions: dict[Question, None] = {}
+    for change in changes:
+        for subscription in subscriptions:
+            question = Question(change, subscription.identity)
+            if question not in questions and any(_selections(change, subscription)):
+                questions[question] = None
+    return list(questions)
+
+
+def row_sends(
+    changes: Iterable[Change],
+    subscriptions: Sequence[tuple[Subscription, Lsn]],
+    visible: Mapping[Question, frozenset[str]],
+    renderer: ChangeRenderer,
+) -> list[tuple[Outbox, bytes]]:
+    """Return what goes into which outbox: the frames of all changes, in order, once per subscription.
+
+    Each subscription comes with the position of the first commit it is to get.
+    Each frame is encoded once for all who get the same: encode key, bindings and columns.
+    """
+    frames: dict[Subscription, list[bytes]] = {}
+    for change in changes:
+        encoded: dict[tuple[EncodeKey, tuple[int, ...], frozenset[str]], bytes] = {}
+        for subscription, from_lsn in subscriptions:
+            if change.position.commit_lsn < from_lsn:
+                continue
+            columns = visible.get(Question(change, subscription.identity))
+            if not columns:
+                continue
+            for select, ids in _selections(change, subscription):
+                shown = shown_columns(change.table, columns, select)
+                group = (subscription.encode_key, ids, shown)
+                if group not in encoded:
+                    data = renderer.render(change, shown)
+                    encoded[group] = subscription.encode(RowChange(ids, data))
+                frames.setdefault(subscription, []).append(encoded[group])
+    return [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
+
+
+def _selections(change: Change, subscription: Subscription) -> Iterator[Selection]:
+    """Yield the bindings that want the change, one entry for each distinct `select` (spec 6.3)."""
+    by_select: dict[tuple[str, ...] | None, list[int]] = {}
+    for binding in subscription.changes:
+        if fault_of(binding) is None and covers(
+            binding, change.table.relation, change.kind.value
+        ):
+            by_select.setdefault(binding.select, []).append(binding.id)
+    return ((select, tuple(ids)) for select, ids in by_select.items())

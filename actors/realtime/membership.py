@@ -1,0 +1,53 @@
+"""A membership: what a connection remembers of a topic it is subscribed to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from actors.core.errors import ActorStopped
+from actors.realtime.messages import Detach
+
+if TYPE_CHECKING:
+    from actors.core.ref import Ref
+    from actors.realtime.messages import ChannelMessage, JoinKey
+    from actors.realtime.roster import Subscription
+    from protocol.events import ClientRef, Event
+
+
+@frozen
+class Membership:
+    """One subscription, from the side of its connection."""
+
+    subscription: Subscription
+    channel: Ref[ChannelMessage]
+    sub_topic: str
+    ack: bool
+    echo: bool
+
+    @property
+    def key(self) -> JoinKey:
+        """The entry in the channel's roster."""
+        return self.subscription.key
+
+    @property
+    def number(self) -> int:
+        """The number of the join."""
+        return self.key.number
+
+    @property
+    def join_ref(self) -> ClientRef:
+        """What the client calls the join."""
+        return self.subscription.join_ref
+
+    def encode(self, event: Event) -> bytes:
+        """Return the WebSocket frame of an event for this subscription."""
+        return self.subscription.encode(event)
+
+    async def detach(self, farewell: bytes) -> None:
+        """Leave the channel; what is still queued for the client there comes before the farewell."""
+        try:
+            await self.channel.send(Detach(self.key, farewell))
+        except ActorStopped:
+            self.subscription.outbox.push(farewell)

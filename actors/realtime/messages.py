@@ -1,0 +1,90 @@
+"""Every message the actors of this floor accept, one closed union per actor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from actors.core.ref import Reply
+    from actors.realtime.roster import Subscription
+    from protocol.events import TextBroadcast, UserBroadcast
+
+
+class ChannelKey(NamedTuple):
+    """The name of a channel: public and private channels of one name are different channels."""
+
+    tenant: str
+    is_private: bool
+    sub_topic: str
+
+
+class RowsKey(NamedTuple):
+    """The name of the rows actor beside a channel."""
+
+    rows_of: ChannelKey
+
+
+class JoinKey(NamedTuple):
+    """One join of one connection; a rejoin of the same topic has another number."""
+
+    connection: str
+    number: int
+
+
+@frozen
+class Attach:
+    """Enter a subscription in the roster; `greeting` is pushed to it in the same block, so it comes first.
+
+    Attaching twice is attaching once: who lost the answer may ask again.
+    """
+
+    subscription: Subscription
+    greeting: bytes = field(repr=False)
+    attached: Reply[None]
+
+
+@frozen
+class Detach:
+    """Take a subscription out of the roster; `farewell` is pushed to it in the same block, so it comes last."""
+
+    key: JoinKey
+    farewell: bytes = field(repr=False)
+
+
+@frozen
+class Publish:
+    """Deliver an event to everybody on the roster but `skip`."""
+
+    event: TextBroadcast | UserBroadcast = field(repr=False)
+    skip: JoinKey | None = None
+
+
+ChannelMessage = Attach | Detach | Publish
+
+
+@frozen
+class Wake:
+    """There is something to do in the pending rows, or the change source came or went."""
+
+
+RowsMessage = Wake
+
+
+@frozen
+class SubscriptionEnded:
+    """The channel ended the subscription of that join and has told the client so."""
+
+    topic: str
+    number: int
+
+
+ConnectionMessage = SubscriptionEnded
+
+
+def weight_bytes(message: ChannelMessage) -> int:
+    """Return what a message adds to the byte budget of a channel's mailbox."""
+    if isinstance(message, Publish):
+        return len(message.event.payload) + 256
+    return 256

@@ -1,0 +1,107 @@
+"""The roster: who is subscribed to a channel, grouped by what they are sent.
+
+An heir table: written by the channel actor alone, and outliving its incarnations,
+because a channel that forgot its subscribers would deliver what is queued to nobody.
+The rows actor of the same topic reads it in synchronous blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actors.core.ref import Ref
+    from actors.realtime.messages import ConnectionMessage, JoinKey
+    from actors.realtime.ports import Identity, Outbox
+    from protocol.changes.model import Lsn
+    from protocol.commands import ChangeBinding
+    from protocol.dialect import EncodeKey
+    from protocol.events import ClientRef, Event
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@frozen(eq=False)
+class Subscription:
+    """One connection's membership in one channel, with its options."""
+
+    key: JoinKey
+    connection: Ref[ConnectionMessage]
+    outbox: Outbox
+    encode_key: EncodeKey
+    join_ref: ClientRef
+    identity: Identity
+    changes: tuple[ChangeBinding, ...] = ()
+    #: Changes of commits before this are not for it; None if that could not be read when it joined.
+    from_lsn: Lsn | None = None
+
+    def encode(self, event: Event) -> bytes:
+        """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
+        frame = self.encode_key.dialect.encode(event, self.encode_key.topic)
+        return b"" if frame is None else frame.wire()
+
+
+@define
+class Roster:
+    """Subscriptions by join, and by encode key."""
+
+    _entries: dict[JoinKey, Subscription] = field(factory=dict)
+    _outboxes: dict[EncodeKey, dict[JoinKey, Outbox]] = field(factory=dict)
+    _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
+    _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(tuple(self._entries.values()))
+
+    def get(self, key: JoinKey) -> Subscription | None:
+        """Return the subscription of that join."""
+        return self._entries.get(key)
+
+    def add(self, subscription: Subscription) -> None:
+        """Enter a subscription."""
+        key = subscription.key
+        self._entries[key] = subscription
+        self._outboxes.setdefault(subscription.encode_key, {})[key] = subscription.outbox
+        self._by_connection.setdefault(subscription.connection, {})[key] = subscription
+        if subscription.changes:
+            self._with_changes[key] = subscription
+
+    def remove(self, key: JoinKey) -> Subscription | None:
+        """Take a subscription out, if it is there."""
+        subscription = self._entries.pop(key, None)
+        if subscription is None:
+            return None
+        _drop(self._outboxes, subscription.encode_key, key)
+        _drop(self._by_connection, subscription.connection, key)
+        self._with_changes.pop(key, None)
+        return subscription
+
+    def encode_keys(self) -> tuple[EncodeKey, ...]:
+        """Return the encode keys there are subscriptions for."""
+        return tuple(self._outboxes)
+
+    def outboxes(self, encode_key: EncodeKey) -> dict[JoinKey, Outbox]:
+        """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
+        return self._outboxes.get(encode_key, {}).copy()
+
+    def with_changes(self) -> tuple[Subscription, ...]:
+        """Return a snapshot of those who asked for row changes."""
+        return tuple(self._with_changes.values())
+
+    def of_connection(self, connection: Ref[Any]) -> tuple[Subscription, ...]:
+        """Return what one connection has here."""
+        return tuple(self._by_connection.get(connection, {}).values())
+
+
+def _drop(index: dict[K, dict[JoinKey, V]], at: K, key: JoinKey) -> None:
+    del index[at][key]
+    if not index[at]:
+        del index[at]

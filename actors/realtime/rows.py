@@ -1,0 +1,192 @@
+"""ChannelRowsActor: filters, authorises and delivers the row changes of one topic.
+
+Works through the channel's pending references in order, beside the channel and not inside it:
+a slow policy or a bug here does not touch broadcasts.
+Neighbours: woken by the listener (`listener.py`) and by the channel; asks `Visibility`; reads the channel's roster.
+
+Truth: none; pending references are an heir table. Rank 2. Mailbox: wake-ups only.
+Recovery: rung 1, nothing lost and nothing repeated; a change that crashes it twice is skipped and announced.
+Beyond the limit rung 2, by the channel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+from attrs import frozen
+
+from actors.core.signals import Stopping, Terminated
+from actors.core.spec import Backoff
+from actors.realtime.errors import Unavailable
+from actors.realtime.fanout import Sends
+from actors.realtime.matching import fault_of, questions_for, row_sends
+from actors.realtime.pending_rows import EVICTED
+from protocol.changes.model import Lsn, format_lsn
+from protocol.events import System
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from structlog.stdlib import BoundLogger
+
+    from actors.core.inbox import Inbox
+    from actors.core.ref import Ref
+    from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
+    from actors.realtime.pending_rows import PendingRows
+    from actors.realtime.ports import Question
+    from actors.realtime.roster import Roster, Subscription
+    from actors.telemetry.metrics import Metrics
+
+BATCH = 128
+#: The start of a subscription that gets no changes yet: behind any commit.
+NEVER = Lsn(1 << 64)
+ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
+EXTENSION = "postgres_changes"
+SUBSCRIBED = "Subscribed to PostgreSQL"
+SKIPPED = "A change could not be processed and was skipped"
+
+
+@frozen(eq=False)
+class ChannelView:
+    """What the rows actor sees of its channel."""
+
+    channel: Ref[ChannelMessage]
+    roster: Roster
+    pending: PendingRows
+
+
+class ChannelRowsActor:
+    """The actor of one topic's row changes; see the module's text."""
+
+    def __init__(
+        self, key: ChannelKey, view: ChannelView, feed: ChangeFeed, metrics: Metrics
+    ) -> None:
+        self._key = key
+        self._channel = view.channel
+        self._roster = view.roster
+        self._pending = view.pending
+        self._feed = feed
+        self._metrics = metrics
+        self._log: BoundLogger = structlog.get_logger()
+
+    async def run(self, inbox: Inbox[RowsMessage]) -> None:
+        """Deliver row changes until nobody on the topic asks for them."""
+        inbox.watch(self._channel)
+        if self._pending.take_stock():
+            self._metrics.changes_skipped["crash"].inc()
+            self._log.error("change.skipped", channel=self._key.sub_topic)
+            self._tell_everybody(SKIPPED)
+        while True:
+            await self._announce()
+            while self._pending.references:
+                await self._work()
+                await self._announce()
+            if not self._roster.with_changes() and inbox.retire():
+                return
+            async for message in inbox.batch(BATCH):
+                if isinstance(message, Stopping | Terminated):
+                    return
+
+    async def _work(self) -> None:
+        """Handle the oldest references: ask, encode, push, and only then remove them."""
+        pending = self._pending
+        changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
+        found = [change for change in changes if change is not None]
+        subscriptions = self._roster.with_changes()
+        visible = await self._ask(questions_for(found, subscriptions))
+        # Whoever left while the question was out gets nothing; whoever came was not asked about.
+        present = [
+            (subscription, self._start_of(subscription))
+            for subscription in subscriptions
+            if self._roster.get(subscription.key) is not None
+        ]
+        sends = row_sends(found, present, visible, self._feed.renderer)
+        delivered = Sends(iter(sends))
+        try:
+            await delivered.flush()
+        finally:
+            delivered.finish()
+            pending.finish()
+        self._metrics.changes_delivered.inc(len(sends))
+        if len(found) < len(changes):
+            self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
+            pending.loss = EVICTED
+
+    async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
+        attempt = 0
+        while questions:
+            try:
+                answers = await self._feed.visibility.check(questions)
+            except Unavailable as away:
+                self._log.warning("visibility.unavailable", advice=away.advice)
+            else:
+                return dict(zip(questions, answers, strict=True))
+            attempt += 1
+            await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
+        return {}
+
+    def _start_of(self, subscription: Subscription) -> Lsn:
+        """Return from which commit on a subscription gets changes; from none if that is not known yet."""
+        if subscription.from_lsn is not None:
+            return subscription.from_lsn
+        return self._pending.starts.get(subscription.key, NEVER)
+
+    async def _announce(self) -> None:
+        """Tell each subscription that changes flow, or once why they do not, and everybody what was lost."""
+        if self._pending.loss is not None:
+            self._tell_everybody(self._loss())
+            self._pending.loss = None
+        announced, state = self._pending.announced, self._feed.state
+        subscriptions = self._roster.with_changes()
+        news = [sub for sub in subscriptions if announced.get(sub.key) != state.is_live]
+        if news and state.is_live:
+            await self._set_starts(news)
+        for subscription in news:
+            self._announce_to(subscription, is_live=state.is_live)
+        self._pending.forget_others_than({subscription.key for subscription in subscriptions})
+
+    async def _set_starts(self, subscriptions: Sequence[Subscription]) -> None:
+        """Read from where on those get changes who joined while that could not be read."""
+        source = self._feed.source
+        unknown = [sub for sub in subscriptions if self._start_of(sub) == NEVER]
+        if not unknown or source is None:
+            return
+        try:
+            start = await source.insert_position()
+        except Unavailable as away:
+            # The stream is about to break as well, and with its return this is tried again.
+            self._log.warning("source.not_asked", advice=away.advice)
+            return
+        for subscription in unknown:
+            self._pending.starts[subscription.key] = start
+
+    def _announce_to(self, subscription: Subscription, *, is_live: bool) -> None:
+        if is_live and self._start_of(subscription) == NEVER:
+            return
+        for fault in sorted({fault_of(binding) or "" for binding in subscription.changes}):
+            if fault:
+                self._tell(subscription, ok=False, message=fault)
+        announced = self._pending.announced
+        if is_live or subscription.key not in announced:
+            message = SUBSCRIBED if is_live else self._feed.state.advice
+            self._tell(subscription, ok=is_live, message=message)
+        announced[subscription.key] = is_live
+
+    def _loss(self) -> str:
+        """Return what was lost, and from where on nothing is."""
+        oldest = self._feed.log.statistics().oldest
+        if oldest is None:
+            return f"{self._pending.loss}; none are held at the moment"
+        return f"{self._pending.loss}; the oldest change held is at {format_lsn(oldest.commit_lsn)}"
+
+    def _tell(self, subscription: Subscription, *, ok: bool, message: str) -> None:
+        join_ref, sub_topic = subscription.join_ref, self._key.sub_topic
+        notice = System(join_ref, EXTENSION, ok=ok, message=message, channel=sub_topic)
+        subscription.outbox.push(subscription.encode(notice))
+
+    def _tell_everybody(self, message: str) -> None:
+        for subscription in self._roster.with_changes():
+            self._tell(subscription, ok=False, message=message)

@@ -1,0 +1,43 @@
+"""The tenant: keys, limits and channels that belong together; one by default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.channels import Channels
+    from actors.realtime.ports import TokenVerifier
+
+
+@frozen
+class Limits:
+    """Bounds on what one client may do; these are always on.
+
+    `payload_bytes`: the largest broadcast payload (upstream: 3000 kB and 500 bytes on top).
+    `park_s`: seconds a publisher is not read because its channel is full, before its broadcast is refused.
+    `join_error_delay_s`: seconds before a refused join is answered, for clients that retry at once.
+    `live_within_s`: seconds a join that wants row changes waits for a live stream before it is answered without one.
+    `wait_at_most_s`: seconds a client may ask such a join to wait at the most.
+    `attach_within_s`: seconds a channel may take to accept a subscription.
+    """
+
+    payload_bytes: int = 3_000_500
+    park_s: float = 5.0
+    join_error_delay_s: float = 5.0
+    live_within_s: float = 2.0
+    wait_at_most_s: float = 60.0
+    attach_within_s: float = 5.0
+
+
+@frozen(eq=False)
+class Tenant:
+    """What a connection needs to know of the tenant it belongs to."""
+
+    name: str
+    verifier: TokenVerifier
+    channels: Channels
+    feed: ChangeFeed
+    limits: Limits = field(factory=Limits)

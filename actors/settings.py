@@ -1,0 +1,201 @@
+"""Settings: from flags and `REALTIME_*` variables to one frozen object.
+
+The class below is the table: a field is a flag, a variable and a line of `--help` at once.
+A flag wins over its variable, and a variable over the default.
+Components get small options objects of their own from `actors.node`, so nothing below this floor reads the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+PREFIX = "REALTIME_"
+#: Known to everybody who can read this file, hence refused in production.
+DEVELOPMENT_SECRET = "troupe-development-secret-never-use-it-in-production"  # noqa: S105
+#: HS256 keys shorter than its hash can be guessed (RFC 7518, 3.2).
+SECRET_BYTES = 32
+
+
+class InvalidSetting(Exception):
+    """A setting cannot be used; the text names it and says what it may be."""
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("true or false")
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return text
+
+    return parse
+
+
+def _number(kind: type[int | float], least: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError("a number") from None
+        if not value >= least:
+            raise ValueError(f"a number of at least {least:g}")
+        return value
+
+    return parse
+
+
+def _setting(default: Any, parse: Callable[[str], Any], text: str) -> Any:
+    return attrs.field(default=default, metadata={"parse": parse, "help": text})
+
+
+@frozen
+class Settings:
+    """Every setting of the server."""
+
+    env: Literal["development", "production"] = _setting(
+        "development",
+        _one_of("development", "production"),
+        "development or production; production refuses the development keys",
+    )
+    host: str = _setting("127.0.0.1", str, "address to listen on")
+    port: int = _setting(8080, _number(int, 0), "TCP port to listen on; 0 takes a free one")
+    database_url: str | None = _setting(
+        None, str, "Postgres to follow, as a URL or libpq string; none: an embedded Postgres"
+    )
+    no_database: bool = _setting(
+        default=False, parse=_boolean, text="serve broadcast alone, without any database"
+    )
+    jwt_secret: str | None = _setting(
+        None, str, "secret that signs the API keys (HS256), at least 32 bytes"
+    )
+    publication: str = _setting(
+        "supabase_realtime", str, "publication whose tables are followed"
+    )
+    data_directory: Path | None = _setting(
+        None,
+        Path,
+        "where the embedded Postgres lives (default: .troupe, or /var/lib/troupe as root)",
+    )
+    postgres_port: int | None = _setting(
+        None,
+        _number(int, 1),
+        "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
+    )
+    grace_s: float = _setting(
+        10.0, _number(float, 0), "seconds that clients have to go when the server stops"
+    )
+    max_connections: int = _setting(
+        20_000, _number(int, 1), "TCP connections at a time; more wait at the door"
+    )
+    outbox_bytes: int = _setting(
+        1024 * 1024, _number(int, 1), "bytes that may wait for one client before it is cut"
+    )
+    outboxes_bytes: int = _setting(
+        256 * 1024 * 1024, _number(int, 1), "bytes that may wait for all clients together"
+    )
+    mailboxes_bytes: int = _setting(
+        256 * 1024 * 1024, _number(int, 1), "bytes that may wait in all channels together"
+    )
+    change_log_bytes: int = _setting(
+        64 * 1024 * 1024, _number(int, 1), "bytes of row changes kept for channels that lag"
+    )
+    change_log_window_s: float = _setting(
+        60.0, _number(float, 0), "seconds that row changes are kept for them, and for a restart"
+    )
+    payload_bytes: int = _setting(3_000_500, _number(int, 1), "largest payload of a broadcast")
+    idle_timeout_s: float = _setting(
+        60.0, _number(float, 1), "seconds without any byte from a client before it is closed"
+    )
+    connect_error_delay_s: float = _setting(
+        2.0, _number(float, 0), "seconds before a refused connection is answered"
+    )
+    join_error_delay_s: float = _setting(
+        5.0, _number(float, 0), "seconds before a refused join is answered"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
+    )
+
+
+def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings from the command line and the environment.
+
+    Raises:
+        InvalidSetting: a value cannot be used, or two contradict each other.
+        SystemExit: from argparse, for `--help` and for unknown flags.
+    """
+    flags = vars(parser().parse_args(arguments))
+    values: dict[str, Any] = {}
+    for field in attrs.fields(Settings):
+        text = flags[field.name]
+        source = flag(field)
+        if text is None:
+            text, source = environment.get(variable(field)), variable(field)
+        if text is None:
+            continue
+        try:
+            values[field.name] = field.metadata["parse"](text)
+        except ValueError as error:
+            raise InvalidSetting(f"{source} must be {error}") from None
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar, made from the table."""
+    result = argparse.ArgumentParser(
+        prog="python -m actors.main",
+        description="Troupe, a realtime server for Supabase clients.",
+        epilog="Every flag can be given as a variable instead, e.g. --log-level as REALTIME_LOG_LEVEL.",
+    )
+    for field in attrs.fields(Settings):
+        is_switch = field.default is False
+        shown = "" if field.default in (None, False) else f" (default: {field.default})"
+        result.add_argument(
+            flag(field),
+            dest=field.name,
+            help=field.metadata["help"] + shown,
+            metavar=None if is_switch else "X",
+            nargs="?" if is_switch else None,
+            const="true" if is_switch else None,
+        )
+    return result
+
+
+def flag(field: attrs.Attribute[Any]) -> str:
+    """Return the name of a setting on the command line."""
+    return "--" + field.name.replace("_", "-")
+
+
+def variable(field: attrs.Attribute[Any]) -> str:
+    """Return the name of a setting in the environment."""
+    return PREFIX + field.name.upper()
+
+
+def _check(settings: Settings) -> None:
+    secret = settings.jwt_secret
+    if settings.no_database and settings.database_url is not None:
+        raise InvalidSetting("--no-database and --database-url contradict each other")
+    if settings.env == "production":
+        if secret is None or secret == DEVELOPMENT_SECRET:
+            raise InvalidSetting(
+                "--jwt-secret must be set in production: the development keys are public"
+            )
+        if len(secret.encode()) < SECRET_BYTES:
+            raise InvalidSetting(f"--jwt-secret must have at least {SECRET_BYTES} bytes")

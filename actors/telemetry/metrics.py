@@ -1,0 +1,133 @@
+"""Every figure this server counts, named and ready to be counted.
+
+Built once by `actors.node` and handed down; rendered for `/metrics` by the web floor.
+
+**Invariants**
+- A `Metrics` has its own registry, so that several nodes fit into one process.
+- A child is looked up once, here: counting is one method call (0.3 µs against 1.0 through `labels()`).
+- Values of a label are a closed set, all rendered from the start; topics, tenants and connections are never labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+ActorKind = Literal[
+    "acceptor",
+    "channel",
+    "connection",
+    "listener",
+    "presence",
+    "resource",
+    "rows",
+    "supervisor",
+]
+# How a connection ended: the close code that was received or sent, 1005 and 1006 for none.
+CloseCode = Literal[
+    "1000", "1001", "1002", "1005", "1006", "1007", "1008", "1009", "1011", "1012", "other"
+]
+# The codes of `protocol.errors` that a client's frame can earn.
+FrameFault = Literal[
+    "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
+]
+DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
+# Why a change reached nobody although somebody may have wanted it.
+SkipReason = Literal["crash", "evicted", "gap"]
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+
+class Metrics:
+    """The counters and gauges of one node.
+
+    Plain attributes are counted directly: `metrics.deliveries.inc(n)`.
+    Dictionaries hold one child for each value of their label: `metrics.broadcasts_dropped["channel_busy"].inc()`.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._register_clients()
+        self._register_actors()
+        self._register_changes()
+
+    def render(self) -> bytes:
+        """Return all figures in the Prometheus text format; takes some milliseconds and never waits.
+
+        `CONTENT_TYPE` is its media type.
+        """
+        return generate_latest(self._registry)
+
+    def count_close(self, code: int) -> None:
+        """Count the end of a connection under its close code; clients may send any code they like."""
+        label = str(int(code))
+        self.connections_closed[label if label in self.connections_closed else "other"].inc()
+
+    def _register_clients(self) -> None:
+        self.connections_open = self._gauge("connections_open", "Accepted WebSockets.")
+        self.connections_opened = self._counter(
+            "connections_opened", "WebSockets accepted since the start."
+        )
+        self.connections_closed: dict[str, Counter] = self._by_label(
+            "connections_closed", "WebSockets that ended.", "code", get_args(CloseCode)
+        )
+        self.frames_received = self._counter("frames_received", "WebSocket frames received.")
+        self.frames_malformed: dict[str, Counter] = self._by_label(
+            "frames_malformed", "Frames against the protocol.", "code", get_args(FrameFault)
+        )
+        self.broadcasts_accepted = self._counter(
+            "broadcasts_accepted", "Broadcasts that a channel took."
+        )
+        self.broadcasts_dropped: dict[DropReason, Counter] = self._by_label(
+            "broadcasts_dropped", "Broadcasts not delivered.", "reason", get_args(DropReason)
+        )
+        self.deliveries = self._counter("deliveries", "Events pushed to one subscriber each.")
+        self.slow_consumers = self._counter(
+            "slow_consumers", "Connections ended because their outbox overflowed."
+        )
+        self.outbox_bytes = self._gauge(
+            "outbox_bytes", "Bytes that wait in the outboxes of all connections."
+        )
+
+    def _register_actors(self) -> None:
+        kinds = get_args(ActorKind)
+        self.actor_crashes: dict[ActorKind, Counter] = self._by_label(
+            "actor_crashes", "Incarnations that failed.", "kind", kinds
+        )
+        self.actor_restarts: dict[ActorKind, Counter] = self._by_label(
+            "actor_restarts", "Incarnations after the first.", "kind", kinds
+        )
+
+    def _register_changes(self) -> None:
+        self.changes_received = self._counter(
+            "changes_received", "Row changes from the source."
+        )
+        self.changes_delivered = self._counter(
+            "changes_delivered", "Row changes pushed to one subscriber each."
+        )
+        self.changes_skipped: dict[SkipReason, Counter] = self._by_label(
+            "changes_skipped", "Row changes given up.", "reason", get_args(SkipReason)
+        )
+        self.source_live = self._gauge("source_live", "1 while row changes stream in, else 0.")
+        self.source_lag_bytes = self._gauge(
+            "source_lag_bytes", "What the database keeps of its log for this node."
+        )
+        self.source_reconnects = self._counter(
+            "source_reconnects", "Times the source of row changes was connected again."
+        )
+
+    def _gauge(self, noun: str, text: str) -> Gauge:
+        return Gauge(f"realtime_{noun}", text, registry=self._registry)
+
+    def _counter(self, noun: str, text: str) -> Counter:
+        # The library appends `_total`.
+        return Counter(f"realtime_{noun}", text, registry=self._registry)
+
+    def _by_label(
+        self, noun: str, text: str, label: str, values: tuple[Any, ...]
+    ) -> dict[Any, Counter]:
+        parent = Counter(f"realtime_{noun}", text, [label], registry=self._registry)
+        return {value: parent.labels(value) for value in values}

@@ -1,0 +1,258 @@
+"""The outbox of one WebSocket: the only way to write to it, synchronous and in order.
+
+Pushed to by the fan-out, by a connection's replies and, through `stream.py`, by the WebSocket library's control frames.
+As long as the socket takes everything a push is one system call and nothing is kept.
+What the socket does not take is queued, and a drain task exists only while something is.
+
+**Invariants**
+- A frame whose first byte was sent is sent whole: its tail is never dropped.
+- A CLOSE frame is pushed alone, and after it nothing more is written.
+- `push` never waits and never raises.
+- Queued bytes are counted in the `OutboxCap` until they are sent or dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from attrs import define, frozen
+
+from actors.web.transport import send_what_fits
+from protocol.frames import CloseCode, close, next_boundary
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from actors.web.options import OutboxOptions
+    from actors.web.transport import Sink
+
+#: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
+CLOSE_FRAME: Final = b"\x88"
+#: What a peer without a close code counts as (RFC 6455, 7.1.5).
+ABNORMAL: Final = 1006
+
+
+@define
+class OutboxCap:
+    """How much all outboxes that share it may have queued together."""
+
+    limit_bytes: int
+    queued_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.queued_bytes >= self.limit_bytes
+
+
+@frozen
+class OutboxStatistics:
+    """`queued_bytes` wait for the socket, `dropped_bytes` were queued and never sent."""
+
+    queued_bytes: int
+    dropped_bytes: int
+    is_ended: bool
+
+
+class Outbox:
+    """See the module's text.
+
+    `start` starts the drain task in a nursery of the owner.
+    `on_end` is told once why pushes fail from now on when that was not the owner's own CLOSE:
+    1008 for a slow consumer, 1006 for a dead socket; it never waits or raises.
+    """
+
+    # A fan-out finds each outbox out of cache: slots spare it the way through a second object.
+    __slots__ = (
+        "_cap",
+        "_drain_deadline",
+        "_drain_scope",
+        "_drained",
+        "_dropped_bytes",
+        "_farewell",
+        "_is_draining",
+        "_is_ended",
+        "_is_held",
+        "_offset",
+        "_on_end",
+        "_options",
+        "_queue",
+        "_queued_bytes",
+        "_send_some",
+        "_sink",
+        "_start",
+    )
+
+    def __init__(
+        self,
+        sink: Sink,
+        options: OutboxOptions,
+        cap: OutboxCap,
+        *,
+        start: Callable[[Callable[[], Awaitable[Any]]], None],
+        on_end: Callable[[int], None],
+    ) -> None:
+        self._sink = sink
+        self._send_some = sink.send_some
+        self._options = options
+        self._cap = cap
+        self._start = start
+        self._on_end = on_end
+        self._farewell: Callable[[], bytes] | None = None
+        self._queue: deque[bytes] = deque()
+        #: Bytes of the first queued entry that were sent.
+        self._offset = 0
+        self._queued_bytes = 0
+        self._dropped_bytes = 0
+        self._is_ended = False
+        #: True while a push cannot simply send: something is queued, or the outbox has ended.
+        self._is_held = False
+        self._is_draining = False
+        self._drain_scope: trio.CancelScope | None = None
+        self._drain_deadline = math.inf
+        self._drained = trio.Event()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether every further push will fail."""
+        return self._is_ended
+
+    def statistics(self) -> OutboxStatistics:
+        """Return the figures of this moment."""
+        return OutboxStatistics(self._queued_bytes, self._dropped_bytes, self._is_ended)
+
+    def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
+        """Set what a slow consumer is told before CLOSE 1008, as whole frames."""
+        self._farewell = farewell
+
+    def push(self, data: bytes) -> bool:
+        """Send or queue whole frames; False if they will not arrive (see the port)."""
+        if self._is_held or data[:1] == CLOSE_FRAME:
+            return self._push_held(data)
+        try:
+            sent = self._send_some(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._die()
+            return False
+        return sent == len(data) or self._hold(data, sent)
+
+    async def wait_drained(self) -> None:
+        """Wait until nothing is queued, be it sent or dropped; bounded once a CLOSE frame was pushed."""
+        await trio.lowlevel.checkpoint()
+        while self._queue:
+            await self._drained.wait()
+
+    def discard(self) -> None:
+        """End, and drop what is queued: the owner is leaving."""
+        self._end()
+        self._drop_queue()
+        self._drained.set()
+
+    def _push_held(self, data: bytes) -> bool:
+        if self._is_ended:
+            return False
+        if self._queue and self._is_full:
+            self._overflow()
+            return False
+        self._queue.append(data)
+        self._count(len(data))
+        if data[:1] == CLOSE_FRAME:
+            self._end()
+        return self._is_draining or self._flush()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._queued_bytes >= self._options.budget_bytes or self._cap.is_full
+
+    def _hold(self, data: bytes, sent: int) -> bool:
+        """Queue what the socket did not take of `data`, and have it drained; the rest of a push's answer."""
+        self._queue.append(data)
+        self._offset = sent
+        self._count(len(data) - sent)
+        self._wait_for_room()
+        if self._cap.is_full:
+            self._overflow()
+            return False
+        return True
+
+    def _flush(self) -> bool:
+        """Send from the queue until it is empty or the socket full, and have the rest drained; False if it is dead."""
+        while self._queue:
+            data = self._queue[0]
+            rest = memoryview(data)[self._offset :]
+            try:
+                sent = send_what_fits(self._sink, rest)
+            except OSError:
+                self._die()
+                return False
+            self._count(-sent)
+            if sent != len(rest):
+                self._offset += sent
+                self._wait_for_room()
+                return True
+            self._queue.popleft()
+            self._offset = 0
+        self._is_held = self._is_ended
+        self._drained.set()
+        return True
+
+    def _wait_for_room(self) -> None:
+        self._is_held = True
+        if not self._is_draining:
+            self._is_draining = True
+            self._drained = trio.Event()
+            self._start(self._drain)
+
+    async def _drain(self) -> None:
+        with trio.CancelScope(deadline=self._drain_deadline) as self._drain_scope:
+            try:
+                while self._queue:
+                    await self._sink.wait_writable()
+                    self._flush()
+            except OSError:
+                self._die()
+        self._is_draining = False
+        if self._drain_scope.cancelled_caught:
+            self._die()
+
+    def _overflow(self) -> None:
+        """Make a slow consumer of the connection: drop what was not begun, say why, close."""
+        begun = self._queue[0] if self._offset else b""
+        tail = begun[self._offset : next_boundary(begun, self._offset)]
+        farewell = self._farewell() if self._farewell is not None else b""
+        self._drop_queue()
+        self._dropped_bytes -= len(tail)
+        for data in (tail, farewell, close(CloseCode.POLICY, "reads too slowly")):
+            if data:
+                self._queue.append(data)
+                self._count(len(data))
+        self._is_held = True
+        self._end()
+        self._on_end(CloseCode.POLICY)
+
+    def _end(self) -> None:
+        self._is_ended = self._is_held = True
+        self._drain_deadline = trio.current_time() + self._options.drain_within_s
+        if self._drain_scope is not None:
+            self._drain_scope.deadline = self._drain_deadline
+
+    def _die(self) -> None:
+        is_news = not self._is_ended
+        self.discard()
+        self._sink.abort()
+        if is_news:
+            self._on_end(ABNORMAL)
+
+    def _drop_queue(self) -> None:
+        self._dropped_bytes += self._queued_bytes
+        self._count(-self._queued_bytes)
+        self._queue.clear()
+        self._offset = 0
+
+    def _count(self, size_bytes: int) -> None:
+        self._queued_bytes += size_bytes
+        self._cap.queued_bytes += size_bytes

@@ -1,0 +1,90 @@
+"""The door for Supabase clients: who may open a WebSocket, and what the others are told.
+
+Served at both paths of `app.py`. Asks the token verifier, and hands good clients to the `Door`.
+
+**Source**: spec 1.1, 1.2 and 3.1 (statuses, texts and their order are literal).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+from attrs import frozen
+
+from actors.realtime.errors import Refused, TokenExpired, Unauthorized
+from actors.realtime.ports import Opening
+from actors.web.endpoint import Refusal
+from protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.realtime.ports import Door, Identity, TokenVerifier
+    from actors.web.endpoint import WebSocketRequest
+    from protocol.dialect import Dialect
+
+log = structlog.get_logger()
+
+JSON: Final = "application/json; charset=utf-8"
+#: What every reason becomes that is not the client's business; with status 500.
+CANNOT_CONNECT: Final = "Error connecting to Realtime"
+
+
+@frozen
+class SupabaseOptions:
+    """What can be set about this door."""
+
+    refusal_delay_s: float = 2.0
+    """How long a bad key waits for its answer (upstream's CONNECT_ERROR_BACKOFF_MS)."""
+
+
+class SupabaseEndpoint:
+    """A `WebSocketEndpoint`; `negotiate` returns the dialect for a `vsn` or raises `ProtocolError`."""
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        door: Door,
+        negotiate: Callable[[str | None], Dialect],
+        options: SupabaseOptions,
+    ) -> None:
+        self._verifier = verifier
+        self._door = door
+        self._negotiate = negotiate
+        self._options = options
+
+    async def __call__(self, request: WebSocketRequest) -> Refusal | None:
+        if request.method != "GET":
+            return Refusal(400)
+        try:
+            dialect = self._negotiate(request.query.get("vsn"))
+        except ProtocolError:
+            return Refusal(403)
+        try:
+            identity = self._identify(request)
+        except Refused as refused:
+            log.debug("websocket.refused", code=refused.code, peer=request.peer)
+            await trio.sleep(self._options.refusal_delay_s)
+            return _refusal(refused)
+        if request.problem is not None:
+            return Refusal(400, request.problem.encode())
+        self._door.admit(Opening(dialect, identity, request.peer, request.open_socket))
+        return None
+
+    def _identify(self, request: WebSocketRequest) -> Identity:
+        key = request.headers.get("x-api-key", request.query.get("apikey"))
+        if key is None:
+            raise Unauthorized("MissingAPIKey", "API key is missing")
+        return self._verifier.verify(key)
+
+
+def _refusal(refused: Refused) -> Refusal:
+    is_theirs = isinstance(refused, Unauthorized)
+    reason = refused.reason if is_theirs else CANNOT_CONNECT
+    if isinstance(refused, TokenExpired):
+        # Source: spec 1.2; how long ago it expired is said at a join only.
+        reason = "Token has expired"
+    return Refusal(401 if is_theirs else 500, json.dumps({"error": reason}).encode(), JSON)

@@ -1,0 +1,151 @@
+"""Runs one server and one load generator, each pinned to its core, and never leaves either behind.
+
+Called by the workloads (`fanout.py`), knows nothing about what is measured.
+A server is any command that serves WebSockets on loopback and prints, on stderr, one JSON line with
+`"event": "node.ready"` and its `port`.
+
+Invariants:
+- Every child is killed by the kernel when this process ends, however it ends (`setpriv --pdeathsig`).
+- Every wait has a deadline.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+from machine import Cores
+
+BENCH = Path(__file__).parent
+REPOSITORY = BENCH.parent
+START_DEADLINE_S = 20.0
+STOP_DEADLINE_S = 10.0
+
+
+class RunFailed(Exception):
+    """A server or a load generator did not do its part; the text says which and what it printed."""
+
+
+@frozen
+class RunningServer:
+    process: int
+    port: int
+
+    def processes(self) -> list[int]:
+        """Return the server and its descendants: what they use is counted as the server's."""
+        found = [self.process]
+        for process in found:
+            for children in Path(f"/proc/{process}/task").glob("*/children"):
+                found.extend(int(child) for child in children.read_text().split())
+        return found
+
+
+def compile_c(name: str, sources: Sequence[Path]) -> Path:
+    """Compile `sources` into `bench/bin/<name>` unless that is newer than every file beside them."""
+    binary = BENCH / "bin" / name
+    inputs = [path for source in sources for path in source.parent.glob("*.[ch]")]
+    if not binary.exists() or binary.stat().st_mtime < max(
+        path.stat().st_mtime for path in inputs
+    ):
+        binary.parent.mkdir(exist_ok=True)
+        warnings = ["-Wall", "-Wextra", "-Werror"]
+        command = ["cc", "-O2", "-std=gnu11", *warnings, "-o", str(binary), *map(str, sources)]
+        subprocess.run(command, check=True, timeout=120)
+    return binary
+
+
+@contextlib.contextmanager
+def running_server(command: Sequence[str], cores: Cores) -> Iterator[RunningServer]:
+    """Start `command` on the server's core, wait until it is ready, and stop it at the end.
+
+    Raises:
+        RunFailed: it ended or was not ready in time.
+    """
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [*_pinned(cores.server), *command],
+            cwd=REPOSITORY,
+            env=_clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        try:
+            yield RunningServer(process.pid, _wait_ready(process, log.fileno()))
+        finally:
+            _stop(process)
+
+
+def run_load_generator(
+    binary: Path,
+    options: dict[str, object],
+    server: RunningServer,
+    cores: Cores,
+    deadline_s: float,
+) -> dict[str, float]:
+    """Run a load generator against `server` and return the JSON object it prints.
+
+    `options` become `--name value`.
+
+    Raises:
+        RunFailed: it found something wrong, or was not done by its deadline.
+    """
+    arguments: list[str] = []
+    for name, value in options.items():
+        arguments += [f"--{name}", str(value)]
+    for process in server.processes():
+        arguments += ["--server-process", str(process)]
+    arguments += ["--port", str(server.port), "--deadline", str(deadline_s)]
+    arguments += ["--server-core", str(cores.server), "--loadgen-core", str(cores.loadgen)]
+    command = [*_pinned(cores.loadgen), str(binary), *arguments]
+    try:
+        finished = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s + STOP_DEADLINE_S,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise RunFailed("the load generator hangs") from None
+    except subprocess.CalledProcessError as error:
+        raise RunFailed(f"load generator: {error.stderr.strip()}") from None
+    return json.loads(finished.stdout)
+
+
+def _pinned(core: int) -> list[str]:
+    return ["taskset", "--cpu-list", str(core), "setpriv", "--pdeathsig", "KILL"]
+
+
+def _clean_environment() -> dict[str, str]:
+    """Drop settings of the server under test: only its command line decides."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")
+    }
+
+
+def _wait_ready(process: subprocess.Popen[bytes], log: int) -> int:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while True:
+        ended = process.poll() is not None
+        printed = os.pread(log, 1 << 20, 0).decode(errors="replace")
+        for line in printed.splitlines(keepends=True):
+            if line.endswith("\n") and '"node.ready"' in line:
+                return int(json.loads(line)["port"])
+        if ended or time.monotonic() > deadline:
+            raise RunFailed(f"the server was not ready; it printed:\n{printed[-2000:]}")
+        time.sleep(0.02)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,126 @@
+"""The `postgres_changes` entries of a join, one `ChangeBinding` each.
+
+Called by `join`.
+Only the types of the members are looked at here; what they mean together is for whoever subscribes.
+
+**Invariants**
+- Entries keep their number and order: clients match the reply by index.
+- Equal entries of one join have equal ids, different ones different ids, and none is 0.
+
+**Source**: spec 2.1, 2.4, 6.1.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from protocol import jsontext
+from protocol.changes.model import Kind
+from protocol.commands import ChangeBinding
+from protocol.errors import MalformedFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANY_KIND: Final = "*"
+# 27 bits like upstream's; supabase-py wants an integer, and both clients test it for truth.
+_HIGHEST_ID: Final = 2**27 - 1
+_NULL: Final = b"null"
+
+_FILTER_FAULT: Final = "Error parsing `filter` params: expected a string"
+_SELECT_FAULT: Final = (
+    "Error parsing `select` params: expected a list of column name strings,"
+    ' e.g. select: ["col1", "col2"]'
+)
+_NAME_FAULT: Final = "Error parsing params: `schema` and `table` must be strings"
+
+
+def split_entries(array: bytes) -> list[bytes]:
+    """Return the objects of a JSON array as they were written; null, in it or in its place, counts as none.
+
+    Raises:
+        MalformedFrame: no array, or an element that is neither object nor null.
+    """
+    if array == _NULL:
+        return []
+    entries = [entry for entry in jsontext.elements(array) if entry != _NULL]
+    if not all(entry.startswith(b"{") for entry in entries):
+        raise MalformedFrame("not an array of objects")
+    return entries
+
+
+def bind(entries: Sequence[bytes]) -> tuple[ChangeBinding, ...]:
+    """Return one binding per entry, in order."""
+    ids: dict[bytes, int] = {}
+    taken: set[int] = set()
+    bindings = []
+    for entry in entries:
+        content = jsontext.canonical(entry)
+        if content not in ids:
+            ids[content] = _free_id(content, taken)
+            taken.add(ids[content])
+        bindings.append(_binding(ids[content], entry))
+    return tuple(bindings)
+
+
+def _free_id(content: bytes, taken: set[int]) -> int:
+    number = int.from_bytes(blake2b(content, digest_size=4).digest(), "big") & _HIGHEST_ID
+    while number == 0 or number in taken:
+        number = number % _HIGHEST_ID + 1
+    return number
+
+
+def _binding(number: int, entry: bytes) -> ChangeBinding:
+    members = jsontext.members(entry)
+    faults: list[str] = []
+    schema = _name(members.get("schema", _NULL), faults)
+    table = _name(members.get("table", _NULL), faults)
+    return ChangeBinding(
+        id=number,
+        entry=entry,
+        kind=_kind(members.get("event", _NULL)),
+        schema=schema,
+        table=table,
+        filter=_filter(members.get("filter"), faults),
+        select=_select(members.get("select", _NULL), faults),
+        fault=faults[0] if faults else None,
+    )
+
+
+def _kind(text: bytes) -> str:
+    word = _string(text)
+    kind = word.upper() if word is not None else ANY_KIND
+    return kind if kind in Kind.__members__ else ANY_KIND
+
+
+def _name(text: bytes, faults: list[str]) -> str | None:
+    name = _string(text)
+    if name is None and text != _NULL:
+        faults.append(_NAME_FAULT)
+    return name
+
+
+def _filter(text: bytes | None, faults: list[str]) -> str | None:
+    """A filter that is null is a fault: the client meant to restrict what it gets."""
+    if text is None:
+        return None
+    condition = _string(text)
+    if condition is None:
+        faults.append(_FILTER_FAULT)
+    return condition
+
+
+def _select(text: bytes, faults: list[str]) -> tuple[str, ...] | None:
+    if text == _NULL:
+        return None
+    try:
+        columns = [_string(element) for element in jsontext.elements(text)]
+    except MalformedFrame:
+        faults.append(_SELECT_FAULT)
+        return None
+    return tuple(column for column in columns if column is not None) or None
+
+
+def _string(text: bytes) -> str | None:
+    return str(jsontext.scalar(text)) if text.startswith(b'"') else None

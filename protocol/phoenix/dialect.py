@@ -1,0 +1,84 @@
+"""The Phoenix dialect as the actors see it: two versions, one session, one encoder.
+
+The web floor negotiates a version at the handshake; `session` reads, `render` with `v1`, `v2` and `binary` writes.
+
+**Source**: spec 1.1 (`vsn`) and 1.4 (what a broadcast becomes for which version).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import frozen
+
+from protocol.errors import ProtocolError
+from protocol.events import Replaced, UserBroadcast
+from protocol.frames import Frame, Opcode
+from protocol.phoenix import binary, v1, v2
+from protocol.phoenix.render import render
+from protocol.phoenix.session import PhoenixSession
+
+if TYPE_CHECKING:
+    from protocol.events import Event
+
+Version = Literal["1.0.0", "2.0.0"]
+
+# `~> 1.0.0` and `~> 2.0.0`: any patch release of these two.
+_SUPPORTED: Final = re.compile(r"([12])\.0\.(?:0|[1-9][0-9]*)")
+
+
+class UnsupportedVersion(ProtocolError):
+    """The `vsn` of the handshake is no version we speak: it is answered 403 with an empty body."""
+
+    code = "UnsupportedVersion"
+    ends_connection = True
+
+
+@frozen
+class PhoenixDialect:
+    """Phoenix Channels as Supabase Realtime speaks them."""
+
+    version: Version
+
+    @property
+    def name(self) -> str:
+        return "phoenix"
+
+    def session(self) -> PhoenixSession:
+        """Return a fresh state machine for a new connection."""
+        return PhoenixSession(v1.decode if self.version == "1.0.0" else v2.decode)
+
+    def encode(self, event: Event, topic: str) -> Frame | None:
+        """Return the frame for `event` on `topic`, or None if this version cannot carry it.
+
+        A broadcast of bytes is for 2.0.0 only, and only if topic and event have at most 255 bytes each;
+        a JSON one whose strings are longer goes out as text, which every client reads as well.
+        """
+        if isinstance(event, UserBroadcast):
+            if self.version == "2.0.0":
+                payload = binary.encode_user_broadcast(topic, event)
+                if payload is not None:
+                    return Frame(Opcode.BINARY, payload)
+            if event.is_binary:
+                return None
+        if isinstance(event, Replaced) and self.version == "1.0.0":
+            # A 1.0.0 client cannot tell which of its joins a phx_close is for, and realtime-py ends the newer one.
+            return None
+        message = render(event, topic)
+        text = v1.encode(message) if self.version == "1.0.0" else v2.encode(message)
+        return Frame(Opcode.TEXT, text)
+
+
+def negotiate(vsn: str | None) -> PhoenixDialect:
+    """Return the dialect for the `vsn` of a handshake; none means 1.0.0.
+
+    Raises:
+        UnsupportedVersion: neither 1.0.x nor 2.0.x.
+    """
+    if vsn is None:
+        return PhoenixDialect("1.0.0")
+    found = _SUPPORTED.fullmatch(vsn)
+    if found is None:
+        raise UnsupportedVersion("vsn is neither 1.0.x nor 2.0.x")
+    return PhoenixDialect("1.0.0" if found[1] == "1" else "2.0.0")

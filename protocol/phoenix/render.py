@@ -1,0 +1,93 @@
+"""Neutral events as Phoenix messages: who puts which ref, under which event name.
+
+Called by `dialect`, which then chooses the serializer.
+
+**Source**: spec 1.4 (refs and origins), 2.4, 2.6, 2.7, 6.3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from protocol import jsontext
+from protocol.events import (
+    EMPTY_OBJECT,
+    Closed,
+    Failed,
+    Joined,
+    JoinRefused,
+    Replaced,
+    Reply,
+    RowChange,
+    System,
+    TextBroadcast,
+    UserBroadcast,
+)
+from protocol.phoenix import codes
+from protocol.phoenix.envelope import Envelope
+from protocol.phoenix.join import join_response
+
+if TYPE_CHECKING:
+    from protocol.events import ClientRef, Event
+
+
+def render(event: Event, topic: str) -> Envelope:
+    """Return `event` as a text message; a `UserBroadcast` must not be binary."""
+    join_ref, ref, name, payload = _parts(event)
+    return Envelope(join_ref, ref, topic, name, Raw(payload))
+
+
+def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
+    parts: tuple[ClientRef, ClientRef, str, bytes]
+    match event:
+        case TextBroadcast():
+            parts = None, None, "broadcast", event.payload
+        case UserBroadcast():
+            parts = None, None, "broadcast", _user_broadcast(event)
+        case RowChange():
+            parts = None, None, "postgres_changes", _row_change(event)
+        case Reply():
+            parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
+        case Joined():
+            response = join_response(event.changes)
+            parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=True)
+        case JoinRefused():
+            reason = f"{event.code}: {event.reason}" if event.code else event.reason
+            response = codes.error_response(reason)
+            parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=False)
+        case System():
+            parts = event.join_ref, None, "system", _system(event)
+        # supabase-js compares `ref` with the join_ref of its join and ignores the message if they differ.
+        case Closed() | Replaced():
+            parts = event.join_ref, event.join_ref, "phx_close", EMPTY_OBJECT
+        case Failed():
+            parts = event.join_ref, event.join_ref, "phx_error", EMPTY_OBJECT
+    return parts
+
+
+def _reply(response: bytes, *, ok: bool) -> bytes:
+    status = b'{"status":"ok","response":' if ok else b'{"status":"error","response":'
+    return status + response + b"}"
+
+
+def _row_change(event: RowChange) -> bytes:
+    return b'{"ids":' + jsontext.write(event.ids) + b',"data":' + event.data + b"}"
+
+
+def _user_broadcast(event: UserBroadcast) -> bytes:
+    name = jsontext.write(event.event)
+    meta = b',"meta":' + event.metadata if event.metadata else b""
+    return b'{"event":%b,"payload":%b,"type":"broadcast"%b}' % (name, event.payload, meta)
+
+
+def _system(event: System) -> bytes:
+    payload = {
+        "extension": event.extension,
+        "status": "ok" if event.ok else "error",
+        "message": event.message,
+    }
+    if event.channel is not None:
+        payload["channel"] = event.channel
+    return jsontext.write(payload)

@@ -1,0 +1,254 @@
+"""The state machine of one Phoenix connection: which topics are joining, joined or unknown.
+
+Made by `dialect`, fed by `actors.realtime.connection`; reads frames through `v1` or `v2`, joins through `join`.
+
+**Invariants**
+- A topic is unknown, joining or joined; an unknown one yields no command but `Heartbeat`, `Join` and `Answer`.
+- What is sent to a joining topic waits and keeps its order; a leave or a further join does not wait.
+- A frame that raises has changed nothing.
+- What is kept for one connection is bounded: topics, waiting pushes, and the bytes of both together.
+
+**Source**: spec 1.5, 2.1, 2.7; an inbound join_ref matters for `phx_leave` only, because old SDKs send stale ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field, frozen
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from protocol import jsontext
+from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.errors import MalformedFrame, TooMuchPending
+from protocol.events import Reply, TextBroadcast
+from protocol.phoenix import codes
+from protocol.phoenix.envelope import BinaryPush, Envelope
+from protocol.phoenix.join import InvalidJoin, parse_join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from protocol.commands import Command
+    from protocol.events import ClientRef
+    from protocol.phoenix.envelope import Push
+    from protocol.phoenix.join import ParsedJoin
+
+HEARTBEAT_TOPIC: Final = "phoenix"
+TOPIC_PREFIX: Final = "realtime:"
+
+# Topics go into tables and logs. More than the 255 bytes of a binary frame is fine: text carries it.
+TOPIC_LIMIT: Final = 1024
+# Upstream's number; a tenant's real limit is lower and is kept by the connection.
+CHANNELS_LIMIT: Final = 99_999
+# supabase-js keeps pushes back until its join is answered, so only what overtakes an answer waits.
+PENDING_LIMIT: Final = 64
+# Joins (with bindings and tokens) and waiting pushes of one connection: room for the 3 MB of one broadcast
+# and for more than ten thousand ordinary joins.
+HELD_LIMIT_BYTES: Final = 16 * 1024 * 1024
+
+
+class _TokenPayload(Struct):
+    access_token: Raw = Raw(b"null")
+
+
+_token_payload = Decoder(_TokenPayload)
+
+
+@frozen
+class _Waiting:
+    push: Push
+    size: int
+
+
+@define(eq=False)
+class _Subscription:
+    """A joining or joined topic; `size` is what its join took, in bytes."""
+
+    number: int
+    join_ref: ClientRef
+    size: int
+    is_joined: bool = False
+    waiting: list[_Waiting] = field(factory=list[_Waiting])
+
+    def held(self) -> int:
+        return self.size + sum(waiting.size for waiting in self.waiting)
+
+
+@define(eq=False)
+class PhoenixSession:
+    """Turns the frames of one connection into commands; implements `protocol.dialect.Session`."""
+
+    _decode: Callable[[str | bytes], Push]
+    _channels_limit: int = CHANNELS_LIMIT
+    _held_limit_bytes: int = HELD_LIMIT_BYTES
+    _subscriptions: dict[str, _Subscription] = field(
+        factory=dict[str, _Subscription], init=False
+    )
+    _last_number: int = field(default=0, init=False)
+    _held_bytes: int = field(default=0, init=False)
+
+    def receive(self, data: str | bytes) -> Sequence[Command]:
+        """Return what one frame asks for.
+
+        Raises:
+            MalformedFrame, UnknownFrame: the frame is to be dropped.
+            TooMuchPending: the peer floods a topic whose join is not answered yet.
+        """
+        push = self._decode(data)
+        if push.event == "phx_join":
+            return (self._join(push, len(data)),)
+        subscription = self._subscriptions.get(push.topic)
+        if subscription is None:
+            return (_answer_unknown(push),)
+        if push.event == "phx_leave":
+            return self._leave(push, subscription)
+        if not subscription.is_joined:
+            self._wait(subscription, _Waiting(push, len(data)))
+            return ()
+        return _carry_out(push, subscription)
+
+    def settle(self, topic: str, number: int, *, joined: bool) -> Sequence[Command]:
+        """Note how join `number` ended; return what waited for it: its commands, or answers that refuse it."""
+        subscription = self._current(topic, number)
+        if subscription is None:
+            return ()
+        if not joined:
+            self._remove(topic, subscription)
+            return [_answer_unknown(waiting.push) for waiting in subscription.waiting]
+        subscription.is_joined = True
+        waited, subscription.waiting = subscription.waiting, []
+        self._held_bytes -= sum(waiting.size for waiting in waited)
+        return [
+            command for waiting in waited for command in _carry_out(waiting.push, subscription)
+        ]
+
+    def forget(self, topic: str, number: int) -> None:
+        """Note that the subscription of join `number` ended by the server's will."""
+        subscription = self._current(topic, number)
+        if subscription is not None:
+            self._remove(topic, subscription)
+
+    def _current(self, topic: str, number: int) -> _Subscription | None:
+        subscription = self._subscriptions.get(topic)
+        return subscription if subscription and subscription.number == number else None
+
+    def _remove(self, topic: str, subscription: _Subscription) -> None:
+        del self._subscriptions[topic]
+        self._held_bytes -= subscription.held()
+
+    def _join(self, push: Push, size: int) -> Command:
+        """Return the `Join`, or the answer that refuses it; a refused one leaves an earlier join alone."""
+        if not push.topic.startswith(TOPIC_PREFIX):
+            return _unmatched(push)
+        sub_topic = push.topic.removeprefix(TOPIC_PREFIX)
+        if not sub_topic:
+            return _refusal(push, codes.TOPIC_NAME_REQUIRED)
+        try:
+            parsed = _parse(push)
+        except InvalidJoin as error:
+            return _refusal(push, f"{error.code}: {error.reason}")
+        old = self._subscriptions.get(push.topic)
+        if not self._has_room(old, size):
+            return _refusal(push, codes.TOO_MANY_CHANNELS)
+        return Join(
+            topic=push.topic,
+            sub_topic=sub_topic,
+            number=self._subscribe(push, size, old),
+            ref=push.ref,
+            join_ref=push.join_ref,
+            options=parsed.options,
+            replaces=old.number if old else None,
+            warnings=parsed.warnings,
+        )
+
+    def _has_room(self, old: _Subscription | None, size: int) -> bool:
+        if old is None and len(self._subscriptions) >= self._channels_limit:
+            return False
+        freed = old.size if old else 0
+        return self._held_bytes - freed + size <= self._held_limit_bytes
+
+    def _subscribe(self, push: Push, size: int, old: _Subscription | None) -> int:
+        """Note a new join and return its number; what waits for the one it replaces waits for it from now on."""
+        self._last_number += 1
+        waiting = old.waiting if old else []
+        subscription = _Subscription(self._last_number, push.join_ref, size, waiting=waiting)
+        self._subscriptions[push.topic] = subscription
+        self._held_bytes += size - (old.size if old else 0)
+        return self._last_number
+
+    def _leave(self, push: Push, subscription: _Subscription) -> Sequence[Command]:
+        """Return the `Leave` behind the refusals of what still waited; nothing if it is meant for an earlier join."""
+        join_ref = subscription.join_ref
+        if push.join_ref not in (None, join_ref) and join_ref is not None:
+            return ()
+        self._remove(push.topic, subscription)
+        refused = [_answer_unknown(waiting.push) for waiting in subscription.waiting]
+        return [*refused, Leave(push.topic, subscription.number, push.ref, join_ref)]
+
+    def _wait(self, subscription: _Subscription, waiting: _Waiting) -> None:
+        if len(subscription.waiting) >= PENDING_LIMIT:
+            raise TooMuchPending("too many pushes before the join was answered")
+        if self._held_bytes + waiting.size > self._held_limit_bytes:
+            raise TooMuchPending("too many bytes before the join was answered")
+        subscription.waiting.append(waiting)
+        self._held_bytes += waiting.size
+
+
+def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
+    """Return what a push asks of a joined topic; an unknown event asks for nothing and gets no reply."""
+    number, join_ref = subscription.number, subscription.join_ref
+    match push.event:
+        case "broadcast":
+            # The copy lets go of the frame that the payload was cut from.
+            message = (
+                TextBroadcast(bytes(push.payload))
+                if isinstance(push, Envelope)
+                else push.message
+            )
+            return (Broadcast(push.topic, number, push.ref, join_ref, message),)
+        case "access_token":
+            return (AccessToken(push.topic, number, _token(push)),)
+        case "presence":
+            response = codes.error_response(codes.PRESENCE_UNAVAILABLE)
+            return (Answer(push.topic, Reply(push.ref, join_ref, False, response)),)
+        case _:
+            return ()
+
+
+def _parse(push: Push) -> ParsedJoin:
+    if len(push.topic) > TOPIC_LIMIT:
+        raise InvalidJoin("the topic is too long")
+    # What comes in a binary frame is no object.
+    return parse_join(push.payload if isinstance(push, Envelope) else b"null")
+
+
+def _token(push: Push) -> str | None:
+    if isinstance(push, BinaryPush):
+        return None
+    try:
+        payload = jsontext.decode(_token_payload, push.payload)
+        token = jsontext.scalar(payload.access_token)
+    except MalformedFrame:
+        return None
+    return token if isinstance(token, str) else None
+
+
+def _answer_unknown(push: Push) -> Command:
+    """Return what there is to say to a push for a topic that is not joined."""
+    if push.topic == HEARTBEAT_TOPIC and push.event == "heartbeat":
+        return Heartbeat(push.topic, push.ref)
+    if push.event == "phx_leave":
+        return Answer(push.topic, Reply(push.ref, push.join_ref, ok=True))
+    return _unmatched(push)
+
+
+def _unmatched(push: Push) -> Answer:
+    response = codes.error_response(codes.UNMATCHED_TOPIC)
+    return Answer(push.topic, Reply(push.ref, None, ok=False, response=response))
+
+
+def _refusal(push: Push, reason: str) -> Answer:
+    response = codes.error_response(reason)
+    return Answer(push.topic, Reply(push.ref, push.join_ref, ok=False, response=response))

@@ -1,0 +1,107 @@
+"""What the documentation says about the project is true as far as a test can tell."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.architecture.source import ROOT, modules
+from tests.support.reference import pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+FRAGMENT = re.compile(r"[a-z0-9-]+\.(feature|fix|change|removal|security)\.md")
+ADR_SECTIONS = [
+    "Status",
+    "Context",
+    "Decision",
+    "Consequences",
+    "Evidence",
+    "What would change our mind",
+]
+CAMEL_WORD = re.compile(r"[A-Z][a-z0-9]+|[A-Z]+(?![a-z])")
+
+
+def markdown_files() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests" / "README.md"]
+
+
+def dead_links(path: Path, text: str) -> list[str]:
+    return [
+        f"{path}: {target} does not exist"
+        for target in LINK.findall(text)
+        if not (path.parent / target).exists()
+    ]
+
+
+def not_our_words(names: list[str], glossary: str) -> list[str]:
+    """Return a sentence for each name of a class that uses a word the glossary has another word for."""
+    rows = [line.split("|")[1:4] for line in glossary.splitlines() if line.startswith("| **")]
+    better = {
+        word.strip(): ours.strip(" *")
+        for ours, _meaning, others in rows
+        for word in others.split(",")
+    }
+    return [
+        f"{name}: the word for {word.lower()!r} is {better[word.lower()]!r} (docs/glossary.md)."
+        for name in names
+        for word in CAMEL_WORD.findall(name)
+        if better.get(word.lower())
+    ]
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_a_page_made_from_the_code_is_up_to_date(path):
+    assert path.read_text("utf-8") == pages()[path], "run 'make reference'"
+
+
+def test_every_link_between_documents_leads_somewhere():
+    assert [
+        dead for path in markdown_files() for dead in dead_links(path, path.read_text("utf-8"))
+    ] == []
+
+
+def test_a_link_that_leads_nowhere_is_found():
+    assert len(dead_links(ROOT / "README.md", "[a](docs/no-such.md#x), [b](Makefile)")) == 1
+
+
+def test_the_readme_is_short_enough_to_be_read():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "adr").glob("0*.md")), ids=lambda path: path.stem
+)
+def test_a_decision_is_told_in_six_short_sections(path):
+    lines = path.read_text("utf-8").splitlines()
+
+    assert [
+        line.removeprefix("## ") for line in lines if line.startswith("## ")
+    ] == ADR_SECTIONS
+    assert len(lines) <= 60
+
+
+def test_news_fragments_have_a_name_that_says_their_type():
+    names = {path.name for path in (ROOT / "docs" / "changes").iterdir()} - {"README.md"}
+
+    assert [name for name in names if not FRAGMENT.fullmatch(name)] == []
+
+
+def test_classes_are_named_with_the_words_of_the_glossary():
+    names = [
+        name
+        for module in modules()
+        for name in re.findall(r"^class (\w+)", module.text, re.MULTILINE)
+    ]
+
+    assert not_our_words(names, (ROOT / "docs" / "glossary.md").read_text("utf-8")) == []
+
+
+def test_a_word_that_is_not_ours_is_found():
+    glossary = "| **node** | one process | instance, server process |\n"
+
+    assert len(not_our_words(["NodeInstance", "Node"], glossary)) == 1

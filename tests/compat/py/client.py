@@ -1,0 +1,95 @@
+"""A realtime-py client that is told on stdin what to do and says on stdout what happened, one JSON object per line.
+
+Run by `tests/compat/client.py` as `client.py <url> <key>`, in a process of its own because the library needs asyncio.
+The orders and reports are listed there; `js/client.mjs` understands the same ones, except binary broadcasts.
+"""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID251 (the library under test is built on it)
+import json
+import sys
+
+from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
+
+
+def report(event: str, **fields: object) -> None:
+    sys.stdout.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+    sys.stdout.flush()
+
+
+class Client:
+    def __init__(self, url: str, key: str) -> None:
+        self.realtime = AsyncRealtimeClient(f"{url}/realtime/v1", key)
+        self.channels: dict[str, AsyncRealtimeChannel] = {}
+
+    async def subscribe(self, topic, config=None, changes=()):
+        defaults = {
+            "broadcast": {"ack": False, "self": False},
+            "presence": {"key": "", "enabled": False},
+            "private": False,
+        }
+        channel = self.realtime.channel(topic, {"config": defaults | (config or {})})
+        self.channels[topic] = channel
+        channel.on_broadcast("*", lambda message: self.report_broadcast(topic, message))
+        channel.on_system(lambda notice: report("system", topic=topic, **notice.model_dump()))
+        for wanted in changes:
+            channel.on_postgres_changes(
+                callback=lambda change: self.report_change(topic, change["data"]), **wanted
+            )
+        await channel.subscribe(
+            lambda status, error: report(
+                "status", topic=topic, status=status.value, error=error and str(error)
+            )
+        )
+
+    def report_broadcast(self, topic, message):
+        report("broadcast", topic=topic, name=message["event"], payload=message["payload"])
+
+    def report_change(self, topic, data):
+        report(
+            "change",
+            topic=topic,
+            type=data["type"].value,
+            schema=data["schema"],
+            table=data["table"],
+            new=data.get("record") or {},
+            old=data.get("old_record") or {},
+            errors=data["errors"],
+            committed_at=data["commit_timestamp"],
+        )
+
+    async def send(self, topic, name, payload):
+        await self.channels[topic].send_broadcast(name, payload)
+        report("sent", topic=topic, name=name, answer="ok")
+
+    async def unsubscribe(self, topic):
+        await self.channels[topic].unsubscribe()
+        report("unsubscribed", topic=topic, answer="ok")
+
+    async def remove(self, topic):
+        await self.realtime.remove_channel(self.channels.pop(topic))
+        report("removed", topic=topic, answer="ok")
+
+
+async def main(url: str, key: str) -> None:
+    client = Client(url, key)
+    orders = {
+        "subscribe": client.subscribe,
+        "send": client.send,
+        "unsubscribe": client.unsubscribe,
+        "remove": client.remove,
+    }
+    report("started")
+    # Tasks are kept until they end: asyncio itself holds no strong reference to them.
+    running: set[asyncio.Task[None]] = set()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        details = json.loads(line)
+        task = asyncio.create_task(orders[details.pop("order")](**details))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await client.realtime.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,312 @@
+"""A stage without a port: channels, rows and connections of one tenant, played by clients in memory.
+
+`stage(nursery)` starts the supervisors; `Stage.connect` admits a client whose socket is two memory channels.
+What a client receives is read by wsproto, so what the server writes is held to be WebSocket frames.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import trio
+import trio.testing
+from attrs import define, field, frozen
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
+
+from actors.core.branch import Branch
+from actors.core.mailbox import WeightPool
+from actors.core.spec import ChildSpec, Intensity
+from actors.core.supervisor import Supervisor
+from actors.realtime.change_feed import ChangeFeed
+from actors.realtime.changelog import ChangeLog
+from actors.realtime.channels import Channels
+from actors.realtime.connections import Connections
+from actors.realtime.errors import SocketClosed, Unauthorized
+from actors.realtime.listener import DbListener
+from actors.realtime.messages import ChannelKey, RowsKey
+from actors.realtime.ports import Identity, Opening
+from actors.realtime.tenant import Limits, Tenant
+from actors.telemetry.metrics import Metrics
+from protocol import frames
+from protocol.phoenix import PhoenixDialect
+from protocol.phoenix.binary import decode_server_frame
+
+ROOM = "realtime:room"
+
+
+class MemoryOutbox:
+    """An outbox whose reader never lags; `is_dead` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.is_dead = False
+        self.messages: deque[str | bytes] = deque()
+        self.close_code: int | None = None
+        self.pushes = 0
+        self._reader = Connection(ConnectionType.CLIENT)
+
+    def push(self, data: bytes) -> bool:
+        if self.is_dead or self.close_code is not None:
+            return False
+        self.pushes += 1
+        self._reader.receive_data(data)
+        for event in self._reader.events():
+            match event:
+                case TextMessage() | BytesMessage():
+                    assert event.message_finished
+                    data_ = event.data
+                    self.messages.append(data_ if isinstance(data_, str) else bytes(data_))
+                case CloseConnection():
+                    self.close_code = event.code
+        return True
+
+
+class MemorySocket:
+    """The server's end of a client in memory; implements `ports.Socket`."""
+
+    def __init__(self) -> None:
+        self.outbox = MemoryOutbox()
+        self.from_client, self._received = trio.open_memory_channel[str | bytes](1000)
+        self.farewell = bytes
+
+    def tell_if_slow(self, farewell) -> None:
+        self.farewell = farewell
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._received.receive()
+        except trio.EndOfChannel:
+            raise SocketClosed(1005) from None
+
+    async def close(self, code, reason="") -> None:
+        self.outbox.push(frames.close(code, reason))
+        await trio.lowlevel.checkpoint()
+
+
+@frozen
+class Message:
+    """One message of the server, whatever it came as; `payload` of a binary one is bytes."""
+
+    join_ref: Any
+    ref: Any
+    topic: str
+    event: str
+    payload: Any
+
+    @property
+    def response(self):
+        return self.payload["response"]
+
+
+def read_message(version: str, data: str | bytes) -> Message:
+    """Return what a client of that version understands."""
+    if isinstance(data, bytes):
+        frame = decode_server_frame(data)
+        payload = frame.message
+        return Message(None, None, frame.topic, payload.event, payload.payload)
+    value = json.loads(data)
+    if version == "1.0.0":
+        assert set(value) == {"topic", "event", "payload", "ref"}
+        return Message(None, value["ref"], value["topic"], value["event"], value["payload"])
+    return Message(*value)
+
+
+class Client:
+    """A client in memory."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.socket = MemorySocket()
+        self._refs = iter(range(1, 1_000_000))
+
+    @asynccontextmanager
+    async def open_socket(self):
+        yield self.socket
+        self.socket.outbox.close_code = self.socket.outbox.close_code or 1006
+
+    def send_raw(self, data: str | bytes) -> None:
+        """Send one frame as it is."""
+        self.socket.from_client.send_nowait(data)
+
+    def push(self, event, payload=None, topic=ROOM, *, join_ref=None, ref=None) -> str:
+        """Send a push and return its ref."""
+        ref = ref or str(next(self._refs))
+        payload = {} if payload is None else payload
+        if self.version == "2.0.0":
+            self.send_raw(json.dumps([join_ref, ref, topic, event, payload]))
+        else:
+            keys = {"topic": topic, "event": event, "payload": payload, "ref": ref}
+            self.send_raw(json.dumps({**keys, "join_ref": join_ref}))
+        return ref
+
+    def join(self, topic=ROOM, *, join_ref=None, token=None, **config) -> str:
+        """Send a join, whose join_ref is its ref, and return that."""
+        ref = join_ref or str(next(self._refs))
+        payload = {"config": config}
+        if token is not None:
+            payload["access_token"] = token
+        return self.push("phx_join", payload, topic, join_ref=ref, ref=ref)
+
+    def broadcast(self, payload, topic=ROOM, *, event="e") -> str:
+        """Send a text broadcast and return its ref."""
+        body = {"type": "broadcast", "event": event, "payload": payload}
+        return self.push("broadcast", body, topic)
+
+    def leave_socket(self) -> None:
+        """Go without a word."""
+        self.socket.from_client.close()
+
+    async def received(self) -> list[Message]:
+        """Return what came, once everybody is blocked."""
+        await trio.testing.wait_all_tasks_blocked()
+        messages = self.socket.outbox.messages
+        found = [read_message(self.version, data) for data in messages]
+        messages.clear()
+        return found
+
+    async def joined(self, topic=ROOM, **config) -> str:
+        """Join, expect to be let in, and return the join_ref; what else comes with it is dropped."""
+        ref = self.join(topic, **config)
+        messages = await self.received()
+        assert [m.payload["status"] for m in messages if m.ref == ref] == ["ok"]
+        return ref
+
+
+class FakeVerifier:
+    """Takes a role's name for its token; anything else is no token."""
+
+    ROLES = ("anon", "authenticated", "service_role")
+
+    def verify(self, token: str) -> Identity:
+        if token not in self.ROLES:
+            raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
+        return Identity(token, b"{}", 1e12)
+
+
+class FakeVisibility:
+    """Shows every column to every role unless told otherwise; can be held, and can fail."""
+
+    def __init__(self) -> None:
+        self.hidden_from: set[str] = set()
+        self.asked: list[int] = []
+        self.errors: deque[Exception] = deque()
+        self._gate = trio.Event()
+        self._gate.set()
+
+    def hold(self) -> None:
+        """Let questions wait."""
+        self._gate = trio.Event()
+
+    def release(self) -> None:
+        """Answer what waits."""
+        self._gate.set()
+
+    async def check(self, questions):
+        await trio.lowlevel.checkpoint()
+        self.asked.append(len(questions))
+        await self._gate.wait()
+        if self.errors:
+            raise self.errors.popleft()
+        return [
+            frozenset()
+            if question.identity.role in self.hidden_from
+            else frozenset(c.name for c in question.change.table.relation.columns)
+            for question in questions
+        ]
+
+
+@define
+class Stage:
+    """Everything a test looks at."""
+
+    channels_supervisor: Supervisor
+    connections_supervisor: Supervisor
+    channels: Channels
+    connections: Connections
+    feed: ChangeFeed
+    visibility: FakeVisibility
+    metrics: Metrics
+    reports: list = field(factory=list)
+
+    def connect(self, version="2.0.0", role="anon") -> Client:
+        """Admit a client."""
+        client = Client(version)
+        identity = Identity(role, b"{}", 1e12)
+        opening = Opening(PhoenixDialect(version), identity, "192.0.2.1", client.open_socket)
+        self.connections.admit(opening)
+        return client
+
+    def channel(self, sub_topic="room", *, private=False):
+        """Return the ref of a channel."""
+        return self.channels_supervisor.find(ChannelKey("test", private, sub_topic))
+
+    def rows(self, sub_topic="room"):
+        """Return the ref of a rows actor."""
+        return self.channels_supervisor.find(RowsKey(ChannelKey("test", False, sub_topic)))
+
+    def poison(self, ref) -> None:
+        """Queue a message that crashes the actor."""
+        assert self.channels_supervisor.poison(ref)
+
+
+class Heirless(Channels):
+    """Channels that forget their subscribers when they crash: what the heir is good for."""
+
+    def channel_spec(self, key):
+        spec = super().channel_spec(key)
+        fresh = super().channel_spec
+        return ChildSpec(
+            name=spec.name, factory=lambda: fresh(key).factory(), rank=spec.rank, capacity=4096
+        )
+
+
+@asynccontextmanager
+async def open_stage(
+    *, limits=None, source=None, log_bytes=1 << 20, window_s=1e9, channels_type=Channels
+):
+    """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
+    reports: list = []
+    metrics = Metrics()
+    visibility = FakeVisibility()
+
+    def supervisor(restarts=5):
+        return Supervisor(
+            random=Random(1), observe=reports.append, intensity=Intensity(restarts, 60.0)
+        )
+
+    channels_supervisor, connections_supervisor = supervisor(), supervisor()
+    feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
+    channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
+    tenant = Tenant("test", FakeVerifier(), channels, feed, limits or Limits())
+    connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
+    specs = [
+        ChildSpec("channels", lambda: Branch(channels_supervisor), 0),
+        *(
+            [ChildSpec("listener", lambda: DbListener(source, feed, Random(1), metrics), 3)]
+            if source
+            else []
+        ),
+        ChildSpec("connections", lambda: Branch(connections_supervisor), 0, stop_within=9.0),
+    ]
+    async with trio.open_nursery() as nursery:
+        root = supervisor(restarts=1000)
+
+        async def run(task_status):
+            await root.run(*specs, task_status=task_status)
+
+        await nursery.start(run)
+        yield Stage(
+            channels_supervisor,
+            connections_supervisor,
+            channels,
+            connections,
+            feed,
+            visibility,
+            metrics,
+            reports,
+        )
+        nursery.cancel_scope.cancel()

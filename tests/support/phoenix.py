@@ -1,0 +1,92 @@
+"""Client frames of the Phoenix dialect, and a server made of a session alone.
+
+`SessionServer` does what a connection with one client does: it accepts every join, acknowledges, echoes, closes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define, field
+
+from protocol.commands import Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.errors import ProtocolError
+from protocol.events import Closed, Joined, Replaced, Reply
+
+if TYPE_CHECKING:
+    from protocol.commands import Command
+    from protocol.dialect import Session
+    from protocol.events import Event
+    from protocol.frames import Frame
+    from protocol.phoenix import PhoenixDialect
+
+ROOM = "realtime:room"
+
+
+def frame(version, topic, event, payload=None, ref=None, join_ref=None):
+    """Return a client's text frame; `payload` may be a value or, as bytes, JSON."""
+    body = payload.decode() if isinstance(payload, bytes) else json.dumps(payload or {})
+    head = [json.dumps(part) for part in (join_ref, ref, topic, event)]
+    if version == "2.0.0":
+        return f"[{','.join([*head, body])}]"
+    keys = ("join_ref", "ref", "topic", "event")
+    members = [f'"{key}":{value}' for key, value in zip(keys, head, strict=True)]
+    return f'{{{",".join(members)},"payload":{body}}}'
+
+
+@define
+class SessionServer:
+    """Answers frames as a node with one client would, without a node."""
+
+    dialect: PhoenixDialect
+    _session: Session = field(
+        default=Factory(lambda self: self.dialect.session(), takes_self=True), init=False
+    )
+    _joins: dict[str, Join] = field(factory=dict, init=False)
+    _sent: list[Frame] = field(factory=list, init=False)
+
+    def receive(self, data: str | bytes) -> list[Frame]:
+        """Return what is sent because of one frame."""
+        self._sent = []
+        try:
+            commands = self._session.receive(data)
+        except ProtocolError as error:
+            if error.ends_connection:
+                raise
+            return []
+        for command in commands:
+            self._carry_out(command)
+        return self._sent
+
+    def _push(self, topic: str, event: Event) -> None:
+        encoded = self.dialect.encode(event, topic)
+        if encoded is not None:
+            self._sent.append(encoded)
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Answer():
+                self._push(command.topic, command.reply)
+            case Heartbeat():
+                self._push(command.topic, Reply(command.ref, None, ok=True))
+            case Join():
+                self._accept(command)
+            case Leave():
+                self._push(command.topic, Reply(command.ref, command.join_ref, ok=True))
+                self._push(command.topic, Closed(command.join_ref))
+            case Broadcast():
+                options = self._joins[command.topic].options
+                if options.ack:
+                    self._push(command.topic, Reply(command.ref, command.join_ref, ok=True))
+                if options.echo:
+                    self._push(command.topic, command.message)
+
+    def _accept(self, join: Join) -> None:
+        replaced = self._joins.get(join.topic)
+        self._joins[join.topic] = join
+        self._push(join.topic, Joined(join.ref, join.join_ref, join.options.changes))
+        if join.replaces is not None:
+            self._push(join.topic, Replaced(replaced.join_ref))
+        for command in self._session.settle(join.topic, join.number, joined=True):
+            self._carry_out(command)

@@ -1,0 +1,191 @@
+"""A real Postgres server for tests: thrown away afterwards, tuned for speed, ready for logical replication."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from attrs import define, field, frozen
+from psycopg import sql
+
+from actors.db.binaries import Binaries, find_binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SUPERUSER = "postgres"
+SETTINGS = {
+    "wal_level": "logical",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "50",
+    "max_wal_senders": "20",
+    "max_replication_slots": "20",
+    "listen_addresses": "127.0.0.1",
+    "timezone": "Europe/Vienna",
+    "log_min_messages": "warning",
+}
+END_REPLICATION = """
+    SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots
+    WHERE database = %s AND active_pid IS NOT NULL
+"""
+STARTING_S = 30.0
+STOPPING_S = 30.0
+
+
+@define
+class PostgresServer:
+    """One server in a directory of its own; reachable by Unix socket and on the loopback."""
+
+    directory: Path
+    binaries: Binaries
+    port: int
+    settings: Mapping[str, str]
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def conninfo(
+        self, dbname: str = "postgres", user: str = SUPERUSER, host: str = "127.0.0.1"
+    ) -> str:
+        return f"host={host} port={self.port} dbname={dbname} user={user} password=secret"
+
+    @property
+    def socket_conninfo(self) -> str:
+        return self.conninfo(host=str(self.directory))
+
+    def start(self) -> None:
+        arguments = [self.binaries.postgres, "-D", self._data, "-p", str(self.port)]
+        arguments += ["-k", str(self.directory)]
+        for name, value in self.settings.items():
+            arguments += ["-c", f"{name}={value}"]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                arguments, stdout=log, stderr=log, cwd=self.directory, **_demotion()
+            )
+        deadline = time.monotonic() + STARTING_S
+        while True:
+            try:
+                psycopg.connect(self.conninfo()).close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.directory / "log").read_text()) from None
+                time.sleep(0.01)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT, within_s: float = STOPPING_S) -> None:
+        """Stop the server; SIGINT is what `pg_ctl stop -m fast` sends, SIGQUIT is immediate."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            try:
+                self._process.wait(within_s)
+            except subprocess.TimeoutExpired:
+                self._process.send_signal(signal.SIGQUIT)
+                self._process.wait(STOPPING_S)
+                raise
+            finally:
+                self._process = None
+
+    def execute(self, *statements: str, dbname: str = "postgres") -> None:
+        """Run statements as superuser, each in a transaction of its own."""
+        with psycopg.connect(self.conninfo(dbname), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def initialise(self) -> None:
+        password = self.directory / "password"
+        password.write_text("secret")
+        if os.geteuid() == 0:
+            account = _account()
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+            os.chown(password, account.pw_uid, account.pw_gid)
+        command = [self.binaries.initdb, "-D", self._data, "-U", SUPERUSER, "-A", "trust"]
+        command += ["-E", "UTF8", "--locale=C", "--no-sync", f"--pwfile={password}"]
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=self.directory, **_demotion()
+        )
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+
+@frozen
+class Database:
+    """One fresh database of the server."""
+
+    server: PostgresServer
+    name: str
+
+    @property
+    def conninfo(self) -> str:
+        return self.server.conninfo(self.name)
+
+    def conninfo_as(self, user: str) -> str:
+        return self.server.conninfo(self.name, user)
+
+    def execute(self, *statements: str) -> None:
+        self.server.execute(*statements, dbname=self.name)
+
+
+@contextmanager
+def running_server(**settings: str) -> Iterator[PostgresServer]:
+    """Run a server of one's own; `settings` win over the usual ones."""
+    # Not below pytest's directory, which is closed to the account the server runs as;
+    # and short, as the path of a Unix socket is at most 107 bytes long.
+    directory = Path(tempfile.mkdtemp(prefix="pg-"))
+    server = PostgresServer(directory, find_binaries(), _free_port(), SETTINGS | settings)
+    try:
+        server.initialise()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop(signal.SIGQUIT)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
+    identifier = sql.Identifier(name)
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+        try:
+            yield Database(server, name)
+        finally:
+            # FORCE does not end replication, and a walsender takes a moment to see that its client left.
+            connection.execute(END_REPLICATION, (name,))
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _account() -> pwd.struct_passwd:
+    """Return the account that runs the server when we are root, as Postgres refuses to."""
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _demotion() -> dict[str, int | list[int]]:
+    if os.geteuid() != 0:
+        return {}
+    account = _account()
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

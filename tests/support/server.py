@@ -1,0 +1,106 @@
+"""The real server as a child process, as an operator would start it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from attrs import define, field
+
+from tests.support import subprocesses
+from tests.support.tokens import SECRET
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).parents[2]
+# The first start makes a database cluster, which takes some seconds on a slow disk.
+STARTING_S = 60.0
+
+
+@define
+class Server:
+    """A server with its own Postgres below `directory`; stopped and started again it keeps port and data."""
+
+    directory: Path
+    port: int = field(default=0, init=False)
+    ready: subprocesses.Report = field(factory=dict, init=False)
+    said: subprocesses.Reports | None = field(default=None, init=False)
+    _process: subprocess.Popen[str] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """What a client library is given."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/realtime/v1/websocket"
+
+    def start(self) -> None:
+        """Start, and wait until the server says that it is ready."""
+        command = [sys.executable, "-m", "actors.main", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port)]
+        process = subprocesses.start(command, cwd=str(PROJECT), env=self._environment())
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.close()
+        process.stdout.close()
+        self._process = process
+        self.said = subprocesses.Reports(process.stderr)
+        self.ready = self.said.expect("node.ready", within_s=STARTING_S)
+        self.port = self.ready["port"]
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop, and return the exit status."""
+        assert self._process is not None
+        assert self.said is not None
+        self._process.send_signal(how)
+        try:
+            return subprocesses.end(self._process)
+        finally:
+            self.said.close()
+            self._process = None
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as superuser of the server's own Postgres, each in a transaction of its own."""
+        # The ready line has the command for a person: psql -h DIRECTORY -p PORT -U USER DATABASE.
+        _psql, _h, host, _p, port, _u, user, database = shlex.split(self.ready["psql"])
+        with psycopg.connect(
+            host=host, port=port, user=user, dbname=database, autocommit=True
+        ) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("REALTIME_")
+        }
+        return inherited | {
+            "REALTIME_JWT_SECRET": SECRET,
+            "REALTIME_DATA_DIRECTORY": str(self.directory),
+            # What a refused client waits for is no subject here.
+            "REALTIME_CONNECT_ERROR_DELAY_S": "0",
+            "REALTIME_JOIN_ERROR_DELAY_S": "0",
+        }
+
+
+@contextmanager
+def running_server(directory: Path) -> Iterator[Server]:
+    """Run a server for the length of a `with` block."""
+    server = Server(directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,71 @@
+"""Settings from flags and variables."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from actors.settings import (
+    DEVELOPMENT_SECRET,
+    InvalidSetting,
+    Settings,
+    flag,
+    load,
+    parser,
+    variable,
+)
+
+SECRET = "s" * 32
+
+
+def test_without_anything_the_defaults_hold():
+    assert load([], {}) == Settings()
+
+
+def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default():
+    environment = {"REALTIME_PORT": "1111", "REALTIME_HOST": "10.0.0.1"}
+
+    settings = load(["--port", "2222"], environment)
+
+    assert (settings.port, settings.host) == (2222, "10.0.0.1")
+
+
+@pytest.mark.parametrize("field", attrs.fields(Settings), ids=lambda field: field.name)
+def test_every_setting_is_a_flag_a_variable_and_a_line_of_help(field):
+    text = parser().format_help()
+
+    assert flag(field) in text
+    assert variable(field) == "REALTIME_" + field.name.upper()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1", True), ("true", True), ("no", False)])
+def test_a_switch_is_a_flag_without_value_or_a_word_in_its_variable(text, expected):
+    assert load([], {"REALTIME_NO_DATABASE": text}).no_database is expected
+    assert load(["--no-database"], {}).no_database is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "named"),
+    [
+        (["--port", "many"], {}, "--port must be a number"),
+        (["--port", "-1"], {}, "--port must be a number of at least 0"),
+        ([], {"REALTIME_GRACE_S": "nan"}, "REALTIME_GRACE_S must be a number"),
+        (["--env", "staging"], {}, "--env must be one of development, production"),
+        (["--no-database", "--database-url", "x"], {}, "contradict"),
+        (["--env", "production"], {}, "--jwt-secret must be set in production"),
+        (
+            ["--env", "production", "--jwt-secret", DEVELOPMENT_SECRET],
+            {},
+            "--jwt-secret must be set in production",
+        ),
+        (["--env", "production", "--jwt-secret", "short"], {}, "at least 32 bytes"),
+        ([], {"REALTIME_NO_DATABASE": "perhaps"}, "REALTIME_NO_DATABASE must be true or false"),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_explained(arguments, environment, named):
+    with pytest.raises(InvalidSetting, match=named):
+        load(arguments, environment)
+
+
+def test_production_with_a_secret_of_its_own_is_fine():
+    assert load(["--env", "production"], {"REALTIME_JWT_SECRET": SECRET}).jwt_secret == SECRET
