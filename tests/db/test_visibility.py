@@ -37,8 +37,9 @@ def roles(postgres_server):
     names = ("visitor", "service_role")
     postgres_server.execute(
         *(
-            f"do $$ begin create role {name}; exception when duplicate_object then null; end $$"
-            for name in names
+            f"do $$ begin create role {role};"
+            " exception when duplicate_object then null; end $$"
+            for role in ("visitor", "service_role bypassrls")
         )
     )
     return names
