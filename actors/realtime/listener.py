@@ -63,7 +63,7 @@ class DbListener:
         attempt = 0
         while True:
             try:
-                async with self._source.connect() as stream:
+                async with self._source.connect(self._feed.log.last_position) as stream:
                     self._come()
                     attempt = 0
                     while True:

@@ -24,7 +24,7 @@ class MemorySource:
         self._send: trio.MemorySendChannel[Chunk] | None = None
 
     @asynccontextmanager
-    async def connect(self):
+    async def connect(self, after):
         await trio.lowlevel.checkpoint()
         if self.advice is not None:
             raise DatabaseUnavailable(self.advice)
