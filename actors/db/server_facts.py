@@ -102,7 +102,9 @@ async def end_session(connection: TrioConnection, session: Session, patience_s: 
     await connection.execute(statement)
 
 
-async def _first_row(connection: TrioConnection, query: sql.SQL | sql.Composed) -> tuple[Any, ...]:
+async def _first_row(
+    connection: TrioConnection, query: sql.SQL | sql.Composed
+) -> tuple[Any, ...]:
     row = await (await connection.execute(query)).fetchone()
     # Each of these queries has exactly one row.
     return row or ()
