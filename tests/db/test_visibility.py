@@ -37,8 +37,7 @@ def roles(postgres_server):
     names = ("visitor", "service_role")
     postgres_server.execute(
         *(
-            f"do $$ begin create role {role};"
-            " exception when duplicate_object then null; end $$"
+            f"do $$ begin create role {role}; exception when duplicate_object then null; end $$"
             for role in ("visitor", "service_role bypassrls")
         )
     )
