@@ -109,16 +109,24 @@ class ChannelActor:
 
     def _let_go(self, ref: Ref[Any], reason: Reason, inbox: Inbox[ChannelMessage]) -> None:
         """A connection is gone, or the rows actor of this topic is."""
-        for subscription in self._roster.of_connection(ref):
-            self._remove(subscription.key)
-        if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key):
-            for subscription in self._roster.with_changes():
-                failed = subscription.encode(Failed(subscription.join_ref))
-                self._detach(subscription.key, failed, inbox)
-                ended = SubscriptionEnded(
-                    subscription.encode_key.topic, subscription.key.number
-                )
-                subscription.connection.tell(ended)
+        if ref.name != RowsKey(self._key):
+            for subscription in self._roster.of_connection(ref):
+                self._remove(subscription.key)
+        elif reason is Reason.GAVE_UP:
+            self._fail_changes(inbox)
+        else:
+            # It ended as nobody asked for changes, or its own channel was gone; by now somebody may ask again.
+            rows = self._channels.route_again(self._key, inbox.ref, self._roster)
+            if rows is not None:
+                inbox.watch(rows)
+
+    def _fail_changes(self, inbox: Inbox[ChannelMessage]) -> None:
+        """Tell everybody who asked for changes that the subscription failed."""
+        for subscription in self._roster.with_changes():
+            failed = subscription.encode(Failed(subscription.join_ref))
+            self._detach(subscription.key, failed, inbox)
+            ended = SubscriptionEnded(subscription.encode_key.topic, subscription.key.number)
+            subscription.connection.tell(ended)
 
     def _remove(self, key: JoinKey) -> Subscription | None:
         subscription = self._roster.remove(key)
