@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from actors.realtime.messages import ChannelKey, RowsKey
 from tests.support.tripwire import lay_tripwire
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator, Sequence
 
     from actors.node import Node
