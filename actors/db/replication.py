@@ -12,6 +12,7 @@ Reconnecting is the listener's business: whatever goes wrong on the way is one `
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -27,6 +28,8 @@ from protocol.changes.model import parse_lsn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from psycopg.errors import Diagnostic
 
     from actors.db.catalog import Catalog
     from actors.db.driver import TrioConnection
@@ -89,6 +92,7 @@ class ReplicationSource:
             stream = ReplicationStream(copy, self.catalog, self.now, report_every_s)
             if after is not None:
                 stream.gap = Gap(NOT_RESUMED)
+            connection.add_notice_handler(partial(self._take_notice, stream))
             async with _beside(stream.report):
                 yield stream
 
@@ -109,6 +113,11 @@ class ReplicationSource:
             ).fetchone()
         assert row is not None  # noqa: S101
         return parse_lsn(row[0])
+
+    def _take_notice(self, stream: ReplicationStream, notice: Diagnostic) -> None:
+        """Break the stream when its publication is dropped, of which Postgres 18 only warns."""
+        if notice.sqlstate == psycopg.errors.ObjectNotInPrerequisiteState.sqlstate:
+            stream.break_off(publication_missing(self.publication))
 
     async def _examine(self, connection: TrioConnection) -> float:
         """Pin the session's settings and look whether replication can work; return wal_sender_timeout in seconds."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from actors.db.catalog import Catalog
     from actors.db.driver import CopyBoth
+    from actors.realtime.errors import DatabaseUnavailable
 
 MAX_CHUNK_CHANGES = 500
 #: A chunk ends at the change that reaches this size, so few large rows make a chunk as well.
@@ -61,6 +62,7 @@ class ReplicationStream:
     _report_now: trio.Event = field(factory=trio.Event, init=False)
     #: What was lost before this stream, for the first chunk.
     gap: Gap | None = field(default=None, init=False)
+    _failure: DatabaseUnavailable | None = field(default=None, init=False)
 
     async def receive(self) -> Chunk:
         """Wait for the next changes; what has arrived by then comes together, up to the bounds of a chunk."""
@@ -76,6 +78,8 @@ class ReplicationStream:
                     continue
                 if self._changes:
                     return self._take_chunk()
+                if self._failure is not None:
+                    raise self._failure
                 await self._copy.wait_readable()
         except psycopg.Error as error:
             raise unavailable(error) from None
@@ -92,6 +96,10 @@ class ReplicationStream:
     @property
     def written(self) -> Lsn:
         return max(self._sent_by_server, self._reader.end_lsn)
+
+    def break_off(self, failure: DatabaseUnavailable) -> None:
+        """Let the receiver fail once it has what was read; called while it reads."""
+        self._failure = failure
 
     async def report(self) -> None:
         """Tell the server every `report_every_s`, and when it asks, what it may forget; until the stream breaks."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.fanout import Delivery
 from actors.realtime.messages import Attach, Detach, Publish, RowsKey, SubscriptionEnded
-from protocol.events import Failed
 
 if TYPE_CHECKING:
     from actors.core.inbox import Inbox
@@ -99,7 +98,7 @@ class ChannelActor:
         message.attached.set(None)
 
     def _detach(self, key: JoinKey, farewell: bytes, inbox: Inbox[ChannelMessage]) -> None:
-        subscription = self._remove(key)
+        subscription = self._remove(key, inbox)
         if subscription is None:
             return
         if farewell:
@@ -109,27 +108,18 @@ class ChannelActor:
 
     def _let_go(self, ref: Ref[Any], reason: Reason, inbox: Inbox[ChannelMessage]) -> None:
         """A connection is gone, or the rows actor of this topic is."""
-        if ref.name != RowsKey(self._key):
-            for subscription in self._roster.of_connection(ref):
-                self._remove(subscription.key)
-        elif reason is Reason.GAVE_UP:
-            self._fail_changes(inbox)
-        else:
-            # It ended as nobody asked for changes, or its own channel was gone; by now somebody may ask again.
-            rows = self._channels.route_again(self._key, inbox.ref, self._roster)
-            if rows is not None:
-                inbox.watch(rows)
+        for subscription in self._roster.of_connection(ref):
+            self._remove(subscription.key, inbox)
+        if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key, inbox.ref):
+            for subscription in self._roster.with_changes():
+                self._detach(subscription.key, b"", inbox)
+                ended = SubscriptionEnded(
+                    subscription.encode_key.topic, subscription.key.number
+                )
+                subscription.connection.tell(ended)
 
-    def _fail_changes(self, inbox: Inbox[ChannelMessage]) -> None:
-        """Tell everybody who asked for changes that the subscription failed."""
-        for subscription in self._roster.with_changes():
-            failed = subscription.encode(Failed(subscription.join_ref))
-            self._detach(subscription.key, failed, inbox)
-            ended = SubscriptionEnded(subscription.encode_key.topic, subscription.key.number)
-            subscription.connection.tell(ended)
-
-    def _remove(self, key: JoinKey) -> Subscription | None:
+    def _remove(self, key: JoinKey, inbox: Inbox[ChannelMessage]) -> Subscription | None:
         subscription = self._roster.remove(key)
         if subscription is not None and subscription.changes:
-            self._channels.unroute(self._key, subscription)
+            self._channels.unroute(self._key, inbox.ref, subscription)
         return subscription

@@ -63,40 +63,25 @@ class Channels:
         roster: Roster,
         subscription: Subscription,
     ) -> Ref[RowsMessage]:
-        """Let the changes come for a subscription on the roster; return the ref of the channel's rows actor.
-
-        If that is not there or gone, another is started, for everybody on the roster.
-        An earlier channel of the same name may have left one that is about to end:
-        `route_again` is for then.
-        """
-        rows_key = RowsKey(key)
+        """Let a subscription's changes come, starting the channel's rows actor if need be; return its ref."""
+        rows_key = RowsKey(key, channel)
         rows = self._rows.get(rows_key)
         pending = self._pending.get(rows_key)
-        newcomers: tuple[Subscription, ...] = (subscription,)
         if rows is None or pending is None:
-            newcomers = roster.with_changes()
             pending = self._pending[rows_key] = PendingRows()
             rows = pending.rows = self._supervisor.start_child(
                 self.rows_spec(key, channel, roster, pending)
             )
-        for newcomer in newcomers:
-            for binding in newcomer.changes:
-                self._feed.router.add(binding, pending)
+        for binding in subscription.changes:
+            self._feed.router.add(binding, pending)
         rows.tell(Wake())
         return rows
 
-    def route_again(
-        self, key: ChannelKey, channel: Ref[ChannelMessage], roster: Roster
-    ) -> Ref[RowsMessage] | None:
-        """Start a rows actor if there is none although somebody asks for changes; return its ref if it did."""
-        asking = roster.with_changes()
-        if not asking or self._rows.get(RowsKey(key)) is not None:
-            return None
-        return self.route(key, channel, roster, asking[0])
-
-    def unroute(self, key: ChannelKey, subscription: Subscription) -> None:
+    def unroute(
+        self, key: ChannelKey, channel: Ref[ChannelMessage], subscription: Subscription
+    ) -> None:
         """Take back what `route` did for a subscription."""
-        pending = self._pending.get(RowsKey(key))
+        pending = self._pending.get(RowsKey(key, channel))
         if pending is None:
             return
         for binding in subscription.changes:
@@ -128,7 +113,7 @@ class Channels:
         """Return the spec of a channel's rows actor; its pending references are the heir."""
         view = ChannelView(channel, roster, pending)
         return ChildSpec(
-            name=RowsKey(key),
+            name=RowsKey(key, channel),
             factory=lambda: ChannelRowsActor(key, view, self._feed, self._metrics),
             rank=RANK,
             capacity=ROWS_CAPACITY,

@@ -299,16 +299,17 @@ class ConnectionActor:
             case SubscriptionEnded(topic, number):
                 membership = self._memberships.get(topic)
                 if membership is not None and membership.number == number:
-                    self._end(topic, membership)
+                    self._fail(topic, membership)
             case Terminated(ref):
                 for topic, membership in tuple(self._memberships.items()):
                     if membership.channel is ref:
-                        self._push(Failed(membership.join_ref), topic)
-                        self._end(topic, membership)
+                        self._fail(topic, membership)
             case Restarted() | Stopping():
                 pass
 
-    def _end(self, topic: str, membership: Membership) -> None:
+    def _fail(self, topic: str, membership: Membership) -> None:
+        """Tell the client that a subscription is over by no will of its own."""
+        self._push(Failed(membership.join_ref), topic)
         del self._memberships[topic]
         self._inbox.unwatch(membership.channel)
         self._session.forget(topic, membership.number)

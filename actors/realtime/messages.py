@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from actors.core.ref import Reply
+    from actors.core.ref import Ref, Reply
     from actors.realtime.roster import Subscription
     from protocol.events import TextBroadcast, UserBroadcast
 
@@ -21,9 +21,14 @@ class ChannelKey(NamedTuple):
 
 
 class RowsKey(NamedTuple):
-    """The name of the rows actor beside a channel."""
+    """The name of the rows actor beside a channel.
+
+    A channel that is started after another of its key was given up has a rows actor of its own,
+    for the other's may still wait for an answer.
+    """
 
     rows_of: ChannelKey
+    channel: Ref[ChannelMessage]
 
 
 class JoinKey(NamedTuple):
@@ -74,7 +79,10 @@ RowsMessage = Wake
 
 @frozen
 class SubscriptionEnded:
-    """The channel ended the subscription of that join and has told the client so."""
+    """The channel ended the subscription of that join.
+
+    The connection tells the client: it may hear first of the end of a channel that this left without subscribers.
+    """
 
     topic: str
     number: int

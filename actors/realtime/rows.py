@@ -89,6 +89,9 @@ class ChannelRowsActor:
             if not self._roster.with_changes() and inbox.retire():
                 return
             async for message in inbox.batch(BATCH):
+                if isinstance(message, Terminated):
+                    # Who was subscribed is told by the channel's end; the router forgets them with us.
+                    self._feed.router.drop(self._pending)
                 if isinstance(message, Stopping | Terminated):
                     return
 
@@ -100,10 +103,11 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
+        # A channel that was given up has told everybody on its roster that it is over.
         present = [
             (subscription, self._start_of(subscription))
             for subscription in subscriptions
-            if self._roster.get(subscription.key) is not None
+            if self._channel.alive and self._roster.get(subscription.key) is not None
         ]
         sends = row_sends(found, present, visible, self._feed.renderer)
         delivered = Sends(iter(sends))

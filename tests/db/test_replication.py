@@ -12,13 +12,13 @@ import trio.testing
 from attrs import define, field, frozen
 
 from actors.db.catalog import Catalog
-from actors.db.driver import TrioConnection, connect
+from actors.db.driver import connect
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import Absent, Kind, ReplicaIdentity, format_lsn
 from tests.contracts.change_source import CONTRACT, receive
-from tests.support.postgres import Database, running_server
+from tests.support.postgres import Database, running_server, until
 
 pytestmark = pytest.mark.postgres
 
@@ -31,12 +31,6 @@ NOW = 1_700_000_000.0
 #: More changes than there are.
 EVERYTHING = 10**9
 NOT_LOGGED = Absent.NOT_LOGGED
-
-
-@pytest.fixture(autouse=True)
-async def deadline():
-    with trio.fail_after(60):
-        yield
 
 
 #: How long the server waits to hear from us where a test says IMPATIENT, in seconds.
@@ -54,12 +48,6 @@ WAITING = """
     select from pg_stat_activity
     where datname = current_database() and backend_type = 'walsender' and wait_event_type = 'Lock'
 """
-
-
-async def until(connection: TrioConnection, query: str, *parameters: str) -> None:
-    """Ask until there is a row; Postgres has no event to wait for."""
-    while not (await connection.execute(query, parameters)).rowcount:  # noqa: ASYNC110
-        await trio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -524,9 +524,8 @@ async def test_rows_reach_who_joins_while_the_rows_actor_of_an_earlier_channel_s
         earlier.push("phx_leave", join_ref=join_ref)
         await earlier.received()
         client.join(postgres_changes=EVERYTHING)
-        await client.received()
-        stage.visibility.release()
         told = notices(await client.received())
+        stage.visibility.release()
         for other in others:
             await other.joined(postgres_changes=EVERYTHING)
 

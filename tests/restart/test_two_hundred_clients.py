@@ -16,9 +16,10 @@ import trio
 
 from actors.auth.tokens import mint
 from actors.core.errors import Poisoned
-from actors.realtime.messages import ChannelKey, RowsKey
+from actors.core.supervisor import Supervisor
+from actors.realtime.messages import ChannelKey
 from actors.settings import DEVELOPMENT_SECRET
-from tests.support.memory_tenant import Heirless, read_message
+from tests.support.memory_tenant import Heirless, find_rows, read_message
 from tests.support.running_node import running_node
 from tests.support.tripwire import lay_tripwire
 from tests.support.websocket import open_websocket
@@ -89,10 +90,10 @@ def frame(version, topic, event, payload):
     return json.dumps({**body, "join_ref": "1"})
 
 
-def crash(node: Node, name, how: str) -> None:
+def crash(node: Node, find, channel: ChannelKey, how: str) -> None:
     """Poison an actor's mailbox, fail it wherever it waits, or lay a tripwire into its fan-out."""
     supervisor = node.channels
-    ref = supervisor.find(name)
+    ref = find(supervisor, channel)
     if ref is None:
         return
     if how == "poison":
@@ -100,7 +101,6 @@ def crash(node: Node, name, how: str) -> None:
     elif how == "fail":
         supervisor.fail(ref, Poisoned("at a waiting point"))
     else:
-        channel = name.rows_of if isinstance(name, RowsKey) else name
         lay_tripwire(supervisor, channel, ref, at=lambda _subscription: True)
 
 
@@ -139,10 +139,9 @@ def plan(seed: int):
     """Return crashes of channels and of rows actors, two of each topic's pair, in random order."""
     rng = random.Random(seed)
     hows = ("poison", "fail", "tripwire")
-    channels = [(ChannelKey("default", False, f"room{n}"), hows[n % 3]) for n in range(TOPICS)]
-    rows = [
-        (RowsKey(ChannelKey("default", False, f"room{n}")), hows[n % 3]) for n in range(TOPICS)
-    ]
+    places = [(ChannelKey("default", False, f"room{n}"), hows[n % 3]) for n in range(TOPICS)]
+    channels = [(Supervisor.find, *place) for place in places]
+    rows = [(find_rows, *place) for place in places]
     rng.shuffle(channels)
     rng.shuffle(rows)
     return channels, rows

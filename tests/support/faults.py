@@ -84,13 +84,12 @@ class BreakableLog(ChangeLog):
 
 @define
 class Faults:
-    """Inflicts faults; each topic has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
+    """Inflicts faults; each channel has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
 
     node: Node
     log: BreakableLog
     server: PostgresServer
     proxy: Proxy
-    topics: Sequence[str]
     subscribers: int
     cut_s: Sequence[float]
     rng: random.Random
@@ -131,7 +130,7 @@ class Faults:
             case "fail":
                 supervisor.fail(ref, Poisoned("at a waiting point"))
             case "tripwire":
-                channel = name.rows_of if isinstance(name, RowsKey) else name
+                channel = name if isinstance(name, ChannelKey) else name[1]
                 passed_by = iter([False] * self.rng.randrange(self.subscribers))
                 lay_tripwire(supervisor, channel, ref, at=lambda _: next(passed_by, True))
             case "mid-append":
@@ -156,9 +155,10 @@ class Faults:
         if what == "listener":
             yield "listener"
             return
-        for topic in self.topics:
-            channel = ChannelKey("default", False, topic)
-            yield RowsKey(channel) if what == "rows" else channel
+        kind = RowsKey if what == "rows" else ChannelKey
+        for child in self.node.channels.children():
+            if isinstance(child.name, kind):
+                yield child.name
 
     async def _find_running(self, name: object):
         """Return the actor and its supervisor, once it runs."""
@@ -166,9 +166,16 @@ class Faults:
             while True:
                 for supervisor in self.node._supervisors:
                     for child in supervisor.children():
-                        if child.name == name and child.is_running:
-                            return supervisor, supervisor.find(name)
+                        if _is_called(child.name, name) and child.is_running:
+                            return supervisor, supervisor.find(child.name)
                 await trio.sleep(0.01)
 
     async def _sql(self, statement: str) -> None:
         await trio.to_thread.run_sync(self.server.execute, statement)
+
+
+def _is_called(actor: object, name: object) -> bool:
+    """Whether an actor is the one of that name; a rows actor is named by its channel's incarnation as well."""
+    if isinstance(actor, RowsKey):
+        return name == ("rows", actor.rows_of)
+    return actor == name

@@ -246,11 +246,17 @@ class Stage:
 
     def rows(self, sub_topic="room"):
         """Return the ref of a rows actor."""
-        return self.channels_supervisor.find(RowsKey(ChannelKey("test", False, sub_topic)))
+        return find_rows(self.channels_supervisor, ChannelKey("test", False, sub_topic))
 
     def poison(self, ref) -> None:
         """Queue a message that crashes the actor."""
         assert self.channels_supervisor.poison(ref)
+
+
+def find_rows(supervisor, key: ChannelKey):
+    """Return the ref of the rows actor beside the channel of that key."""
+    channel = supervisor.find(key)
+    return None if channel is None else supervisor.find(RowsKey(key, channel))
 
 
 class Heirless(Channels):
