@@ -84,13 +84,12 @@ class BreakableLog(ChangeLog):
 
 @define
 class Faults:
-    """Inflicts faults; each topic has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
+    """Inflicts faults; each channel has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
 
     node: Node
     log: BreakableLog
     server: PostgresServer
     proxy: Proxy
-    topics: Sequence[str]
     subscribers: int
     cut_s: Sequence[float]
     rng: random.Random
@@ -156,9 +155,10 @@ class Faults:
         if what == "listener":
             yield "listener"
             return
-        for topic in self.topics:
-            channel = ChannelKey("default", False, topic)
-            yield ("rows", channel) if what == "rows" else channel
+        kind = RowsKey if what == "rows" else ChannelKey
+        for child in self.node.channels.children():
+            if isinstance(child.name, kind):
+                yield child.name
 
     async def _find_running(self, name: object):
         """Return the actor and its supervisor, once it runs."""

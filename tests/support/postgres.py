@@ -119,7 +119,7 @@ class PostgresServer:
             time.sleep(0.01)
 
     def kill_backends(self, chosen: str) -> None:
-        """Kill server processes, `chosen` by what follows `select pid`; the others end and come back by themselves."""
+        """Kill server processes, `chosen` by what follows `select pid`; the server then restarts all by itself."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             for (process,) in connection.execute(f"select pid {chosen}").fetchall():
                 _kill(process)
