@@ -8,6 +8,7 @@ Components get small options objects of their own from `actors.node`, so nothing
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ PREFIX = "REALTIME_"
 DEVELOPMENT_SECRET = "troupe-development-secret-never-use-it-in-production"  # noqa: S105
 #: HS256 keys shorter than its hash can be guessed (RFC 7518, 3.2).
 SECRET_BYTES = 32
+HIGHEST_PORT = 65_535
 
 
 class InvalidSetting(Exception):
@@ -48,7 +50,9 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _number(kind: type[int | float], least: float) -> Callable[[str], float]:
+def _number(
+    kind: type[int | float], least: float, most: float = math.inf
+) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = kind(text)
@@ -56,6 +60,8 @@ def _number(kind: type[int | float], least: float) -> Callable[[str], float]:
             raise ValueError("a number") from None
         if not value >= least:
             raise ValueError(f"a number of at least {least:g}")
+        if not value <= most:
+            raise ValueError(f"a number of at most {most:g}")
         return value
 
     return parse
@@ -82,7 +88,9 @@ class Settings:
         "development or production; production refuses the development keys",
     )
     host: str = _setting("127.0.0.1", str, "address to listen on")
-    port: int = _setting(8080, _number(int, 0), "TCP port to listen on; 0 takes a free one")
+    port: int = _setting(
+        8080, _number(int, 0, HIGHEST_PORT), "TCP port to listen on; 0 takes a free one"
+    )
     database_url: str | None = _setting(
         None, str, "Postgres to follow, as a URL or libpq string; none: an embedded Postgres"
     )
@@ -110,7 +118,7 @@ class Settings:
     )
     postgres_port: int | None = _setting(
         None,
-        _number(int, 1),
+        _number(int, 1, HIGHEST_PORT),
         "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
     )
     grace_s: float = _setting(

@@ -49,6 +49,7 @@ def test_a_switch_is_a_flag_without_value_or_a_word_in_its_variable(text, expect
     [
         (["--port", "many"], {}, "--port must be a number"),
         (["--port", "-1"], {}, "--port must be a number of at least 0"),
+        (["--port", "99999"], {}, "--port must be a number of at most 65535"),
         ([], {"REALTIME_GRACE_S": "nan"}, "REALTIME_GRACE_S must be a number"),
         (["--env", "staging"], {}, "--env must be one of development, production"),
         (["--no-database", "--database-url", "x"], {}, "contradict"),

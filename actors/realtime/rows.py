@@ -103,7 +103,7 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        # A channel that was given up has told everybody on its roster that it is over.
+        # A channel that was given up meanwhile has left everybody, although they are still on its roster.
         present = [
             (subscription, self._start_of(subscription))
             for subscription in subscriptions

@@ -69,7 +69,7 @@ class Acceptor:
 
     async def run(self, inbox: Inbox[Never]) -> None:
         """Serve until told to stop."""
-        listener = self._open_listener(self._options)
+        listener = self._open()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._accept, listener, nursery)
@@ -85,6 +85,20 @@ class Acceptor:
                     connection.finish()
         finally:
             listener.close()
+
+    def _open(self) -> Listener:
+        try:
+            return self._open_listener(self._options)
+        except OSError as error:
+            # The crash that follows says where, but not what: an operator has to read it here.
+            log.error(  # noqa: TRY400  # the stack comes with the crash
+                "port.unavailable",
+                host=self._options.host,
+                port=self._options.port,
+                reason=error.strerror or str(error),
+                advice="Free this address, or choose another by --host and --port.",
+            )
+            raise
 
     async def _accept(self, listener: Listener, nursery: trio.Nursery) -> None:
         is_exhausted = False

@@ -12,6 +12,7 @@ import trio_websocket
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from actors.core.spec import ChildSpec
@@ -175,13 +176,18 @@ class TestLoopback:
             client.stream.socket.close()
             assert await loopback.door.wait_ended() == 1006
 
-    async def test_a_port_in_use_is_a_crash_not_a_hang(self, nursery, loopback):
-        with pytest.raises(OSError, match="in use"):
+    async def test_a_port_in_use_is_a_crash_that_says_which(self, nursery, loopback):
+        with capture_logs() as logs, pytest.raises(OSError, match="in use"):
             await Acceptor(
                 loopback._site,
                 WebOptions(host="127.0.0.1", port=loopback.ports[0]),
                 OutboxCap(1),
             ).run(None)
+
+        (said,) = logs
+        assert (said["event"], said["port"]) == ("port.unavailable", loopback.ports[0])
+        assert "in use" in said["reason"]
+        assert "--port" in said["advice"]
 
 
 async def test_a_slow_reader_is_told_over_a_real_socket(nursery):
