@@ -130,7 +130,7 @@ class Faults:
             case "fail":
                 supervisor.fail(ref, Poisoned("at a waiting point"))
             case "tripwire":
-                channel = name if isinstance(name, ChannelKey) else name[1]
+                channel = name.rows_of if isinstance(name, RowsKey) else name
                 passed_by = iter([False] * self.rng.randrange(self.subscribers))
                 lay_tripwire(supervisor, channel, ref, at=lambda _: next(passed_by, True))
             case "mid-append":
@@ -166,16 +166,9 @@ class Faults:
             while True:
                 for supervisor in self.node._supervisors:
                     for child in supervisor.children():
-                        if _is_called(child.name, name) and child.is_running:
-                            return supervisor, supervisor.find(child.name)
+                        if child.name == name and child.is_running:
+                            return supervisor, supervisor.find(name)
                 await trio.sleep(0.01)
 
     async def _sql(self, statement: str) -> None:
         await trio.to_thread.run_sync(self.server.execute, statement)
-
-
-def _is_called(actor: object, name: object) -> bool:
-    """Whether an actor is the one of that name; a rows actor is named by its channel's incarnation as well."""
-    if isinstance(actor, RowsKey):
-        return name == ("rows", actor.rows_of)
-    return actor == name
