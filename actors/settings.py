@@ -125,7 +125,7 @@ class Settings:
         10.0, _number(float, 0), "seconds that clients have to go when the server stops"
     )
     max_connections: int = _setting(
-        20_000, _number(int, 1), "TCP connections at a time; more wait at the door"
+        20_000, _number(int, 1), "TCP connections at a time; more are answered with 503"
     )
     outbox_bytes: int = _setting(
         1024 * 1024, _number(int, 1), "bytes that may wait for one client before it is cut"

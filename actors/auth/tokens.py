@@ -64,11 +64,21 @@ class JwtVerifier:
         for name in ("exp", "iat"):
             if name in claims and not _is_number(claims[name]):
                 raise Refused("", "Unknown Error on Channel")
-        if expires_at is not None and round(expires_at) <= self._now():
-            raise TokenExpired(math.ceil(self._now() - expires_at))
+        if expires_at is not None:
+            self._check_expiry(expires_at)
         if not isinstance(role, str) or expires_at is None:
             raise missing_claims()
         return Identity(role, _payload(compact), float(expires_at))
+
+    def check_expiry(self, identity: Identity) -> None:
+        """Return if the identity is still good; raises `TokenExpired`."""
+        self._check_expiry(identity.expires_at)
+
+    def _check_expiry(self, expires_at: float) -> None:
+        now = self._now()
+        # Source: spec 3.2, a fraction of a second is rounded.
+        if round(expires_at) <= now:
+            raise TokenExpired(math.ceil(now - expires_at))
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:

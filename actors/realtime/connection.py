@@ -57,6 +57,8 @@ SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
 #: A client that reads too slowly is told on no more topics than this: the farewell is bounded.
 TOPICS_TOLD = 16
+#: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
+CLOSE_WITHIN_S = 5.0
 
 
 @frozen
@@ -130,7 +132,9 @@ class ConnectionActor:
             self._metrics.frames_malformed[error.code].inc()
             self._log.debug("frame.dropped", code=error.code, reason=error.reason)
             if error.ends_connection:
-                await self._socket.close(frames.CloseCode.POLICY, error.reason)
+                with trio.move_on_after(CLOSE_WITHIN_S):
+                    await self._socket.close(frames.CloseCode.POLICY, error.reason)
+                raise SocketClosed(frames.CloseCode.POLICY) from None
             return
         for command in commands:
             await self._carry_out(command)

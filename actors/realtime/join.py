@@ -36,13 +36,16 @@ OVERLOADED = "The database retains too much for this server: try again later"
 def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
     """Return whom the join speaks for: its own token's identity, else the one the socket came with.
 
-    **Source**: spec 3.1 for the precedence.
+    A socket outlives the token it came with, a join does not begin with an expired one.
+
+    **Source**: spec 3.1 for the precedence, 2.3 for the expired token.
 
     Raises:
-        Unauthorized: the join's token is not valid.
+        Unauthorized: the token is not valid, or not any more.
     """
     token = options.user_token if options.user_token is not None else options.access_token
     if token is None or token.startswith(OPAQUE_KEY_PREFIX):
+        tenant.verifier.check_expiry(at_connect)
         return at_connect
     return tenant.verifier.verify(token)
 

@@ -43,6 +43,14 @@ class TokenVerifier(Protocol):
         """
         ...
 
+    def check_expiry(self, identity: Identity) -> None:
+        """Return if the identity is still good; never waits.
+
+        Raises:
+            TokenExpired: it was good when it was verified.
+        """
+        ...
+
 
 class Outbox(Protocol):
     """The frames waiting for one connection, and the only way to write to its socket."""

@@ -84,7 +84,10 @@ class Metrics:
         self.broadcasts_dropped: dict[DropReason, Counter] = self._by_label(
             "broadcasts_dropped", "Broadcasts not delivered.", "reason", get_args(DropReason)
         )
-        self.deliveries = self._counter("deliveries", "Events pushed to one subscriber each.")
+        self.deliveries = self._counter(
+            "deliveries",
+            "Sends to one subscriber each; the broadcasts of a batch are one send.",
+        )
         self.slow_consumers = self._counter(
             "slow_consumers", "Connections ended because their outbox overflowed."
         )

@@ -57,6 +57,16 @@ def test_an_expired_token_says_since_when():
     assert caught.value.reason == "Token has expired 42 seconds ago"
 
 
+def test_an_identity_is_good_until_its_token_expires():
+    times = iter([NOW, NOW + 59, NOW + 60])
+    verifier = JwtVerifier(SECRET, lambda: next(times))
+    identity = verifier.verify(token(GOOD))
+
+    verifier.check_expiry(identity)
+    with pytest.raises(TokenExpired):
+        verifier.check_expiry(identity)
+
+
 NO_SIGNER = "Failed to generate JWT signer, check your JWT secret or JWKS configuration"
 BAD_SIGNATURE = "Failed to validate JWT signature"
 MISSING = "Fields `role` and `exp` are required in JWT"

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from actors.realtime.tenant import Limits
+from protocol import frames
 from tests.support.memory_tenant import open_stage
 
 VERSIONS = ["1.0.0", "2.0.0"]
@@ -95,6 +96,25 @@ async def test_what_was_sent_to_a_topic_whose_join_is_refused_is_unmatched(autoj
         assert (unmatched.ref, unmatched.response) == (ref, {"reason": "unmatched topic"})
 
 
+async def test_a_client_that_floods_a_pending_join_is_gone_even_if_it_never_says_goodbye(
+    autojump_clock, monkeypatch
+):
+    async def close(code, reason=""):
+        client.socket.outbox.push(frames.close(code, reason))
+        await trio.sleep_forever()
+
+    async with open_stage() as stage:
+        client = stage.connect()
+        monkeypatch.setattr(client.socket, "close", close)
+        client.join(token="nonsense")
+        for number in range(100):
+            client.broadcast(number)
+        await trio.sleep(6)
+
+        assert client.socket.outbox.close_code == 1008
+        assert stage.connections_supervisor.children() == ()
+
+
 async def test_leaving_while_the_join_waits_ends_it_for_good(autojump_clock):
     async with open_stage() as stage:
         client = stage.connect()
@@ -113,6 +133,23 @@ async def test_an_opaque_key_in_a_join_leaves_the_sockets_identity(autojump_cloc
         client = stage.connect(role="service_role")
 
         await client.joined(token="sb_publishable_123", private=True)
+
+
+async def test_a_join_without_a_token_is_refused_once_the_sockets_has_expired(autojump_clock):
+    async with open_stage(limits=NO_DELAY) as stage:
+        client = stage.connect(expires_at=trio.current_time() + 60)
+        await client.joined("realtime:before")
+        await trio.sleep(90)
+        for token in (None, "sb_publishable_123"):
+            client.join(token=token)
+
+            (reply,) = await client.received()
+
+            assert reply.response == {
+                "reason": "InvalidJWTToken: Token has expired 30 seconds ago"
+            }
+        client.join(token="anon")
+        assert [m.payload["status"] for m in await client.received()] == ["ok"]
 
 
 @pytest.mark.parametrize(("role", "status"), [("anon", "error"), ("service_role", "ok")])

@@ -7,6 +7,7 @@ What a client receives is read by wsproto, so what the server writes is held to 
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from contextlib import asynccontextmanager
 from random import Random
@@ -26,7 +27,7 @@ from actors.realtime.change_feed import ChangeFeed
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
-from actors.realtime.errors import SocketClosed, Unauthorized
+from actors.realtime.errors import SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, RowsKey
 from actors.realtime.ports import Identity, Opening
@@ -186,6 +187,10 @@ class FakeVerifier:
             raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
         return Identity(token, b"{}", 1e12)
 
+    def check_expiry(self, identity: Identity) -> None:
+        if identity.expires_at <= trio.current_time():
+            raise TokenExpired(math.ceil(trio.current_time() - identity.expires_at))
+
 
 class FakeVisibility:
     """Shows every column to every role unless told otherwise; can be held, and can fail."""
@@ -232,10 +237,10 @@ class Stage:
     metrics: Metrics
     reports: list = field(factory=list)
 
-    def connect(self, version="2.0.0", role="anon") -> Client:
-        """Admit a client."""
+    def connect(self, version="2.0.0", role="anon", expires_at=1e12) -> Client:
+        """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
-        identity = Identity(role, b"{}", 1e12)
+        identity = Identity(role, b"{}", expires_at)
         opening = Opening(PhoenixDialect(version), identity, "192.0.2.1", client.open_socket)
         self.connections.admit(opening)
         return client
