@@ -18,12 +18,7 @@ def durable_server() -> Iterator[PostgresServer]:
     with running_server(
         synchronous_commit="on",
         wal_sender_timeout="3s",
-<<<<<<< HEAD
         max_connections="120",
         max_slot_wal_keep_size="1GB",
-=======
-        max_slot_wal_keep_size="1GB",
-        max_connections="120",
->>>>>>> faults
     ) as server:
         yield server
