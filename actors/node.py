@@ -30,6 +30,7 @@ from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
+from actors.db.slots import SlotMode, SlotOptions
 from actors.db.visibility import ColumnVisibility
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
@@ -211,9 +212,10 @@ class Node:
         if conninfo is None:
             return None
         pool = Pool(conninfo)
-        source = ReplicationSource(
-            conninfo, Catalog(pool), self._surroundings.now, self._settings.publication
-        )
+        settings = self._settings
+        slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
+        now = self._surroundings.now
+        source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
         return Database(pool, source, ColumnVisibility(pool))
 
     def _postgres(self) -> list[ChildSpec[Any]]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 from attrs import frozen
 
+from actors.db.slots import MAX_SUFFIX_BYTES, SlotMode, SlotOptions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -65,6 +67,13 @@ def _number(
     return parse
 
 
+def _slot_suffix(text: str) -> str:
+    try:
+        return SlotOptions(suffix=text).suffix
+    except ValueError:
+        raise ValueError(f"up to {MAX_SUFFIX_BYTES} of the characters a-z, 0-9 and _") from None
+
+
 def _setting(default: Any, parse: Callable[[str], Any], text: str) -> Any:
     return attrs.field(default=default, metadata={"parse": parse, "help": text})
 
@@ -93,6 +102,14 @@ class Settings:
     )
     publication: str = _setting(
         "supabase_realtime", str, "publication whose tables are followed"
+    )
+    change_source: str = _setting(
+        SlotMode.AUTO.value,
+        _one_of(*(mode.value for mode in SlotMode)),
+        "slot that keeps the place of a server that is away: auto, durable or temporary",
+    )
+    slot_suffix: str = _setting(
+        "", _slot_suffix, "ending of its name, to tell servers of one database apart"
     )
     data_directory: Path | None = _setting(
         None,
@@ -174,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     )
     for field in attrs.fields(Settings):
         is_switch = field.default is False
-        shown = "" if field.default in (None, False) else f" (default: {field.default})"
+        shown = "" if field.default in (None, False, "") else f" (default: {field.default})"
         result.add_argument(
             flag(field),
             dest=field.name,

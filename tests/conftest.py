@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from tests.support.postgres import Database, PostgresServer, fresh_database, running_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+#: How long a test with a real server may take, in seconds; the longest takes three.
+DEADLINE_S = 60.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every asynchronous test with a real server fail when it hangs.
+
+    A fixture cannot do that: a cancel scope around its `yield` ends its own task, not the test's.
+    """
+    for item in items:
+        if item.get_closest_marker("postgres") is None or not isinstance(item, pytest.Function):
+            continue
+        if inspect.iscoroutinefunction(item.obj):
+            item.obj = bounded(item.obj)
+
+
+def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def run(*args: object, **kwargs: object) -> None:
+        with trio.fail_after(DEADLINE_S):
+            await test(*args, **kwargs)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -80,9 +80,14 @@ class Inbox(Generic[M]):
 
         Items leave the mailbox one by one as they are asked for:
         a crash in the loop's body loses the item in hand and leaves the rest queued.
+
+        Raises:
+            RuntimeError: the actor retired and goes on; a loop of empty batches would never wait.
         """
         if limit < 1:
             raise ValueError(f"a batch of {limit} would never take anything")
+        if self._mailbox.is_closed:
+            raise RuntimeError("an actor that retired is to return")
         return Batch(self, limit)
 
     def __aiter__(self) -> Self:

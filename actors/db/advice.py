@@ -1,6 +1,6 @@
 """From an error of Postgres to one sentence that says what to change.
 
-Called by `pool` and `replication` at the places where a database that is away, or not set up, is expected.
+Called by `pool`, `replication` and their neighbours where a database that is away, or not set up, is expected.
 
 **Source**: the error table of PostgreSQL 15 to 18 in use, tried on 15.18, 2026-11-21.
 Errors that refuse a connection carry no SQLSTATE through libpq, so their text is looked at.
@@ -30,9 +30,7 @@ _NO_SLOT = (
     "All replication slots of Postgres are taken: raise max_replication_slots and restart it,"
     " or drop slots that nobody reads (select * from pg_replication_slots)."
 )
-_SLOT_IN_USE = (
-    "The replication slot is in use by another server: stop that one or set another slot name."
-)
+_SLOT_IN_USE = "The replication slot is in use by another server: stop that one or set another slot suffix."
 _WAL_LEVEL = (
     "Postgres does not log what logical replication needs:"
     " set wal_level = logical and restart it."
@@ -43,6 +41,7 @@ _OPEN_TRANSACTION = (
 )
 _STOPPING = "Postgres is shutting down or starting up: waiting for it to come back."
 _ENDED = "Postgres ended the connection: waiting for it to come back."
+_CLOSED = "The connection to Postgres was closed: connecting again."
 _TOO_MANY = (
     "Postgres has no connection left: raise max_connections and restart it,"
     " or let its clients use fewer."
@@ -83,6 +82,8 @@ _BY_TEXT: Mapping[str, str] = {
     "wal_level": _WAL_LEVEL,
     "Connection refused": _UNREACHABLE,
     "No such file or directory": _UNREACHABLE,
+    "the connection was closed": _CLOSED,
+    "the connection is closed": _CLOSED,
     "timeout expired": _UNREACHABLE,
     "failed to resolve host": _UNREACHABLE,
     "Name or service not known": _UNREACHABLE,
@@ -120,9 +121,13 @@ def wal_level_too_low() -> DatabaseUnavailable:
 
 def publication_missing(name: str) -> DatabaseUnavailable:
     """Return the error for a publication that its owner has yet to create."""
-    is_plain = name.isidentifier() and name == name.lower()
-    identifier = name if is_plain else '"' + name.replace('"', '""') + '"'
     return DatabaseUnavailable(
-        f"The publication is missing: run 'CREATE PUBLICATION {identifier} FOR TABLE <table>'"
+        f"The publication is missing: run 'CREATE PUBLICATION {plain_or_quoted(name)} FOR TABLE <table>'"
         " with the tables to listen to, or FOR ALL TABLES."
     )
+
+
+def plain_or_quoted(name: str) -> str:
+    """Return an identifier as a person would write it."""
+    is_plain = name.isidentifier() and name == name.lower()
+    return name if is_plain else '"' + name.replace('"', '""') + '"'

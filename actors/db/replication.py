@@ -1,64 +1,74 @@
 """The change source over logical replication: gets a slot ready, then hands out the stream.
 
-Called by the listener through the port `ChangeSource`; `driver` connects, `replication_stream` does the rest.
+Called by the listener through the port `ChangeSource`; `driver` connects, `slot_preparation` finds the slot,
+`replication_stream` does the rest.
 Reconnecting is the listener's business: whatever goes wrong on the way is one `DatabaseUnavailable` with its advice.
 
 **Invariants**
-- The publication is there before the slot: Postgres looks for it only at the first change,
-  and a slot older than its publication cannot be read.
-- The slot is temporary: it ends with the connection and never keeps WAL for a server that is gone.
+- The publication is there before the slot.
+- What streams is a temporary slot; a durable one behind it keeps the place for a server that is away.
+- Only the holder of a durable slot lets it advance.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
+import structlog
 import trio
-from attrs import field, frozen
-from psycopg import sql
+from attrs import define, field
 
 from actors.db.advice import publication_missing, unavailable, wal_level_too_low
+from actors.db.continuity import Continuity
 from actors.db.driver import CopyBoth, connect
+from actors.db.insert_position import InsertPosition
+from actors.db.publications import create_publication
 from actors.db.replication_stream import ReplicationStream
-from actors.realtime.ports import Gap
-from protocol.changes.model import parse_lsn
+from actors.db.server_facts import end_session, examine
+from actors.db.slot_preparation import SlotPreparation
+from actors.db.slots import SlotOptions
+from actors.realtime.errors import DatabaseUnavailable
+from protocol.changes.model import format_lsn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from psycopg.errors import Diagnostic
+    from structlog.stdlib import BoundLogger
+
     from actors.db.catalog import Catalog
     from actors.db.driver import TrioConnection
+    from actors.db.server_facts import ServerFacts, Session
+    from actors.db.slot_preparation import PreparedSlot
     from protocol.changes.model import Lsn, Position
 
 PUBLICATION = "supabase_realtime"
 
-NOT_RESUMED = "Changes may have been lost while the database was away"
-
 #: Between two reports when the server has no `wal_sender_timeout`, in seconds.
 REPORT_EVERY_S = 20.0
 
-# What the output functions of the types depend on; `protocol.changes.values` knows these forms only.
-_PIN_SETTINGS = """
-    SET client_encoding = 'UTF8';
-    SET timezone = 'UTC';
-    SET datestyle = 'ISO';
-    SET intervalstyle = 'postgres';
-    SET extra_float_digits = 1;
-    SET bytea_output = 'hex'
-"""
+#: Between two looks whether a durable slot that another server holds has become free, in seconds.
+LOOK_EVERY_S = 15.0
 
-_EXAMINE = """
-    SELECT current_setting('wal_level') = 'logical',
-        EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication}),
-        (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout')
-"""
+#: How long our own session of before may take to end, in seconds.
+END_WITHIN_S = 5.0
 
 
-@frozen
+@define(eq=False)
+class _Live:
+    """What is streamed at the moment; `released` is how far the durable slot was advanced."""
+
+    facts: ServerFacts
+    slot: PreparedSlot
+    released: Lsn
+
+
+@define(eq=False)
 class ReplicationSource:
-    """Streams what commits in the tables of one publication.
+    """Implements the port `ChangeSource` for what commits in the tables of one publication.
 
     `now` returns seconds since 1970-01-01 UTC; it is told to the server, and nothing depends on it.
     Postgres starts a slot only where it knows every open transaction:
@@ -69,7 +79,23 @@ class ReplicationSource:
     catalog: Catalog
     now: Callable[[], float]
     publication: str = PUBLICATION
+    slots: SlotOptions = field(factory=SlotOptions)
     patience_s: float = 10.0
+    _continuity: Continuity = field(factory=Continuity, init=False)
+    _insert_position: InsertPosition = field(init=False)
+    _live: _Live | None = field(default=None, init=False)
+    _session: Session | None = field(default=None, init=False)
+    _log: BoundLogger = field(factory=structlog.get_logger, init=False)
+
+    @_insert_position.default
+    def _on_the_pool(self) -> InsertPosition:
+        return InsertPosition(self.catalog.pool)
+
+    @property
+    def retention_bytes(self) -> int | None:
+        if self._live is None or self._live.slot.kept is None:
+            return None
+        return self._live.facts.keeps_bytes
 
     @asynccontextmanager
     async def connect(self, after: Position | None) -> AsyncIterator[ReplicationStream]:
@@ -80,65 +106,109 @@ class ReplicationSource:
             raise unavailable(error) from None
         async with connection:
             try:
-                timeout_s = await self._examine(connection)
-                copy = await self._start(connection)
+                facts = await self._examine(connection)
+                slot = await self._prepare(connection, facts, after)
+                copy = await self._start(connection, slot, after)
             except psycopg.Error as error:
                 raise unavailable(error) from None
             # A third, so that one report may be late or lost.
-            report_every_s = timeout_s / 3 if timeout_s else REPORT_EVERY_S
-            stream = ReplicationStream(copy, self.catalog, self.now, report_every_s)
-            if after is not None:
-                stream.gap = Gap(NOT_RESUMED)
-            async with _beside(stream.report):
-                yield stream
+            report_every_s = facts.patience_s / 3 if facts.patience_s else REPORT_EVERY_S
+            stream = ReplicationStream(
+                copy, self.catalog, self._continuity, self.now, report_every_s
+            )
+            connection.add_notice_handler(partial(self._take_notice, stream))
+            async with _beside(stream.report, lambda: self._wait_for_slot(slot, connection)):
+                self._live = _Live(facts, slot, slot.kept_from)
+                self._continuity.is_underway = True
+                try:
+                    yield stream
+                finally:
+                    self._live = None
+                    self._continuity.note_confirmed(stream.confirmed)
 
-    @property
-    def retention_bytes(self) -> int | None:
-        """Return None: a temporary slot keeps nothing."""
-        return None
+    def _take_notice(self, stream: ReplicationStream, notice: Diagnostic) -> None:
+        """Break the stream when its publication is dropped, of which Postgres 18 only warns."""
+        if notice.sqlstate == psycopg.errors.ObjectNotInPrerequisiteState.sqlstate:
+            stream.break_off(publication_missing(self.publication))
 
-    async def release(self, _lsn: Lsn) -> None:
-        """Do nothing: a temporary slot keeps nothing that could be released."""
-        await trio.lowlevel.checkpoint()
+    async def release(self, lsn: Lsn) -> None:
+        """Advance the durable slot, if we have one and `lsn` is further than before."""
+        live = self._live
+        if live is None:
+            raise DatabaseUnavailable("The stream is interrupted: waiting for it to come back.")
+        durable = live.slot.kept
+        if durable is None or lsn <= live.released:
+            return
+        async with self.catalog.pool.connection() as connection:
+            try:
+                await durable.advance(connection, lsn)
+            except (
+                psycopg.errors.UndefinedObject,
+                psycopg.errors.ObjectNotInPrerequisiteState,
+            ) as error:
+                # Dropped or invalidated behind our back; what we stream has all that it should have kept.
+                self._log.warning("slot.replaced", slot=durable.name, sqlstate=error.sqlstate)
+                await durable.drop(connection)
+                await durable.copy_from(connection, live.slot.temporary)
+        live.released = lsn
 
     async def insert_position(self) -> Lsn:
-        """Return where the next record of the log begins."""
-        async with self.catalog.pool.connection() as connection:
-            row = await (
-                await connection.execute("SELECT pg_current_wal_insert_lsn()")
-            ).fetchone()
-        assert row is not None  # noqa: S101
-        return parse_lsn(row[0])
+        """Ask the database where it writes, one query for all who ask at the same time."""
+        return await self._insert_position.read()
 
-    async def _examine(self, connection: TrioConnection) -> float:
-        """Pin the session's settings and look whether replication can work; return wal_sender_timeout in seconds."""
-        await connection.execute(_PIN_SETTINGS)
-        # A replication connection takes no parameters, so the name is quoted into the text.
-        query = sql.SQL(_EXAMINE).format(publication=sql.Literal(self.publication))
-        row = await (await connection.execute(query)).fetchone()
-        is_logical, has_publication, timeout_ms = row or (False, False, 0)
-        if not is_logical:
+    async def _examine(self, connection: TrioConnection) -> ServerFacts:
+        """Look whether replication can work, and make it work as far as we may."""
+        facts = await examine(connection, self.publication)
+        if not facts.is_logical:
             raise wal_level_too_low()
-        if not has_publication:
-            raise publication_missing(self.publication)
-        return float(timeout_ms) / 1000
+        if not facts.has_publication:
+            await create_publication(connection, self.publication)
+        self._continuity.recognise(facts.system, facts.written)
+        return facts
 
-    async def _start(self, connection: TrioConnection) -> CopyBoth:
-        """Make a slot of our own and stream from it."""
-        # The process id is not used twice while the slot lives.
-        slot = f"troupe_temporary_{connection.info.backend_pid}"
-        # Given up by the server itself: one that we leave alone would wait on, and keep its WAL sender.
-        await connection.execute(f"SET lock_timeout = {int(self.patience_s * 1000)}")
-        await connection.execute(
-            f"CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT"
+    async def _prepare(
+        self, connection: TrioConnection, facts: ServerFacts, after: Position | None
+    ) -> PreparedSlot:
+        if self._session is not None:
+            # The server may not have noticed yet that it ended, and would keep the slot for it.
+            await end_session(connection, self._session, END_WITHIN_S)
+        self._session = facts.session
+        preparation = SlotPreparation(
+            connection, self.slots, facts, self._continuity, self.patience_s
         )
-        await connection.execute("SET lock_timeout = 0")
+        return await preparation.prepare(after)
+
+    async def _start(
+        self, connection: TrioConnection, slot: PreparedSlot, after: Position | None
+    ) -> CopyBoth:
         names = _quoted(_quoted(self.publication, '"'), "'")
-        return await CopyBoth.start(
-            connection,
-            f"START_REPLICATION SLOT {slot} LOGICAL 0/0"
-            f" (proto_version '1', publication_names {names})",
+        start = format_lsn(self._continuity.start(after))
+        command = (
+            f"START_REPLICATION SLOT {slot.temporary.name} LOGICAL {start}"
+            f" (proto_version '1', publication_names {names})"
         )
+        try:
+            return await CopyBoth.start(connection, command)
+        except psycopg.Error as error:
+            self._continuity.note_refusal(error)
+            raise
+
+    async def _wait_for_slot(self, slot: PreparedSlot, connection: TrioConnection) -> None:
+        """If another server holds the durable slot, end the stream as soon as it lets go: the next one has it."""
+        durable = slot.durable
+        if durable is None or not slot.is_shared:
+            return
+        while True:
+            await trio.sleep(LOOK_EVERY_S)
+            try:
+                async with self.catalog.pool.connection() as asking:
+                    is_free = await durable.is_free(asking)
+            except DatabaseUnavailable:
+                continue
+            if is_free:
+                self._log.info("slot.freed", slot=durable.name)
+                connection.discard()
+                return
 
 
 def _quoted(text: str, quote: str) -> str:
@@ -147,11 +217,12 @@ def _quoted(text: str, quote: str) -> str:
 
 
 @asynccontextmanager
-async def _beside(task: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run `task` beside the body and end it with the body, whose error comes out as it is, not in a group."""
+async def _beside(*tasks: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Run `tasks` beside the body and end them with the body, whose error comes out as it is, not in a group."""
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(task)
+        for task in tasks:
+            nursery.start_soon(task)
         try:
             yield
         except Exception as error:  # noqa: BLE001  # raised again, outside of the nursery

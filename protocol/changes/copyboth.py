@@ -20,7 +20,8 @@ POSTGRES_EPOCH_US = 946_684_800_000_000
 
 _WAL_DATA = ord("w")
 _KEEPALIVE = ord("k")
-_WAL_DATA_HEADER_BYTES = 25
+#: What comes before the payload.
+WAL_DATA_HEADER_BYTES = 25
 _KEEPALIVE_BODY = struct.Struct(">xQq?")
 _STANDBY_STATUS = struct.Struct(">cQQQq?")
 
@@ -47,8 +48,8 @@ def decode(message: bytes) -> WalData | Keepalive:
         MalformedChange: it is neither of the two kinds there are.
     """
     kind = message[0] if message else None
-    if kind == _WAL_DATA and len(message) >= _WAL_DATA_HEADER_BYTES:
-        return WalData(message[_WAL_DATA_HEADER_BYTES:])
+    if kind == _WAL_DATA and len(message) >= WAL_DATA_HEADER_BYTES:
+        return WalData(message[WAL_DATA_HEADER_BYTES:])
     if kind == _KEEPALIVE and len(message) == _KEEPALIVE_BODY.size:
         wal_end, _sent_at, reply_requested = _KEEPALIVE_BODY.unpack(message)
         return Keepalive(Lsn(wal_end), reply_requested)

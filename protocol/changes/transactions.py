@@ -29,6 +29,9 @@ from protocol.errors import MalformedChange
 if TYPE_CHECKING:
     from protocol.changes.pgoutput import Message, Row
 
+#: Where the LSN of a Begin ends, which comes right behind its kind.
+_LSN_END = 9
+
 
 @define
 class TransactionReader:
@@ -45,6 +48,11 @@ class TransactionReader:
     @property
     def in_transaction(self) -> bool:
         return self._begin is not None
+
+    @property
+    def commit_lsn(self) -> Lsn | None:
+        """Where the open transaction will have committed; None outside of any."""
+        return None if self._begin is None else self._begin.commit_lsn
 
     def define_table(self, table: Table) -> None:
         """Note what the last relation message means; it must have been called before its next row."""
@@ -116,6 +124,12 @@ class TransactionReader:
         position = Position(self._begin.commit_lsn, self._next_index)
         self._next_index += 1
         return Change(kind, table, position, self._begin.committed_at_us, new, old)
+
+
+def announced_commit(data: bytes) -> Lsn | None:
+    """Return the commit LSN that a Begin announces, even if the rest of it makes no sense; None if it is no Begin."""
+    is_begin = data[:1] == b"B" and len(data) >= _LSN_END
+    return Lsn(int.from_bytes(data[1:_LSN_END], "big")) if is_begin else None
 
 
 def _identity(relation: Relation, row: Row) -> Row:

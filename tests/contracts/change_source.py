@@ -14,8 +14,8 @@ from actors.realtime.errors import Unavailable
 from protocol.changes.model import Kind
 
 if TYPE_CHECKING:
-    from actors.realtime.ports import ChangeSource, ChangeStream
-    from protocol.changes.model import Change
+    from actors.realtime.ports import ChangeSource, ChangeStream, Chunk
+    from protocol.changes.model import Change, Lsn, Position
 
 MAX_CHUNK_CHANGES = 500
 
@@ -24,6 +24,11 @@ class Harness(Protocol):
     """A source, and what a test does to the database behind it."""
 
     source: ChangeSource
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the source keeps what commits while nobody streams."""
+        ...
 
     async def insert(self, *ids: int) -> None:
         """Commit one transaction that inserts a row for each id into a table whose first column it is."""
@@ -38,11 +43,31 @@ async def receive(stream: ChangeStream, count: int) -> list[Change]:
     """Receive until there are `count` changes, acknowledging each chunk."""
     changes: list[Change] = []
     while len(changes) < count:
-        chunk = await stream.receive()
-        assert 0 < len(chunk.changes) <= MAX_CHUNK_CHANGES
-        changes.extend(chunk.changes)
-        stream.acknowledge(chunk.acknowledged)
+        changes.extend((await receive_chunk(stream)).changes)
     return changes
+
+
+async def receive_chunk(stream: ChangeStream) -> Chunk:
+    """Receive one chunk and acknowledge it."""
+    chunk = await stream.receive()
+    assert len(chunk.changes) <= MAX_CHUNK_CHANGES
+    assert chunk.changes or chunk.gap
+    stream.acknowledge(chunk.acknowledged)
+    return chunk
+
+
+async def receive_until(
+    stream: ChangeStream, last: int, after: Position | None
+) -> tuple[list[int], bool]:
+    """Receive until the row `last`; return the rows behind `after` and whether a gap came before any of them."""
+    found: list[int] = []
+    has_gap = False
+    while last not in found:
+        chunk = await receive_chunk(stream)
+        assert chunk.gap is None or not found
+        has_gap = has_gap or chunk.gap is not None
+        found += ids([c for c in chunk.changes if after is None or c.position > after])
+    return found, has_gap
 
 
 def ids(changes: list[Change]) -> list[int]:
@@ -121,6 +146,150 @@ async def errors_of_the_body_come_out_as_they_are(harness: Harness) -> None:
             raise KeyError
 
 
+async def what_commits_while_nobody_streams_is_received_or_announced_as_lost(
+    harness: Harness,
+) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        (first,) = await receive(stream, 1)
+        await harness.break_off()
+        await harness.insert(2)
+
+    async with harness.source.connect(first.position) as stream:
+        await harness.insert(3)
+        found, has_gap = await receive_until(stream, 3, first.position)
+
+    assert has_gap is not harness.is_durable
+    assert found == ([2, 3] if harness.is_durable else [3])
+
+
+async def what_was_handed_out_and_not_kept_comes_again_or_is_announced_as_lost(
+    harness: Harness,
+) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        await stream.receive()
+
+    async with harness.source.connect(None) as stream:
+        await harness.insert(2)
+        found, has_gap = await receive_until(stream, 2, None)
+
+    assert has_gap is not harness.is_durable
+    assert found == ([1, 2] if harness.is_durable else [2])
+
+
+async def what_was_received_half_comes_whole_or_is_announced_as_lost(harness: Harness) -> None:
+    count = 2 * MAX_CHUNK_CHANGES
+    async with harness.source.connect(None) as stream:
+        await harness.insert(*range(count))
+        half = (await receive_chunk(stream)).changes
+
+    after = half[-1].position
+    async with harness.source.connect(after) as stream:
+        await harness.insert(count)
+        found, has_gap = await receive_until(stream, count, after)
+
+    assert has_gap is not harness.is_durable
+    expected = range(len(half), count + 1) if harness.is_durable else [count]
+    assert found == list(expected)
+
+
+async def a_gap_is_announced_again_until_it_is_acknowledged(harness: Harness) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        (first,) = await receive(stream, 1)
+    for number in (2, 3):
+        async with harness.source.connect(first.position) as stream:
+            await harness.insert(number)
+            chunk = await stream.receive()
+
+    assert (chunk.gap is not None) is not harness.is_durable
+
+
+async def what_is_released_does_not_come_again(harness: Harness) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        await harness.insert(2)
+        await receive(stream, 2)
+        await harness.source.release(stream.confirmed)
+        # Nothing new: says nothing.
+        await harness.source.release(stream.confirmed)
+
+    # As a server that starts anew does.
+    async with harness.source.connect(None) as stream:
+        await harness.insert(3)
+        found, _has_gap = await receive_until(stream, 3, None)
+
+    assert found == [3]
+
+
+async def what_is_released_is_no_gap(harness: Harness) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        first, *_ = await receive(stream, 1)
+        await harness.insert(2)
+        await receive(stream, 1)
+        await harness.source.release(stream.confirmed)
+
+    async with harness.source.connect(first.position) as stream:
+        await harness.insert(3)
+        found, has_gap = await receive_until(stream, 3, first.position)
+
+    assert has_gap is not harness.is_durable
+    assert found[-1] == 3
+
+
+async def without_a_stream_nothing_is_released(harness: Harness) -> None:
+    async with harness.source.connect(None):
+        pass
+
+    with pytest.raises(Unavailable):
+        await harness.source.release(await harness.source.insert_position())
+
+
+async def what_is_acknowledged_is_confirmed(harness: Harness) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        chunk = await stream.receive()
+        while not chunk.changes:
+            chunk = await stream.receive()
+        before = stream.confirmed
+        stream.acknowledge(chunk.acknowledged)
+
+        assert before < chunk.acknowledged <= stream.confirmed <= stream.written
+
+
+async def an_insert_position_lies_between_what_committed_and_what_will(
+    harness: Harness,
+) -> None:
+    async with harness.source.connect(None) as stream:
+        await harness.insert(1)
+        position = await harness.source.insert_position()
+        await harness.insert(2)
+        before, behind = await receive(stream, 2)
+
+    assert before.position.commit_lsn < position <= behind.position.commit_lsn
+
+
+async def many_who_ask_for_the_insert_position_at_once_are_told(harness: Harness) -> None:
+    positions: list[Lsn] = []
+
+    async def ask() -> None:
+        positions.append(await harness.source.insert_position())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(ask)
+
+    assert len(positions) == 50
+    assert positions == sorted(positions)
+
+
+async def what_keeps_nothing_has_no_retention(harness: Harness) -> None:
+    async with harness.source.connect(None):
+        assert harness.is_durable or harness.source.retention_bytes is None
+
+
 CONTRACT = [
     what_commits_after_entering_is_received,
     positions_grow_and_say_what_belongs_together,
@@ -128,4 +297,15 @@ CONTRACT = [
     a_cancelled_receive_loses_nothing,
     a_stream_that_breaks_is_unavailable_and_another_can_be_had,
     errors_of_the_body_come_out_as_they_are,
+    what_commits_while_nobody_streams_is_received_or_announced_as_lost,
+    what_was_handed_out_and_not_kept_comes_again_or_is_announced_as_lost,
+    what_was_received_half_comes_whole_or_is_announced_as_lost,
+    a_gap_is_announced_again_until_it_is_acknowledged,
+    what_is_released_does_not_come_again,
+    what_is_released_is_no_gap,
+    without_a_stream_nothing_is_released,
+    what_is_acknowledged_is_confirmed,
+    an_insert_position_lies_between_what_committed_and_what_will,
+    many_who_ask_for_the_insert_position_at_once_are_told,
+    what_keeps_nothing_has_no_retention,
 ]

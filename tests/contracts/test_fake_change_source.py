@@ -11,7 +11,12 @@ from tests.support.fakes import FakeChangeSource
 
 @define
 class FakeHarness:
-    source: FakeChangeSource = field(factory=FakeChangeSource)
+    is_durable: bool
+    source: FakeChangeSource = field()
+
+    @source.default
+    def _make(self):
+        return FakeChangeSource(is_durable=self.is_durable)
 
     async def insert(self, *ids):
         table = make_table({"id": INT4})
@@ -23,6 +28,7 @@ class FakeHarness:
         self.source.break_off()
 
 
+@pytest.mark.parametrize("is_durable", [True, False], ids=["durable", "temporary"])
 @pytest.mark.parametrize("must", CONTRACT, ids=lambda must: must.__name__)
-async def test_the_fake_keeps_the_contract_of_a_change_source(must, autojump_clock):
-    await must(FakeHarness())
+async def test_the_fake_keeps_the_contract_of_a_change_source(must, is_durable, autojump_clock):
+    await must(FakeHarness(is_durable))

@@ -301,6 +301,23 @@ async def test_iteration_ends_after_retiring():
         assert here.reports == []
 
 
+async def test_batch_after_retiring_is_a_crash_and_no_busy_loop():
+    async def run(inbox):
+        assert inbox.retire()
+        while True:
+            async for _ in inbox.batch(64):
+                pass
+
+    async with stage() as here:
+        ref = here.start(role("idle", run))
+        with trio.move_on_after(1):
+            await wait_all_tasks_blocked()
+
+        assert [crash.error for crash in here.reported(CrashReport)] == ["RuntimeError"]
+        assert not ref.alive
+        assert here.supervisor.children() == ()
+
+
 async def test_iteration_ends_when_another_task_of_the_actor_retires_it():
     async def run(inbox):
         async def idle_out():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import trio
 
 from actors.db.catalog import Catalog
 from actors.db.driver import connect
@@ -35,8 +34,7 @@ async def describe(database):
         relation = Relation(oid, "public", name, ReplicaIdentity.DEFAULT, columns)
         return await Catalog(pool).describe(relation)
 
-    with trio.fail_after(20):
-        yield describe
+    yield describe
     pool.close()
 
 

@@ -12,16 +12,15 @@ import trio.testing
 from psycopg.pq import TransactionStatus
 
 from actors.db.driver import CopyBoth, connect
+from tests.support.postgres import until
 
 pytestmark = pytest.mark.postgres
 
 SLOW = "select pg_sleep(60)"
-
-
-@pytest.fixture(autouse=True)
-async def deadline():
-    with trio.fail_after(20):
-        yield
+SLEEPING = """
+    select from pg_stat_activity
+    where datname = current_database() and wait_event = 'PgSleep'
+"""
 
 
 @pytest.fixture
@@ -137,14 +136,15 @@ async def test_leaving_the_block_closes_and_rolls_back(database):
         assert await (await other.execute("select count(*) from t")).fetchone() == (0,)
 
 
-async def test_cancel_safe_ends_the_running_query(connection):
+async def test_cancel_safe_ends_the_running_query(connection, database):
     async def run():
         with pytest.raises(psycopg.errors.QueryCanceled):
             await connection.execute(SLOW)
 
-    async with trio.open_nursery() as nursery:
+    async with await connect(database.conninfo) as watch, trio.open_nursery() as nursery:
         nursery.start_soon(run)
-        await trio.testing.wait_all_tasks_blocked()
+        # A request that comes before the query has begun is ignored.
+        await until(watch, SLEEPING)
         await connection.cancel_safe()
 
     assert connection.is_idle()
@@ -222,9 +222,13 @@ async def test_connecting_can_be_cancelled():
 @pytest.fixture
 async def stream(database):
     """A replication stream of a fresh slot, with the connection it runs on."""
+    options = "proto_version '1', publication_names 'p'"
     async with await connect(database.conninfo, replication="database") as connection:
-        await connection.execute("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding")
-        copy = await CopyBoth.start(connection, "START_REPLICATION SLOT s LOGICAL 0/0")
+        await connection.execute("CREATE PUBLICATION p")
+        await connection.execute("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL pgoutput")
+        copy = await CopyBoth.start(
+            connection, f"START_REPLICATION SLOT s LOGICAL 0/0 ({options})"
+        )
         await receive_keepalive(copy)
         yield copy, connection
 

@@ -11,12 +11,6 @@ from actors.realtime.errors import DatabaseUnavailable
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture(autouse=True)
-async def deadline():
-    with trio.fail_after(20):
-        yield
-
-
 @pytest.fixture
 async def pool(database):
     pool = Pool(database.conninfo, max_size=2, wait_s=5.0)

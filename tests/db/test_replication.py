@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import signal
 import socket
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
-from attrs import define, field, frozen
+from attrs import define, field
 
-from actors.db.catalog import Catalog
-from actors.db.driver import TrioConnection, connect
-from actors.db.pool import Pool
-from actors.db.replication import ReplicationSource
+from actors.db.driver import connect
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import Absent, Kind, ReplicaIdentity, format_lsn
 from tests.contracts.change_source import CONTRACT, receive
 from tests.support.postgres import Database, running_server
+from tests.support.replication import (
+    CONFIRMED,
+    DURABLE,
+    EVERYTHING,
+    IMPATIENT,
+    NOTES,
+    NOW,
+    PATIENCE_S,
+    TEMPORARY,
+    PostgresHarness,
+    refusal,
+    source_for,
+    streaming,
+    until,
+)
 
 pytestmark = pytest.mark.postgres
 
-NOTES = (
-    "create table notes (id int primary key, body text)",
-    "create publication supabase_realtime for table notes",
-)
-#: A moment in the past, in seconds since 1970.
-NOW = 1_700_000_000.0
-#: More changes than there are.
-EVERYTHING = 10**9
 NOT_LOGGED = Absent.NOT_LOGGED
 
 
@@ -39,50 +42,14 @@ async def deadline():
         yield
 
 
-#: How long the server waits to hear from us where a test says IMPATIENT, in seconds.
-PATIENCE_S = 1.5
-IMPATIENT = f" options='-c wal_sender_timeout={PATIENCE_S}s'"
-CONFIRMED = """
-    select from pg_replication_slots
-    where database = current_database() and confirmed_flush_lsn >= %s
-"""
-NO_SLOT = """
+NO_TEMPORARY_SLOT = """
     select where not exists (
-        select from pg_replication_slots where database = current_database())
+        select from pg_replication_slots where database = current_database() and temporary)
 """
 WAITING = """
     select from pg_stat_activity
     where datname = current_database() and backend_type = 'walsender' and wait_event_type = 'Lock'
 """
-
-
-async def until(connection: TrioConnection, query: str, *parameters: str) -> None:
-    """Ask until there is a row; Postgres has no event to wait for."""
-    while not (await connection.execute(query, parameters)).rowcount:  # noqa: ASYNC110
-        await trio.sleep(0.02)
-
-
-@asynccontextmanager
-async def source_for(conninfo: str, now=lambda: NOW, **options):
-    pool = Pool(conninfo)
-    try:
-        yield ReplicationSource(conninfo, Catalog(pool), now, **options)
-    finally:
-        pool.close()
-
-
-@asynccontextmanager
-async def streaming(conninfo: str, **options):
-    async with source_for(conninfo, **options) as source, source.connect(None) as stream:
-        yield stream
-
-
-async def refusal(conninfo: str, **options) -> str:
-    """Return the sentence with which connecting fails."""
-    with pytest.raises(DatabaseUnavailable) as caught:
-        async with streaming(conninfo, **options):
-            pass
-    return caught.value.advice
 
 
 @pytest.fixture
@@ -92,26 +59,10 @@ def notes(database):
     return database
 
 
-@frozen
-class PostgresHarness:
-    source: ReplicationSource
-    database: Database
-
-    async def insert(self, *ids):
-        async with await connect(self.database.conninfo) as connection:
-            await connection.execute("insert into notes select unnest(%s::int[])", (list(ids),))
-
-    async def break_off(self):
-        async with await connect(self.database.conninfo) as connection:
-            await connection.execute(
-                "select pg_terminate_backend(active_pid) from pg_replication_slots"
-                " where database = current_database()"
-            )
-
-
+@pytest.mark.parametrize("slots", [DURABLE, TEMPORARY], ids=lambda slots: slots.mode.value)
 @pytest.mark.parametrize("must", CONTRACT, ids=lambda must: must.__name__)
-async def test_replication_keeps_the_contract_of_a_change_source(must, notes):
-    async with source_for(notes.conninfo) as source:
+async def test_replication_keeps_the_contract_of_a_change_source(must, slots, notes):
+    async with source_for(notes.conninfo, slots=slots) as source:
         await must(PostgresHarness(source, notes))
 
 
@@ -292,19 +243,36 @@ async def test_what_is_not_acknowledged_is_not_confirmed(notes):
     assert not confirmed_too_early
 
 
-async def test_leaving_ends_the_slot(notes):
+async def test_leaving_ends_the_slot_that_streamed(notes):
     async with streaming(notes.conninfo):
         pass
 
     async with await connect(notes.conninfo) as connection:
-        await until(connection, NO_SLOT)
+        await until(connection, NO_TEMPORARY_SLOT)
 
 
 # What it says when it cannot.
 
 
-async def test_a_missing_publication_says_what_to_run(database):
-    advice = await refusal(database.conninfo)
+async def test_a_missing_publication_is_created_and_may_get_tables_meanwhile(database):
+    database.execute("create table notes (id int primary key)")
+    async with streaming(database.conninfo) as stream:
+        database.execute(
+            "insert into notes values (1)",
+            "alter publication supabase_realtime add table notes",
+            "insert into notes values (2)",
+        )
+        (change,) = await receive(stream, 1)
+
+    assert change.new == ("2",)
+
+
+async def test_a_role_that_may_not_publish_says_what_to_run(database):
+    database.execute("create role plain login replication")
+    try:
+        advice = await refusal(database.conninfo_as("plain"))
+    finally:
+        database.execute("drop role plain")
 
     assert "run 'CREATE PUBLICATION supabase_realtime FOR TABLE <table>'" in advice
 

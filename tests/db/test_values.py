@@ -108,7 +108,7 @@ async def stream(database):
     pool = Pool(database.conninfo)
     source = ReplicationSource(database.conninfo, Catalog(pool), now=lambda: 1.7e9)
     with trio.fail_after(60):
-        async with source.connect() as stream:
+        async with source.connect(None) as stream:
             yield stream
     pool.close()
 

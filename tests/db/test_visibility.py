@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import trio
-import trio.testing
 from structlog.testing import capture_logs
 
 from actors.db.driver import connect
@@ -16,12 +14,6 @@ from tests.support.changes import INT4, TEXT, make_change, make_table
 pytestmark = pytest.mark.postgres
 
 ALL = {"id", "body"}
-
-
-@pytest.fixture(autouse=True)
-async def deadline():
-    with trio.fail_after(20):
-        yield
 
 
 @pytest.fixture
@@ -45,8 +37,8 @@ def roles(postgres_server):
     names = ("visitor", "service_role")
     postgres_server.execute(
         *(
-            f"do $$ begin create role {name}; exception when duplicate_object then null; end $$"
-            for name in names
+            f"do $$ begin create role {role}; exception when duplicate_object then null; end $$"
+            for role in ("visitor", "service_role bypassrls")
         )
     )
     return names

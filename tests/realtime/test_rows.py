@@ -507,3 +507,30 @@ async def test_a_database_under_pressure_takes_no_new_followers_and_then_loses_o
         assert source.released[-1] == 900_000
         await trio.sleep(5)
         await late.joined(postgres_changes=EVERYTHING)
+
+
+@pytest.mark.parametrize("number_of_others", [0, 1])
+async def test_rows_reach_who_joins_while_the_rows_actor_of_an_earlier_channel_still_asks(
+    autojump_clock, number_of_others
+):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        earlier, client = stage.connect(), stage.connect()
+        others = [stage.connect() for _ in range(number_of_others)]
+        join_ref = await earlier.joined(postgres_changes=EVERYTHING)
+        stage.visibility.hold()
+        source.insert((1, "a"))
+        await earlier.received()
+        earlier.push("phx_leave", join_ref=join_ref)
+        await earlier.received()
+        client.join(postgres_changes=EVERYTHING)
+        told = notices(await client.received())
+        stage.visibility.release()
+        for other in others:
+            await other.joined(postgres_changes=EVERYTHING)
+
+        source.insert((2, "b"))
+
+        assert told == [("ok", "Subscribed to PostgreSQL")]
+        assert ids_of(await client.received()) == [2]
+        assert [ids_of(await other.received()) for other in others] == [[2]] * number_of_others

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def durable_server() -> Iterator[PostgresServer]:
     """A server that keeps what it has confirmed when it is killed, and soon misses a client that fell silent."""
     with running_server(
-        synchronous_commit="on", wal_sender_timeout="3s", max_connections="120"
+        synchronous_commit="on",
+        wal_sender_timeout="3s",
+        max_connections="120",
+        max_slot_wal_keep_size="1GB",
     ) as server:
         yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from actors.realtime.messages import ChannelKey, RowsKey
 from tests.support.tripwire import lay_tripwire
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator, Sequence
 
     from actors.node import Node
@@ -84,13 +84,12 @@ class BreakableLog(ChangeLog):
 
 @define
 class Faults:
-    """Inflicts faults; each topic has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
+    """Inflicts faults; each channel has `subscribers`; `cut_s` are the seconds for which the network may be cut."""
 
     node: Node
     log: BreakableLog
     server: PostgresServer
     proxy: Proxy
-    topics: Sequence[str]
     subscribers: int
     cut_s: Sequence[float]
     rng: random.Random
@@ -156,9 +155,10 @@ class Faults:
         if what == "listener":
             yield "listener"
             return
-        for topic in self.topics:
-            channel = ChannelKey("default", False, topic)
-            yield RowsKey(channel) if what == "rows" else channel
+        kind = RowsKey if what == "rows" else ChannelKey
+        for child in self.node.channels.children():
+            if isinstance(child.name, kind):
+                yield child.name
 
     async def _find_running(self, name: object):
         """Return the actor and its supervisor, once it runs."""

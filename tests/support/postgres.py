@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+import trio
 from attrs import define, field, frozen
 from psycopg import sql
 
@@ -22,6 +23,8 @@ from actors.db.binaries import Binaries, find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from actors.db.driver import TrioConnection
 
 SUPERUSER = "postgres"
 SETTINGS = {
@@ -116,7 +119,7 @@ class PostgresServer:
             time.sleep(0.01)
 
     def kill_backends(self, chosen: str) -> None:
-        """Kill server processes, `chosen` by what follows `select pid`; the others then end and come back by themselves."""
+        """Kill server processes, `chosen` by what follows `select pid`; the server then restarts all by itself."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             for (process,) in connection.execute(f"select pid {chosen}").fetchall():
                 _kill(process)
@@ -200,6 +203,12 @@ def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
 def _kill(process: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
+
+
+async def until(connection: TrioConnection, query: str, *parameters: str) -> None:
+    """Ask until there is a row; Postgres has no event to wait for."""
+    while not (await connection.execute(query, parameters)).rowcount:  # noqa: ASYNC110
+        await trio.sleep(0.02)
 
 
 def _free_port() -> int:
