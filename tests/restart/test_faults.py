@@ -8,6 +8,7 @@ With one of the three means against loss and repetition taken away, the same pla
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -15,6 +16,7 @@ import trio
 from attrs import frozen
 from psycopg.conninfo import make_conninfo
 
+from actors.core.spec import Intensity
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
@@ -30,6 +32,8 @@ SIZES = (*[1] * 150, 5, 20, 20, 600)
 PAUSE_S = 0.02
 #: Slow consumers are no subject here, and all clients share one processor with the server.
 OUTBOX_BYTES = 64 * 1024 * 1024
+#: In seconds, for a whole play (`tests/conftest.py`).
+DEADLINE_S = 1200.0 if is_long() else 90.0
 #: How long the stream may take to come back after an outage, and the last rows to arrive.
 RECOVERY_S = 60.0
 
@@ -72,6 +76,8 @@ async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **setting
         return logs[0]
 
     monkeypatch.setattr("actors.node.ChangeLog", make_log)
+    # With the usual minute, a listener that crashes so often would soon rest for half a minute each time.
+    monkeypatch.setattr("actors.node.ENDLESS", Intensity(math.inf, period=2.0))
     writer = NumberWriter(numbers.conninfo, rng, SIZES)
     async with trio.open_nursery() as nursery, running_proxy(numbers.server.port) as proxy:
         conninfo = make_conninfo(numbers.conninfo, port=proxy.port)
@@ -127,10 +133,12 @@ async def disturb(faults: Faults, writer: NumberWriter, followers: list[Follower
 
 
 async def caught_up(followers: list[Follower], number: int) -> None:
-    """Wait until these clients have heard the number."""
-    with trio.fail_after(RECOVERY_S):
-        for follower in followers:
+    """Wait until these clients have heard the number; one that does not in time is wrong."""
+    for follower in followers:
+        with trio.move_on_after(RECOVERY_S):
             await follower.wait_heard(number)
+        if follower.last < number:
+            follower.complain(f"has heard {follower.last}, and nothing since, of {number}")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
