@@ -13,10 +13,11 @@ import random
 
 import pytest
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from psycopg.conninfo import make_conninfo
 
 from actors.core.spec import Intensity
+from actors.realtime.channels import Channels
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
@@ -26,10 +27,10 @@ from tests.support.running_node import running_node
 
 TOPICS = tuple(f"room{number}" for number in range(5))
 SUBSCRIBERS = 4
-FAULTS, SEEDS, CUT_S = (200, (1, 2, 3), (1.0, 5.0)) if is_long() else (26, (1,), (0.5, 2.0))
+FAULTS, SEEDS, CUT_S = (200, (1, 2, 3), (1.0, 5.0)) if is_long() else (34, (1,), (0.5, 4.0))
 #: Rows of one transaction: mostly one, now and then more than a chunk of the stream holds.
 SIZES = (*[1] * 150, 5, 20, 20, 600)
-PAUSE_S = 0.02
+PAUSE_S = 0.01
 #: Slow consumers are no subject here, and all clients share one processor with the server.
 OUTBOX_BYTES = 64 * 1024 * 1024
 #: In seconds, for a whole play (`tests/conftest.py`).
@@ -149,3 +150,41 @@ async def test_every_client_hears_every_row_once_and_in_order(numbers, monkeypat
     assert {follower.last for follower in outcome.followers} == {outcome.writer.committed}
     assert len(outcome.faults.done) == FAULTS
     assert min(outcome.crashes[kind] for kind in ("listener", "rows", "channel")) > 0
+
+
+class PositionlessLog(BreakableLog):
+    """A change log that takes every change for a new one: what positions are good for."""
+
+    __slots__ = ()
+
+    def append(self, *args, **kwargs):
+        self.last_position = None
+        return super().append(*args, **kwargs)
+
+
+class ForgetfulRows(Channels):
+    """Rows actors that start with nothing pending: what their heir is good for."""
+
+    def rows_spec(self, key, channel, roster, pending):
+        spec = super().rows_spec(key, channel, roster, pending)
+
+        def make():
+            pending.references.clear()
+            pending.begun = ()
+            return spec.factory()
+
+        return evolve(spec, factory=make)
+
+
+async def test_without_the_heir_the_same_play_loses_rows(numbers, monkeypatch):
+    monkeypatch.setattr("actors.node.Channels", ForgetfulRows)
+
+    outcome = await play(numbers, monkeypatch, SEEDS[0])
+
+    assert any("misses" in wrong for wrong in outcome.wrong), outcome.explain()
+
+
+async def test_without_positions_the_same_play_repeats_rows(numbers, monkeypatch):
+    outcome = await play(numbers, monkeypatch, SEEDS[0], PositionlessLog)
+
+    assert any("repeats" in wrong for wrong in outcome.wrong), outcome.explain()

@@ -132,7 +132,8 @@ class Follower:
 
     def _count(self, number: int) -> None:
         if number != self.last + 1:
-            self.complain(f"got {number} after {self.last}")
+            verb = "misses" if number > self.last else "repeats"
+            self.complain(f"{verb} rows: {number} after {self.last}")
         self.last = number
         for waiting in tuple(self._waiting):
             if number >= waiting[0]:
