@@ -8,13 +8,16 @@ With one of the three means against loss and repetition taken away, the same pla
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from psycopg.conninfo import make_conninfo
 
+from actors.core.spec import Intensity
+from actors.realtime.channels import Channels
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
@@ -24,12 +27,14 @@ from tests.support.running_node import running_node
 
 TOPICS = tuple(f"room{number}" for number in range(5))
 SUBSCRIBERS = 4
-FAULTS, SEEDS, CUT_S = (200, (1, 2, 3), (1.0, 5.0)) if is_long() else (26, (1,), (0.5, 2.0))
+FAULTS, SEEDS, CUT_S = (200, (1, 2, 3), (1.0, 5.0)) if is_long() else (34, (1,), (0.5, 4.0))
 #: Rows of one transaction: mostly one, now and then more than a chunk of the stream holds.
 SIZES = (*[1] * 150, 5, 20, 20, 600)
-PAUSE_S = 0.02
+PAUSE_S = 0.01
 #: Slow consumers are no subject here, and all clients share one processor with the server.
 OUTBOX_BYTES = 64 * 1024 * 1024
+#: In seconds, for a whole play (`tests/conftest.py`).
+DEADLINE_S = 1200.0 if is_long() else 90.0
 #: How long the stream may take to come back after an outage, and the last rows to arrive.
 RECOVERY_S = 60.0
 
@@ -72,6 +77,8 @@ async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **setting
         return logs[0]
 
     monkeypatch.setattr("actors.node.ChangeLog", make_log)
+    # With the usual minute, a listener that crashes so often would soon rest for half a minute each time.
+    monkeypatch.setattr("actors.node.ENDLESS", Intensity(math.inf, period=2.0))
     writer = NumberWriter(numbers.conninfo, rng, SIZES)
     async with trio.open_nursery() as nursery, running_proxy(numbers.server.port) as proxy:
         conninfo = make_conninfo(numbers.conninfo, port=proxy.port)
@@ -127,10 +134,12 @@ async def disturb(faults: Faults, writer: NumberWriter, followers: list[Follower
 
 
 async def caught_up(followers: list[Follower], number: int) -> None:
-    """Wait until these clients have heard the number."""
-    with trio.fail_after(RECOVERY_S):
-        for follower in followers:
+    """Wait until these clients have heard the number; one that does not in time is wrong."""
+    for follower in followers:
+        with trio.move_on_after(RECOVERY_S):
             await follower.wait_heard(number)
+        if follower.last < number:
+            follower.complain(f"has heard {follower.last}, and nothing since, of {number}")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -141,3 +150,41 @@ async def test_every_client_hears_every_row_once_and_in_order(numbers, monkeypat
     assert {follower.last for follower in outcome.followers} == {outcome.writer.committed}
     assert len(outcome.faults.done) == FAULTS
     assert min(outcome.crashes[kind] for kind in ("listener", "rows", "channel")) > 0
+
+
+class PositionlessLog(BreakableLog):
+    """A change log that takes every change for a new one: what positions are good for."""
+
+    __slots__ = ()
+
+    def append(self, *args, **kwargs):
+        self.last_position = None
+        return super().append(*args, **kwargs)
+
+
+class ForgetfulRows(Channels):
+    """Rows actors that start with nothing pending: what their heir is good for."""
+
+    def rows_spec(self, key, channel, roster, pending):
+        spec = super().rows_spec(key, channel, roster, pending)
+
+        def make():
+            pending.references.clear()
+            pending.begun = ()
+            return spec.factory()
+
+        return evolve(spec, factory=make)
+
+
+async def test_without_the_heir_the_same_play_loses_rows(numbers, monkeypatch):
+    monkeypatch.setattr("actors.node.Channels", ForgetfulRows)
+
+    outcome = await play(numbers, monkeypatch, SEEDS[0])
+
+    assert any("misses" in wrong for wrong in outcome.wrong), outcome.explain()
+
+
+async def test_without_positions_the_same_play_repeats_rows(numbers, monkeypatch):
+    outcome = await play(numbers, monkeypatch, SEEDS[0], PositionlessLog)
+
+    assert any("repeats" in wrong for wrong in outcome.wrong), outcome.explain()

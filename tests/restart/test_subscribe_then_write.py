@@ -28,6 +28,8 @@ TABLES = tuple(f"notes_{number}" for number in range(10))
 #: Half of the topics have two subscribers, who come and go independently of one another.
 TOPICS = 25
 ROUND_WITHIN_S = 30.0
+#: In seconds, for all rounds (`tests/conftest.py`).
+DEADLINE_S = 1200.0 if is_long() else 90.0
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 

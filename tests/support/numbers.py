@@ -108,7 +108,7 @@ class Follower:
                 while True:
                     self._note(read_message(self.version, await socket.receive()))
         except Closed as closed:
-            self._complain(str(closed))
+            self.complain(str(closed))
 
     async def wait_heard(self, number: int) -> None:
         """Wait until this client has heard the number."""
@@ -126,20 +126,22 @@ class Follower:
                 self.is_subscribed.set()
             case "phx_reply":
                 if message.payload["status"] != "ok":
-                    self._complain(f"was refused: {message.payload}")
+                    self.complain(f"was refused: {message.payload}")
             case _:
-                self._complain(f"got {message.event}")
+                self.complain(f"got {message.event}")
 
     def _count(self, number: int) -> None:
         if number != self.last + 1:
-            self._complain(f"got {number} after {self.last}")
+            verb = "misses" if number > self.last else "repeats"
+            self.complain(f"{verb} rows: {number} after {self.last}")
         self.last = number
         for waiting in tuple(self._waiting):
             if number >= waiting[0]:
                 waiting[1].set()
                 self._waiting.remove(waiting)
 
-    def _complain(self, what: str) -> None:
+    def complain(self, what: str) -> None:
+        """Note what should not have happened."""
         if self.wrong is None:
             self.wrong = f"{self.topic} ({self.version}) {what}"
             self._on_wrong()
