@@ -34,7 +34,7 @@ _TABLE = """
     FROM pg_catalog.pg_class AS class WHERE class.oid = %s
 """
 
-# An array type proper has elements and variable length; `point` and `name` have elements, too.
+# An array is what is written as one: `point`, `name` and `int2vector` have elements, too.
 _TYPES = """
     WITH RECURSIVE used(oid) AS (
         SELECT unnest(%s::oid[])
@@ -42,7 +42,7 @@ _TYPES = """
         SELECT part.oid
         FROM used JOIN pg_catalog.pg_type AS type USING (oid)
         CROSS JOIN LATERAL (
-            SELECT type.typelem WHERE type.typlen = -1
+            SELECT type.typelem WHERE type.typoutput = 'pg_catalog.array_out'::regproc
             UNION ALL SELECT type.typbasetype
             UNION ALL SELECT attribute.atttypid FROM pg_catalog.pg_attribute AS attribute
                 WHERE type.typtype = 'c' AND attribute.attrelid = type.typrelid
@@ -51,8 +51,8 @@ _TYPES = """
         WHERE part.oid <> 0
     )
     SELECT type.oid::bigint, type.typname::text, type.typtype::text,
-        CASE WHEN type.typlen = -1 THEN type.typelem::bigint ELSE 0 END,
-        type.typbasetype::bigint,
+        CASE type.typoutput WHEN 'pg_catalog.array_out'::regproc THEN type.typelem::bigint ELSE 0 END,
+        type.typbasetype::bigint, type.typdelim::text,
         coalesce(member.names, '{}'), coalesce(member.types, '{}')
     FROM used JOIN pg_catalog.pg_type AS type USING (oid)
     CROSS JOIN LATERAL (
@@ -74,6 +74,7 @@ class _TypeRow:
     kind: str
     element_oid: int
     base_oid: int
+    delimiter: str
     field_names: list[str]
     field_oids: list[int]
 
@@ -122,4 +123,5 @@ def _facts(oid: int, rows: Mapping[int, _TypeRow]) -> TypeFacts:
             (name, _facts(field_oid, rows))
             for name, field_oid in zip(row.field_names, row.field_oids, strict=True)
         ),
+        delimiter=row.delimiter,
     )

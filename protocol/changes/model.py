@@ -84,6 +84,7 @@ class TypeFacts:
 
     `kind` is `typtype`: b(ase), c(omposite), d(omain), e(num), r(ange), m(ultirange), p(seudo).
     `element` is set for arrays, `base` for domains, `fields` (name and type, in order) for composites.
+    `delimiter` is what stands between the values of this type in the text of an array.
     """
 
     oid: int
@@ -92,6 +93,7 @@ class TypeFacts:
     element: TypeFacts | None = None
     base: TypeFacts | None = None
     fields: tuple[tuple[str, TypeFacts], ...] = ()
+    delimiter: str = ","
 
 
 @frozen(eq=False)
