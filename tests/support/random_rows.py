@@ -261,7 +261,6 @@ BUILT_IN = [
     _built_in("datemultirange", ["{}", "{[2026-01-01,2026-02-01),[2027-01-01,)}"]),
     _built_in("bit(5)", st.text("01", min_size=5, max_size=5)),
     _built_in("varbit", _BITS),
-    _built_in("xml", ["<a>b &amp; c</a>", '<a b="c"/>', "text"]),
     _built_in("tsvector", ["a fat cat:3A", "'it''s' '\\\\'", ""]),
     _built_in("tsquery", ["fat & (rat | !cat:*)", ""]),
     _built_in("point", ["(1,2)", "(-0.5,1e300)"]),
