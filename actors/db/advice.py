@@ -12,12 +12,16 @@ import re
 from typing import TYPE_CHECKING
 
 import psycopg
+import structlog
 
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+log = structlog.get_logger()
+
+_REFUSED = "Postgres refused; the log of this server has its words."
 _REPLICATION_RIGHT = (
     "The database role may not replicate: run 'ALTER ROLE <role> REPLICATION' as a superuser,"
     " or connect as a role that may."
@@ -111,8 +115,10 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
         )
     if (advice_by_state := _BY_SQLSTATE.get(error.sqlstate or "")) is not None:
         return DatabaseUnavailable(advice_by_state)
+    # Whatever it is, it was not written for clients.
     words = " ".join(text.split()) or type(error).__name__
-    return DatabaseUnavailable(f"Postgres refused; it said: {words}")
+    log.warning("postgres.refused", reason=words, sqlstate=error.sqlstate)
+    return DatabaseUnavailable(_REFUSED)
 
 
 def wal_level_too_low() -> DatabaseUnavailable:

@@ -74,7 +74,7 @@ async def streamed_rows(database, connection, batch):
     pool = Pool(database.conninfo)
     try:
         source = ReplicationSource(database.conninfo, Catalog(pool), now=lambda: 1.7e9)
-        async with source.connect() as stream:
+        async with source.connect(None) as stream:
             count = await insert(connection, batch)
             changes = await receive(stream, count)
     finally:
