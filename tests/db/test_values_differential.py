@@ -14,19 +14,16 @@ import pytest
 import trio
 from hypothesis import HealthCheck, Phase, given, settings
 
-from actors.db.catalog import Catalog
 from actors.db.driver import connect
-from actors.db.pool import Pool
-from actors.db.replication import ReplicationSource
 from protocol.changes.render import ChangeRenderer
 from tests.contracts.change_source import receive
 from tests.support.random_rows import batches, identifier
+from tests.support.streaming import all_columns, live_stream
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 EXAMPLES = os.environ.get("DIFFERENTIAL_EXAMPLES")
-#: Synchronous, as what the server has not written yet is not streamed either.
-OPTIONS = "-c timezone=UTC -c search_path=example -c synchronous_commit=on"
+OPTIONS = "-c timezone=UTC -c search_path=example"
 NUMBERS = {"int2", "int4", "int8", "float4", "float8", "numeric", "numeric(12,3)"}
 NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
 
@@ -71,23 +68,16 @@ async def make_tables(connection, batch):
 
 async def streamed_rows(database, connection, batch):
     """Insert the rows, and return each value by table, id and column as a client would read it."""
-    pool = Pool(database.conninfo)
-    try:
-        source = ReplicationSource(database.conninfo, Catalog(pool), now=lambda: 1.7e9)
-        async with source.connect(None) as stream:
-            count = await insert(connection, batch)
-            changes = await receive(stream, count)
-    finally:
-        pool.close()
+    async with live_stream(database.conninfo) as stream:
+        count = await insert(connection, batch)
+        changes = await receive(stream, count)
     renderer = ChangeRenderer()
     values = {}
     for change in changes:
-        relation = change.table.relation
-        names = frozenset(column.name for column in relation.columns)
-        record = dict(read(renderer.render(change, names)))["record"]
-        row = dict(record)
+        names = all_columns(change)
+        row = dict(dict(read(renderer.render(change, names)))["record"])
         for name in names:
-            values[relation.name, row["id"], name] = row[name]
+            values[change.table.relation.name, row["id"], name] = row[name]
     return values
 
 
