@@ -19,6 +19,9 @@ def durable_server() -> Iterator[PostgresServer]:
         synchronous_commit="on",
         wal_sender_timeout="3s",
         max_connections="120",
+        # Little is kept for reuse, so what lies on disk is what somebody needs.
+        min_wal_size="32MB",
+        max_wal_size="64MB",
         max_slot_wal_keep_size="1GB",
     ) as server:
         yield server

@@ -18,7 +18,7 @@ from tests.support.tokens import SECRET
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROJECT = Path(__file__).parents[2]
 # The first start makes a database cluster, which takes some seconds on a slow disk.
@@ -27,9 +27,13 @@ STARTING_S = 60.0
 
 @define
 class Server:
-    """A server with its own Postgres below `directory`; stopped and started again it keeps port and data."""
+    """A server with its own Postgres below `directory`; stopped and started again it keeps port and data.
+
+    `settings` are further variables of its environment; with REALTIME_DATABASE_URL it has no Postgres of its own.
+    """
 
     directory: Path
+    settings: Mapping[str, str] = field(factory=dict)
     port: int = field(default=0, init=False)
     ready: subprocesses.Report = field(factory=dict, init=False)
     said: subprocesses.Reports | None = field(default=None, init=False)
@@ -92,13 +96,16 @@ class Server:
             # What a refused client waits for is no subject here.
             "REALTIME_CONNECT_ERROR_DELAY_S": "0",
             "REALTIME_JOIN_ERROR_DELAY_S": "0",
+            **self.settings,
         }
 
 
 @contextmanager
-def running_server(directory: Path) -> Iterator[Server]:
+def running_server(
+    directory: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Run a server for the length of a `with` block."""
-    server = Server(directory)
+    server = Server(directory, settings or {})
     try:
         server.start()
         yield server

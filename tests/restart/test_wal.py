@@ -1,0 +1,150 @@
+"""What Postgres keeps of its log for us: enough for a restart, no more than that, and never in the way of its own end.
+
+`TROUPE_TESTS=long` writes 2 GB past us.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+import trio
+
+from tests.support.extent import is_long
+from tests.support.numbers import SCHEMA, Follower, NumberWriter
+from tests.support.operating import Operator
+from tests.support.postgres import fresh_database
+from tests.support.running_node import running_node
+from tests.support.server import running_server
+
+MIB = 1024 * 1024
+WRITTEN_BYTES = 2048 * MIB if is_long() else 200 * MIB
+#: A few segments and what was written since the last round of housekeeping.
+RETAINED_BYTES = 64 * MIB
+ON_DISK_BYTES = 160 * MIB
+#: About 10 MB of rows; plain storage, or they would be compressed.
+WRITE_UNPUBLISHED = (
+    "insert into unpublished select repeat(md5(n::text), 60) from generate_series(1, 5000) n"
+)
+UNPUBLISHED = (
+    "create table unpublished (body text)",
+    "alter table unpublished alter column body set storage plain",
+)
+RETAINED = """
+    select max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn))::bigint,
+        (select sum(size) from pg_ls_waldir())::bigint
+    from pg_replication_slots where database = current_database()
+"""
+RECEIVED = re.compile(r"^realtime_changes_received_total (\S+)", re.MULTILINE)
+ROWS_BEFORE, ROWS_MEANWHILE = 300, 100
+SETTLED_WITHIN_S = 30.0
+FAST_S = 2.0
+DEADLINE_S = 600.0 if is_long() else 90.0
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+
+@pytest.fixture
+def numbers(durable_server):
+    """A database with an empty table of numbers."""
+    with fresh_database(durable_server, "numbers") as database:
+        database.execute(*SCHEMA)
+        yield database
+
+
+@asynccontextmanager
+async def writing(numbers):
+    """Write numbers in the background."""
+    writer = NumberWriter(numbers.conninfo, random.Random(1), (1, 1, 10))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, 0.005)
+            yield writer
+            nursery.cancel_scope.cancel()
+    finally:
+        writer.close()
+
+
+async def wait_until(condition, within_s: float = SETTLED_WITHIN_S) -> None:
+    """Look again and again, in a thread, until the condition holds."""
+    with trio.fail_after(within_s):
+        while not await trio.to_thread.run_sync(condition):  # noqa: ASYNC110  # nobody tells us
+            await trio.sleep(0.02)
+
+
+async def test_a_server_that_was_killed_reads_again_what_its_log_held(numbers, tmp_path):
+    settings = {"REALTIME_DATABASE_URL": numbers.conninfo}
+    with running_server(tmp_path, settings) as server:
+        operator = Operator(server.url)
+
+        def received() -> int:
+            found = RECEIVED.search(operator.metrics())
+            return int(float(found[1])) if found else 0
+
+        async with writing(numbers) as writer:
+            await wait_until(lambda: received() >= ROWS_BEFORE)
+            await trio.to_thread.run_sync(server.stop, signal.SIGKILL)
+            killed_at = writer.committed
+            await wait_until(lambda: writer.committed >= killed_at + ROWS_MEANWHILE)
+        await trio.to_thread.run_sync(server.start)
+
+        await wait_until(lambda: received() >= writer.committed)
+        assert received() == writer.committed
+
+
+async def test_what_others_write_past_us_is_not_kept(numbers):
+    numbers.execute(*UNPUBLISHED)
+    retained, written = [], 0
+    async with running_node(numbers.conninfo) as node:
+        client = Follower("room", "2.0.0", lambda: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.follow, node.port)
+            await client.is_subscribed.wait()
+            with psycopg.connect(numbers.conninfo, autocommit=True) as connection:
+
+                def write_past_us() -> int:
+                    (before,) = connection.execute("select pg_current_wal_lsn()").fetchone()
+                    connection.execute(WRITE_UNPUBLISHED)
+                    connection.execute("truncate unpublished")
+                    # A slot moves on only past a record of what runs, which a checkpoint writes.
+                    connection.execute("checkpoint")
+                    ahead = "select (pg_current_wal_lsn() - %s::pg_lsn)::bigint"
+                    return connection.execute(ahead, (before,)).fetchone()[0]
+
+                while written < WRITTEN_BYTES:
+                    written += await trio.to_thread.run_sync(write_past_us)
+                    retained.append(connection.execute(RETAINED).fetchone())
+
+                def is_settled() -> bool:
+                    connection.execute("checkpoint")
+                    retained.append(connection.execute(RETAINED).fetchone())
+                    lag, on_disk = retained[-1]
+                    return lag <= RETAINED_BYTES and on_disk <= ON_DISK_BYTES
+
+                await wait_until(is_settled)
+            nursery.cancel_scope.cancel()
+
+    assert written > RETAINED_BYTES, retained
+
+
+async def test_postgres_stops_fast_while_we_stream(numbers):
+    server = numbers.server
+    async with running_node(numbers.conninfo) as node, trio.open_nursery() as nursery:
+        client = Follower("room", "2.0.0", lambda: None)
+        nursery.start_soon(client.follow, node.port)
+        await client.is_subscribed.wait()
+        async with writing(numbers) as writer:
+            await client.wait_heard(20)
+            try:
+                # Raises when it takes longer.
+                await trio.to_thread.run_sync(server.stop, signal.SIGINT, FAST_S)
+            finally:
+                await trio.to_thread.run_sync(server.start)
+            await client.wait_heard(writer.committed + 1)
+        nursery.cancel_scope.cancel()
+
+    assert client.wrong is None
