@@ -74,8 +74,11 @@ def _slot_suffix(text: str) -> str:
         raise ValueError(f"up to {MAX_SUFFIX_BYTES} of the characters a-z, 0-9 and _") from None
 
 
-def _setting(default: Any, parse: Callable[[str], Any], text: str) -> Any:
-    return attrs.field(default=default, metadata={"parse": parse, "help": text})
+def _setting(
+    default: Any, parse: Callable[[str], Any], text: str, *, is_secret: bool = False
+) -> Any:
+    metadata = {"parse": parse, "help": text}
+    return attrs.field(default=default, metadata=metadata, repr=not is_secret)
 
 
 @frozen
@@ -92,13 +95,19 @@ class Settings:
         8080, _number(int, 0, HIGHEST_PORT), "TCP port to listen on; 0 takes a free one"
     )
     database_url: str | None = _setting(
-        None, str, "Postgres to follow, as a URL or libpq string; none: an embedded Postgres"
+        None,
+        str,
+        "Postgres to follow, as a URL or libpq string; none: an embedded Postgres",
+        is_secret=True,
     )
     no_database: bool = _setting(
         default=False, parse=_boolean, text="serve broadcast alone, without any database"
     )
     jwt_secret: str | None = _setting(
-        None, str, "secret that signs the API keys (HS256), at least 32 bytes"
+        None,
+        str,
+        "secret that signs the API keys (HS256), at least 32 bytes",
+        is_secret=True,
     )
     publication: str = _setting(
         "supabase_realtime", str, "publication whose tables are followed"

@@ -70,3 +70,9 @@ def test_what_cannot_be_used_is_named_and_explained(arguments, environment, name
 
 def test_production_with_a_secret_of_its_own_is_fine():
     assert load(["--env", "production"], {"REALTIME_JWT_SECRET": SECRET}).jwt_secret == SECRET
+
+
+def test_secrets_do_not_show_in_what_may_be_logged():
+    shown = repr(Settings(jwt_secret="hush", database_url="postgres://u:hush@x/y"))
+
+    assert "hush" not in shown

@@ -11,13 +11,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import psycopg
+import structlog
+
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import psycopg
+log = structlog.get_logger()
 
+_REFUSED = "Postgres refused; the log of this server has its words."
 _REPLICATION_RIGHT = (
     "The database role may not replicate: run 'ALTER ROLE <role> REPLICATION' as a superuser,"
     " or connect as a role that may."
@@ -48,6 +52,10 @@ _TOO_MANY = (
 )
 _CREDENTIALS = "Postgres does not let us in: correct user and password in the database URL."
 _NO_DATABASE = "The database does not exist: create it or correct its name in the database URL."
+_UNREADABLE = (
+    "The database URL cannot be read: correct it, percent-encoding what is special in it"
+    " (postgresql://user:password@host:port/database)."
+)
 _UNREACHABLE = "Postgres cannot be reached: start it or correct the database URL."
 
 _BY_SQLSTATE: Mapping[str, str] = {
@@ -91,6 +99,9 @@ _MISSING = re.compile(r'(database|publication) "(.*)" does not exist')
 
 def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
     """Return the error to raise in place of `error`; raise it `from None`, the sentence says it all."""
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        # From libpq's parser, which quotes what it could not read: that may be the password.
+        return DatabaseUnavailable(_UNREADABLE)
     text = str(error)
     for sign, advice in _BY_TEXT.items():
         if sign in text:
@@ -104,8 +115,10 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
         )
     if (advice_by_state := _BY_SQLSTATE.get(error.sqlstate or "")) is not None:
         return DatabaseUnavailable(advice_by_state)
+    # Whatever it is, it was not written for clients.
     words = " ".join(text.split()) or type(error).__name__
-    return DatabaseUnavailable(f"Postgres refused; it said: {words}")
+    log.warning("postgres.refused", reason=words, sqlstate=error.sqlstate)
+    return DatabaseUnavailable(_REFUSED)
 
 
 def wal_level_too_low() -> DatabaseUnavailable:

@@ -4,6 +4,12 @@ Called by the replication stream at each relation message, before any row of tha
 Postgres sends one when a relation is first used and whenever something about it may have changed,
 so a message that comes again is looked up again: remembered row security could be out of date.
 
+The log speaks of the time of the row and the catalog of now; `columns` brings them together.
+A type's OID means the same at both times, as long as the type is there.
+
+**Invariants**
+- What cannot be brought together is withheld: a column without its number, a primary key that is not whole.
+
 **Source**: PostgreSQL 18 documentation, 52.11 `pg_class`, 52.26 `pg_index` and 52.64 `pg_type`, read 2026-11-21.
 """
 
@@ -13,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.db.columns import column_numbers
 from protocol.changes.model import Table, TypeFacts
 
 if TYPE_CHECKING:
@@ -23,18 +30,22 @@ if TYPE_CHECKING:
     from protocol.changes.model import Relation
 
 _TABLE = """
-    SELECT class.relrowsecurity, ARRAY(
-        SELECT attribute.attname::text
-        FROM pg_catalog.pg_index AS index
-        CROSS JOIN unnest(index.indkey) WITH ORDINALITY AS key(number, place)
-        JOIN pg_catalog.pg_attribute AS attribute
-            ON attribute.attrelid = class.oid AND attribute.attnum = key.number
-        WHERE index.indrelid = class.oid AND index.indisprimary
-        ORDER BY key.place)
+    SELECT class.relrowsecurity,
+        ARRAY(
+            SELECT key.number::int
+            FROM pg_catalog.pg_index AS index
+            CROSS JOIN unnest(index.indkey) WITH ORDINALITY AS key(number, place)
+            WHERE index.indrelid = class.oid AND index.indisprimary
+            ORDER BY key.place),
+        ARRAY(
+            SELECT CASE WHEN NOT attribute.attisdropped THEN attribute.attname::text END
+            FROM pg_catalog.pg_attribute AS attribute
+            WHERE attribute.attrelid = class.oid AND attribute.attnum > 0
+            ORDER BY attribute.attnum)
     FROM pg_catalog.pg_class AS class WHERE class.oid = %s
 """
 
-# An array type proper has elements and variable length; `point` and `name` have elements, too.
+# An array is what is written as one: `point`, `name` and `int2vector` have elements, too.
 _TYPES = """
     WITH RECURSIVE used(oid) AS (
         SELECT unnest(%s::oid[])
@@ -42,7 +53,7 @@ _TYPES = """
         SELECT part.oid
         FROM used JOIN pg_catalog.pg_type AS type USING (oid)
         CROSS JOIN LATERAL (
-            SELECT type.typelem WHERE type.typlen = -1
+            SELECT type.typelem WHERE type.typoutput = 'pg_catalog.array_out'::regproc
             UNION ALL SELECT type.typbasetype
             UNION ALL SELECT attribute.atttypid FROM pg_catalog.pg_attribute AS attribute
                 WHERE type.typtype = 'c' AND attribute.attrelid = type.typrelid
@@ -51,8 +62,8 @@ _TYPES = """
         WHERE part.oid <> 0
     )
     SELECT type.oid::bigint, type.typname::text, type.typtype::text,
-        CASE WHEN type.typlen = -1 THEN type.typelem::bigint ELSE 0 END,
-        type.typbasetype::bigint,
+        CASE type.typoutput WHEN 'pg_catalog.array_out'::regproc THEN type.typelem::bigint ELSE 0 END,
+        type.typbasetype::bigint, type.typdelim::text,
         coalesce(member.names, '{}'), coalesce(member.types, '{}')
     FROM used JOIN pg_catalog.pg_type AS type USING (oid)
     CROSS JOIN LATERAL (
@@ -74,6 +85,7 @@ class _TypeRow:
     kind: str
     element_oid: int
     base_oid: int
+    delimiter: str
     field_names: list[str]
     field_oids: list[int]
 
@@ -87,16 +99,27 @@ class Catalog:
     async def describe(self, relation: Relation) -> Table:
         """Return `relation` with its facts as they are now.
 
-        A table that is gone meanwhile counts as under row security, so that nobody sees what is left of it.
+        A table that is gone meanwhile counts as under row security and its columns have no numbers,
+        so that nobody sees what is left of it.
 
         Raises:
             DatabaseUnavailable: the database could not be asked.
         """
         async with self.pool.connection() as connection:
             cursor = await connection.execute(_TABLE, (relation.oid,))
-            row_security, primary_key = await cursor.fetchone() or (True, [])
+            row_security, key_numbers, names_now = await cursor.fetchone() or (True, [], [])
             types = await _types(connection, [column.type_oid for column in relation.columns])
-        return Table(relation, types, tuple(primary_key), row_security)
+        names = [column.name for column in relation.columns]
+        numbers = column_numbers(names, names_now)
+        primary_key = _names(key_numbers, dict(zip(numbers, names, strict=True)))
+        return Table(relation, types, primary_key, row_security, numbers)
+
+
+def _names(key_numbers: list[int], names: Mapping[int | None, str]) -> tuple[str, ...]:
+    """Return the names of all these columns, or none: a part of a key would find other rows."""
+    if not names.keys() >= set(key_numbers):
+        return ()
+    return tuple(names[number] for number in key_numbers)
 
 
 async def _types(connection: TrioConnection, oids: list[int]) -> tuple[TypeFacts, ...]:
@@ -122,4 +145,5 @@ def _facts(oid: int, rows: Mapping[int, _TypeRow]) -> TypeFacts:
             (name, _facts(field_oid, rows))
             for name, field_oid in zip(row.field_names, row.field_oids, strict=True)
         ),
+        delimiter=row.delimiter,
     )

@@ -109,18 +109,16 @@ class Continuity:
     def note_acknowledged(self, gap: Gap | None) -> None:
         """Note that the stream gets on, and that `gap` was announced."""
         self._refusals = 0
-        if gap is self.owed:
+        if gap is not None and gap is self.owed:
             self.owed = None
 
     def note_failure(self, commit_lsn: Lsn | None, error: Exception) -> DatabaseUnavailable:
         """Count a message of a transaction that could not be read, None if of no transaction; return what to raise."""
         if commit_lsn is None:
-            self._count_refusal()
-            attempt = self._refusals
+            attempt = self._count_refusal()
         else:
-            self._failures = self._failures + 1 if commit_lsn == self._failed_at else 1
-            self._failed_at = commit_lsn
-            attempt = self._failures
+            attempt = self._failures + 1 if commit_lsn == self._failed_at else 1
+            self._failures, self._failed_at = attempt, commit_lsn
         # Never the error's text, which may quote what was in the row.
         self._log.error(
             "commit.failed",
@@ -138,9 +136,12 @@ class Continuity:
         if error.sqlstate is not None and not error.sqlstate.startswith(_PASSING):
             self._count_refusal()
 
-    def _count_refusal(self) -> None:
+    def _count_refusal(self) -> int:
+        """Return how often the slot could not be read on; give it up in the end."""
         self._refusals += 1
-        if self._refusals >= ATTEMPTS:
+        attempt = self._refusals
+        if attempt >= ATTEMPTS:
             self._refusals = 0
             self.needs_new_slot = True
             self.owe(Gap(_UNREADABLE))
+        return attempt

@@ -50,9 +50,6 @@ PUBLICATION = "supabase_realtime"
 #: Between two reports when the server has no `wal_sender_timeout`, in seconds.
 REPORT_EVERY_S = 20.0
 
-#: Between two looks whether a durable slot that another server holds has become free, in seconds.
-LOOK_EVERY_S = 15.0
-
 #: How long our own session of before may take to end, in seconds.
 END_WITHIN_S = 5.0
 
@@ -73,6 +70,7 @@ class ReplicationSource:
     `now` returns seconds since 1970-01-01 UTC; it is told to the server, and nothing depends on it.
     Postgres starts a slot only where it knows every open transaction:
     entering waits until those of the moment have ended, each for `patience_s` at most.
+    While another server holds the durable slot, every `look_every_s` it is looked whether it still does.
     """
 
     conninfo: str = field(repr=False)
@@ -81,6 +79,7 @@ class ReplicationSource:
     publication: str = PUBLICATION
     slots: SlotOptions = field(factory=SlotOptions)
     patience_s: float = 10.0
+    look_every_s: float = 15.0
     _continuity: Continuity = field(factory=Continuity, init=False)
     _insert_position: InsertPosition = field(init=False)
     _live: _Live | None = field(default=None, init=False)
@@ -199,7 +198,7 @@ class ReplicationSource:
         if durable is None or not slot.is_shared:
             return
         while True:
-            await trio.sleep(LOOK_EVERY_S)
+            await trio.sleep(self.look_every_s)
             try:
                 async with self.catalog.pool.connection() as asking:
                     is_free = await durable.is_free(asking)

@@ -69,11 +69,18 @@ class ReplicationStream:
     #: The end of the chunk that was handed out last, None once it is acknowledged.
     _awaited: Lsn | None = field(default=None, init=False)
     _reported: Lsn = field(default=Lsn(0), init=False)
-    #: The gap that was handed out and not acknowledged yet.
+    #: The gap that the first chunk carries, None once it is handed out.
+    _gap: Gap | None = field(init=False)
+    #: The same from then on until it is acknowledged.
     _announced: Gap | None = field(default=None, init=False)
     #: Why the stream ends as soon as all that was read is handed out.
     _failure: DatabaseUnavailable | None = field(default=None, init=False)
     _report_now: trio.Event = field(factory=trio.Event, init=False)
+
+    @_gap.default
+    def _owed(self) -> Gap | None:
+        # What is owed later on came to be after what this stream brings.
+        return self._continuity.owed
 
     async def receive(self) -> Chunk:
         """Wait for the next changes; what has arrived by then comes together, up to the bounds of a chunk."""
@@ -83,7 +90,7 @@ class ReplicationStream:
                 await self._describe_relation()
                 if self._read_some():
                     continue
-                if self._changes or self._unannounced() is not None:
+                if self._changes or self._gap is not None:
                     return self._take_chunk()
                 if self._failure is not None:
                     raise self._failure
@@ -189,16 +196,10 @@ class ReplicationStream:
         if self.confirmed - self._reported >= REPORT_EVERY_BYTES:
             self._report_now.set()
 
-    def _unannounced(self) -> Gap | None:
-        """Return the gap that the next chunk carries."""
-        owed = self._continuity.owed
-        return None if owed is self._announced else owed
-
     def _take_chunk(self) -> Chunk:
-        gap = self._unannounced()
-        chunk = Chunk(tuple(self._changes), self._reader.end_lsn, gap)
+        chunk = Chunk(tuple(self._changes), self._reader.end_lsn, self._gap)
         self._changes.clear()
         self._size_bytes = 0
         self._awaited = chunk.acknowledged
-        self._announced = gap or self._announced
+        self._announced, self._gap = self._gap or self._announced, None
         return chunk

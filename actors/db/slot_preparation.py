@@ -145,6 +145,8 @@ class SlotPreparation:
             if self.options.mode is SlotMode.DURABLE:
                 raise
             self._log.warning("slot.chosen", mode="temporary", advice=_EXHAUSTED)
+            # An error on a replication connection drops its temporary slots.
+            await temporary.make(self.connection, self.patience_s)
             return PreparedSlot(temporary)
         self._log.info("slot.created", slot=durable.name)
         return PreparedSlot(temporary, durable, kept_from)

@@ -6,6 +6,8 @@ Policies of row security are not asked yet: a table that has row security is for
 **Invariants**
 - Fails closed: an unknown role, a table that is gone, a name Postgres could not store see nothing.
 - An answer is older than the question by `MAX_AGE_S` at most.
+- Privileges go with the number of a column: one that was renamed since the row was written is the same column,
+  and one that took over its name is another.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _NOTHING: frozenset[str] = frozenset()
 
 _COLUMNS = """
     SELECT asked.relation::bigint, asked.role, class.relrowsecurity, ARRAY(
-        SELECT attribute.attname::text FROM pg_catalog.pg_attribute AS attribute
+        SELECT attribute.attnum::int FROM pg_catalog.pg_attribute AS attribute
         WHERE attribute.attrelid = class.oid
         AND attribute.attnum > 0 AND NOT attribute.attisdropped
         AND has_column_privilege(role.oid, class.oid, attribute.attnum, 'SELECT'))
@@ -53,11 +55,25 @@ _Key = tuple[int, str]
 
 @frozen
 class _Answer:
-    """What a role may read of a table; `until` is a time of the clock."""
+    """What a role may read of a table, by column number; `until` is a time of the clock."""
 
-    columns: frozenset[str]
+    numbers: frozenset[int]
     row_security: bool
     until: float
+    _names: dict[Table, frozenset[str]] = field(
+        factory=dict["Table", frozenset[str]], init=False
+    )
+
+    def columns(self, table: Table) -> frozenset[str]:
+        """Return the names these columns had in the rows of `table`."""
+        names = self._names.get(table)
+        if names is None:
+            columns = zip(table.relation.columns, table.column_numbers, strict=True)
+            names = frozenset(
+                column.name for column, number in columns if number in self.numbers
+            )
+            self._names[table] = names
+        return names
 
 
 @define(eq=False)
@@ -99,9 +115,9 @@ class ColumnVisibility:
             cursor = await connection.execute(_COLUMNS, (list(relations), list(roles)))
             rows = await cursor.fetchall()
         # What is not among the rows may not be seen, and that is remembered as well.
-        answers = dict.fromkeys(keys, _Answer(_NOTHING, row_security=False, until=until))
-        for relation, role, row_security, columns in rows:
-            answers[relation, role] = _Answer(frozenset(columns), row_security, until)
+        answers = dict.fromkeys(keys, _Answer(frozenset(), row_security=False, until=until))
+        for relation, role, row_security, numbers in rows:
+            answers[relation, role] = _Answer(frozenset(numbers), row_security, until)
         if len(self._answers) + len(answers) > MAX_ANSWERS:
             self._answers.clear()
         self._answers.update(answers)
@@ -114,7 +130,7 @@ class ColumnVisibility:
         if (answer.row_security or table.row_security) and role != SERVICE_ROLE:
             self._log_withheld(table)
             return _NOTHING
-        return answer.columns
+        return answer.columns(table)
 
     def _log_withheld(self, table: Table) -> None:
         relation = table.relation

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.core.signals import Signal
     from actors.realtime.channels import Channels
-    from actors.realtime.messages import ChannelKey, ChannelMessage, JoinKey
+    from actors.realtime.messages import ChannelKey, ChannelMessage
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
 
@@ -70,9 +70,10 @@ class ChannelActor:
             case Attach():
                 await self._flush()
                 self._attach(message, inbox)
-            case Detach(key, farewell):
+            case Detach(subscription, farewell):
                 await self._flush()
-                self._detach(key, farewell, inbox)
+                self._remove(subscription, inbox)
+                subscription.outbox.push(farewell)
             case Terminated(ref, reason):
                 await self._flush()
                 self._let_go(ref, reason, inbox)
@@ -97,29 +98,23 @@ class ChannelActor:
                 inbox.watch(rows)
         message.attached.set(None)
 
-    def _detach(self, key: JoinKey, farewell: bytes, inbox: Inbox[ChannelMessage]) -> None:
-        subscription = self._remove(key, inbox)
-        if subscription is None:
-            return
-        if farewell:
-            subscription.outbox.push(farewell)
-        if not self._roster.of_connection(subscription.connection):
-            inbox.unwatch(subscription.connection)
-
     def _let_go(self, ref: Ref[Any], reason: Reason, inbox: Inbox[ChannelMessage]) -> None:
         """A connection is gone, or the rows actor of this topic is."""
         for subscription in self._roster.of_connection(ref):
-            self._remove(subscription.key, inbox)
+            self._remove(subscription, inbox)
         if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key, inbox.ref):
             for subscription in self._roster.with_changes():
-                self._detach(subscription.key, b"", inbox)
+                self._remove(subscription, inbox)
                 ended = SubscriptionEnded(
                     subscription.encode_key.topic, subscription.key.number
                 )
                 subscription.connection.tell(ended)
 
-    def _remove(self, key: JoinKey, inbox: Inbox[ChannelMessage]) -> Subscription | None:
-        subscription = self._roster.remove(key)
-        if subscription is not None and subscription.changes:
+    def _remove(self, subscription: Subscription, inbox: Inbox[ChannelMessage]) -> None:
+        """Take a subscription out of roster and router; one that is out already stays out."""
+        if self._roster.remove(subscription.key) is None:
+            return
+        if subscription.changes:
             self._channels.unroute(self._key, inbox.ref, subscription)
-        return subscription
+        if not self._roster.of_connection(subscription.connection):
+            inbox.unwatch(subscription.connection)

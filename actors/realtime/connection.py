@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import field, frozen
+from attrs import define, field
 
 from actors.core.errors import ActorStopped
 from actors.core.signals import Restarted, Stopping, Terminated
@@ -61,12 +61,16 @@ TOPICS_TOLD = 16
 CLOSE_WITHIN_S = 5.0
 
 
-@frozen
+@define
 class PendingJoin:
-    """A join under way: what cancels it, and what is set once it has ended one way or the other."""
+    """A join under way: what cancels it, and what is set once it has ended one way or the other.
+
+    `farewell` is for the join it replaced, to be sent behind its own answer.
+    """
 
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     ended: trio.Event = field(factory=trio.Event)
+    farewell: bytes = b""
 
 
 class ConnectionActor:
@@ -207,13 +211,14 @@ class ConnectionActor:
         joined = False
         with pending.scope:
             try:
-                await self._enter(join)
+                await self._enter(join, pending)
                 joined = True
             except Refused as refused:
                 self._log.info("join.refused", topic=join.topic, code=refused.code)
                 await trio.sleep(self._tenant.limits.join_error_delay_s)
                 answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
                 self._push(answer, join.topic)
+                self._socket.outbox.push(pending.farewell)
         del self._joining[join.number]
         pending.ended.set()
         for command in self._session.settle(join.topic, join.number, joined=joined):
@@ -229,7 +234,7 @@ class ConnectionActor:
             pending.scope.cancel()
             await pending.ended.wait()
 
-    async def _enter(self, join: Join) -> None:
+    async def _enter(self, join: Join, pending: PendingJoin) -> None:
         """Become a member of the topic's channel, in place of an earlier join of it.
 
         Raises:
@@ -240,23 +245,24 @@ class ConnectionActor:
             authorise(join, identity)
             from_lsn = await start_of_changes(join.options, self._tenant)
         except Refused:
-            old = self._memberships.get(join.topic)
-            if old is not None:
-                await self._detach(join.topic, old, old.encode(Replaced(old.join_ref)))
+            await self._end_earlier(join.topic, pending)
             raise
-        old = self._memberships.get(join.topic)
-        farewell = b"" if old is None else old.encode(Replaced(old.join_ref))
-        if old is not None:
-            # The farewell goes with the new greeting instead: a client hears of its new join first.
-            await self._detach(join.topic, old, b"")
+        await self._end_earlier(join.topic, pending)
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
         key = channel_key(join, self._tenant)
-        channel = await attach(key, subscription, greeting + farewell, self._tenant)
+        channel = await attach(key, subscription, greeting + pending.farewell, self._tenant)
         self._inbox.watch(channel)
         self._memberships[join.topic] = Membership(
             subscription, channel, join.sub_topic, join.options.ack, join.options.echo
         )
+
+    async def _end_earlier(self, topic: str, pending: PendingJoin) -> None:
+        """End the membership that a join replaces; its client hears of that behind the answer to the new one."""
+        old = self._memberships.get(topic)
+        if old is not None:
+            await self._detach(topic, old, b"")
+            pending.farewell = old.encode(Replaced(old.join_ref))
 
     def _subscription(
         self, join: Join, identity: Identity, from_lsn: Lsn | None

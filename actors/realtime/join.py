@@ -111,7 +111,7 @@ async def attach(
             break
         except trio.Cancelled:
             # It may have been started for this join alone: let it see that nobody came, and retire.
-            channel.tell(Detach(subscription.key, b""))
+            channel.tell(Detach(subscription, b""))
             raise
         else:
             return channel

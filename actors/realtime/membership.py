@@ -48,6 +48,6 @@ class Membership:
     async def detach(self, farewell: bytes) -> None:
         """Leave the channel; what is still queued for the client there comes before the farewell."""
         try:
-            await self.channel.send(Detach(self.key, farewell))
+            await self.channel.send(Detach(self.subscription, farewell))
         except ActorStopped:
             self.subscription.outbox.push(farewell)

@@ -52,9 +52,9 @@ class Attach:
 
 @frozen
 class Detach:
-    """Take a subscription out of the roster; `farewell` is pushed to it in the same block, so it comes last."""
+    """Take a subscription out of the roster, if it is there still; `farewell` is pushed to it last, in the same block."""
 
-    key: JoinKey
+    subscription: Subscription
     farewell: bytes = field(repr=False)
 
 

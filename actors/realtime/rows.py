@@ -103,11 +103,10 @@ class ChannelRowsActor:
         subscriptions = self._roster.with_changes()
         visible = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        # A channel that was given up meanwhile has left everybody, although they are still on its roster.
         present = [
             (subscription, self._start_of(subscription))
             for subscription in subscriptions
-            if self._channel.alive and self._roster.get(subscription.key) is not None
+            if self._is_present(subscription)
         ]
         sends = row_sends(found, present, visible, self._feed.renderer)
         delivered = Sends(iter(sends))
@@ -134,6 +133,10 @@ class ChannelRowsActor:
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
         return {}
 
+    def _is_present(self, subscription: Subscription) -> bool:
+        """Whether a subscription is still one: a channel that was given up has left all that are on its roster."""
+        return self._channel.alive and self._roster.get(subscription.key) is not None
+
     def _start_of(self, subscription: Subscription) -> Lsn:
         """Return from which commit on a subscription gets changes; from none if that is not known yet."""
         if subscription.from_lsn is not None:
@@ -155,7 +158,8 @@ class ChannelRowsActor:
         if news and state.is_live and not await self._set_starts(news):
             return
         for subscription in news:
-            self._announce_to(subscription, is_live=state.is_live)
+            if self._is_present(subscription):
+                self._announce_to(subscription, is_live=state.is_live)
         self._pending.forget_others_than({subscription.key for subscription in subscriptions})
         self._announced_situation = situation
 
@@ -176,11 +180,13 @@ class ChannelRowsActor:
         return True
 
     def _announce_to(self, subscription: Subscription, *, is_live: bool) -> None:
-        for fault in sorted({fault_of(binding) or "" for binding in subscription.changes}):
-            if fault:
-                self._tell(subscription, ok=False, message=fault)
         announced = self._pending.announced
-        if is_live or subscription.key not in announced:
+        is_new = subscription.key not in announced
+        faults = [fault_of(binding) for binding in subscription.changes]
+        if is_new:
+            for fault in sorted({fault for fault in faults if fault is not None}):
+                self._tell(subscription, ok=False, message=fault)
+        if None in faults and (is_live or is_new):
             message = SUBSCRIBED if is_live else self._feed.state.advice
             self._tell(subscription, ok=is_live, message=message)
         announced[subscription.key] = is_live
@@ -199,4 +205,5 @@ class ChannelRowsActor:
 
     def _tell_everybody(self, message: str) -> None:
         for subscription in self._roster.with_changes():
-            self._tell(subscription, ok=False, message=message)
+            if self._is_present(subscription):
+                self._tell(subscription, ok=False, message=message)

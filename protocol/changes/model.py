@@ -84,6 +84,7 @@ class TypeFacts:
 
     `kind` is `typtype`: b(ase), c(omposite), d(omain), e(num), r(ange), m(ultirange), p(seudo).
     `element` is set for arrays, `base` for domains, `fields` (name and type, in order) for composites.
+    `delimiter` is what stands between the values of this type in the text of an array.
     """
 
     oid: int
@@ -92,17 +93,25 @@ class TypeFacts:
     element: TypeFacts | None = None
     base: TypeFacts | None = None
     fields: tuple[tuple[str, TypeFacts], ...] = ()
+    delimiter: str = ","
 
 
 @frozen(eq=False)
 class Table:
-    """A relation with the catalog facts that the log does not carry; one object per Relation message."""
+    """A relation with the catalog facts that the log does not carry; one object per Relation message.
+
+    The relation is as it was when its rows were written; who may see them is asked of the catalog as it is now.
+    `column_numbers` ties the two together, as a column keeps its number (`attnum`) when it is renamed.
+    """
 
     relation: Relation
     types: tuple[TypeFacts, ...]
     """One per column of the relation, in its order."""
     primary_key: tuple[str, ...]
+    """Columns of the relation; empty if there is none, or if not all of it can be told apart in the relation."""
     row_security: bool
+    column_numbers: tuple[int | None, ...]
+    """One per column of the relation; None for a column that is gone or cannot be told any more."""
 
 
 @frozen(order=True)

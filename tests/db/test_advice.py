@@ -39,6 +39,22 @@ def test_an_error_becomes_what_to_do_about_it(error, advice):
     assert advice in unavailable(error).advice
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgress://user:password@host/name",
+        "host=host password=pass word dbname=name",
+        "postgres://user:pass%word@host/name",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_not_quoted(url):
+    with pytest.raises(psycopg.ProgrammingError) as caught:
+        psycopg.conninfo.conninfo_to_dict(url)
+
+    assert unavailable(caught.value).advice.startswith("The database URL cannot be read")
+    assert "said" not in unavailable(caught.value).advice
+
+
 def test_an_error_of_no_known_kind_is_quoted_on_one_line():
     error = psycopg.OperationalError("something\n\todd")
 

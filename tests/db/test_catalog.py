@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from actors.db.catalog import Catalog
 from actors.db.driver import connect
@@ -14,11 +15,10 @@ TEXT = TypeFacts(25, "text")
 
 
 @pytest.fixture
-async def describe(database):
-    """Describe a table of the fresh database, as its relation message would ask for it."""
-    pool = Pool(database.conninfo)
+async def relation_of(database):
+    """Return what the relation message of a table of the fresh database would say now."""
 
-    async def describe(name: str):
+    async def relation_of(name: str):
         async with await connect(database.conninfo) as connection:
             cursor = await connection.execute(
                 "select attname, atttypid::bigint from pg_attribute"
@@ -31,11 +31,27 @@ async def describe(database):
             )
             cursor = await connection.execute("select %s::regclass::oid::bigint", (name,))
             (oid,) = await cursor.fetchone()
-        relation = Relation(oid, "public", name, ReplicaIdentity.DEFAULT, columns)
-        return await Catalog(pool).describe(relation)
+        return Relation(oid, "public", name, ReplicaIdentity.DEFAULT, columns)
 
-    yield describe
+    return relation_of
+
+
+@pytest.fixture
+async def catalog(database):
+    pool = Pool(database.conninfo)
+    with trio.fail_after(20):
+        yield Catalog(pool)
     pool.close()
+
+
+@pytest.fixture
+async def describe(catalog, relation_of):
+    """Describe a table as its relation message would ask for it."""
+
+    async def describe(name: str):
+        return await catalog.describe(await relation_of(name))
+
+    return describe
 
 
 async def test_plain_types_are_named(describe, database):
@@ -87,7 +103,50 @@ async def test_row_security_is_looked_up_each_time(describe, database):
     assert (before.row_security, after.row_security) == (False, True)
 
 
-async def test_what_is_gone_is_unknown_and_for_nobody(database):
+async def test_vectors_are_no_arrays_and_delimiters_go_with_the_type(describe, database):
+    database.execute(
+        "create domain area as box", "create table t (a int2vector, b box[], c area[])"
+    )
+
+    vector, boxes, areas = (await describe("t")).types
+
+    assert vector == TypeFacts(22, "int2vector")
+    assert (boxes.element.delimiter, areas.element.delimiter) == (";", ";")
+
+
+async def test_a_relation_of_the_past_is_found_in_the_table_of_now(
+    catalog, relation_of, database
+):
+    database.execute("create table t (gone int, a int, b text, c text, primary key (c, a))")
+    database.execute("alter table t drop column gone")
+    past = await relation_of("t")
+    database.execute(
+        "alter table t rename column a to id",
+        "alter table t drop column b",
+        "alter table t add d int",
+    )
+
+    table = await catalog.describe(past)
+
+    assert [column.name for column in table.relation.columns] == ["a", "b", "c"]
+    # The place of `a` and `b` is not certain any more: the first column may have been dropped since.
+    assert table.column_numbers == (None, None, 4)
+    assert table.primary_key == ()
+
+
+async def test_a_primary_key_renamed_since_keeps_the_name_it_had(
+    catalog, relation_of, database
+):
+    database.execute("create table t (a int, b text, c text, primary key (c, a))")
+    past = await relation_of("t")
+    database.execute("alter table t rename column a to id", "alter table t drop column b")
+
+    table = await catalog.describe(past)
+
+    assert (table.primary_key, table.column_numbers) == (("c", "a"), (1, None, 3))
+
+
+async def test_what_is_gone_is_unknown_and_for_nobody(catalog):
     relation = Relation(
         99_999_999,
         "public",
@@ -95,10 +154,9 @@ async def test_what_is_gone_is_unknown_and_for_nobody(database):
         ReplicaIdentity.DEFAULT,
         (Column("a", 99_999_998, -1, False),),
     )
-    pool = Pool(database.conninfo)
 
-    table = await Catalog(pool).describe(relation)
+    table = await catalog.describe(relation)
 
-    pool.close()
+    assert table.column_numbers == (None,)
     assert table.types == (TypeFacts(99_999_998, "unknown"),)
     assert (table.primary_key, table.row_security) == ((), True)

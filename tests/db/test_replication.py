@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 
 import pytest
@@ -14,11 +13,9 @@ from actors.db.driver import connect
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import Absent, Kind, ReplicaIdentity, format_lsn
 from tests.contracts.change_source import CONTRACT, receive
-from tests.support.postgres import Database, running_server
 from tests.support.replication import (
     CONFIRMED,
     DURABLE,
-    EVERYTHING,
     IMPATIENT,
     NOTES,
     NOW,
@@ -338,91 +335,3 @@ async def test_a_publication_dropped_meanwhile_says_what_to_run(notes):
         notes.execute("drop publication supabase_realtime", "insert into notes values (1)")
         with pytest.raises(DatabaseUnavailable, match="CREATE PUBLICATION"):
             await receive(stream, 1)
-
-
-@pytest.fixture(scope="module")
-def own_server():
-    """A server that the tests of this file may stop and restart."""
-    with running_server() as server:
-        yield server
-
-
-@pytest.fixture
-def own(own_server):
-    """A database with a published table on a server that may be stopped; restarted as it was afterwards."""
-    settings = own_server.settings
-    own_server.execute("create database own")
-    database = Database(own_server, "own")
-    database.execute(*NOTES)
-    yield database
-    own_server.stop()
-    own_server.settings = settings
-    own_server.start()
-    own_server.execute("drop database own with (force)")
-
-
-def restart(database: Database, **settings: str) -> None:
-    server = database.server
-    server.stop()
-    server.settings = {**server.settings, **settings}
-    server.start()
-
-
-async def test_wal_level_replica_says_what_to_set(own):
-    restart(own, wal_level="replica")
-
-    assert "wal_level = logical" in await refusal(own.conninfo)
-
-
-async def test_slots_exhausted_says_what_to_raise(own):
-    restart(own, max_replication_slots="1")
-    async with streaming(own.conninfo):
-        assert "max_replication_slots" in await refusal(own.conninfo)
-
-
-async def test_walsenders_exhausted_says_what_to_raise(own):
-    restart(own, max_wal_senders="1")
-    async with streaming(own.conninfo):
-        assert "max_wal_senders" in await refusal(own.conninfo)
-
-
-async def receive_until_it_stops(own: Database, *, task_status) -> None:
-    """Stream and acknowledge everything until the server stops; start with the first row."""
-    async with streaming(own.conninfo) as stream:
-        own.execute("insert into notes values (0)")
-        task_status.started(await receive(stream, 1))
-        with pytest.raises(DatabaseUnavailable, match="waiting for it to come back"):
-            await receive(stream, EVERYTHING)
-
-
-async def time_to_stop_s(own: Database, *last_statements: str) -> float:
-    """Return how long a fast stop takes, right after some statements, while somebody streams."""
-    async with trio.open_nursery() as nursery:
-        await nursery.start(receive_until_it_stops, own)
-        own.execute(*last_statements)
-        began = trio.current_time()
-        await trio.to_thread.run_sync(own.server.stop, signal.SIGINT)
-        took_s = trio.current_time() - began
-    own.server.start()
-    return took_s
-
-
-async def test_an_idle_stream_does_not_hold_up_a_stop(own):
-    # Read by the server for us, but not published: must be confirmed all the same.
-    others = ("create table others (id int)", "insert into others values (1)")
-
-    assert await time_to_stop_s(own, *others) < 5
-
-
-async def test_a_busy_stream_does_not_hold_up_a_stop(own):
-    many = "insert into notes select generate_series(1, 20000)"
-
-    assert await time_to_stop_s(own, many) < 5
-
-
-async def test_a_server_killed_mid_stream_says_so(own):
-    async with streaming(own.conninfo) as stream:
-        await trio.to_thread.run_sync(own.server.stop, signal.SIGQUIT)
-        with pytest.raises(DatabaseUnavailable, match="waiting for it to come back"):
-            await receive(stream, 1)
-    own.server.start()

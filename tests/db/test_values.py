@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import psycopg
 import pytest
 import trio
 
-from actors.db.catalog import Catalog
 from actors.db.driver import connect
-from actors.db.pool import Pool
-from actors.db.replication import ReplicationSource
 from protocol.changes.render import ChangeRenderer
 from tests.contracts.change_source import receive
+from tests.support.streaming import live_stream, reading
 
 pytestmark = pytest.mark.postgres
 
@@ -21,6 +20,11 @@ TYPES = (
     "create type mood as enum ('ok', 'very sad')",
     "create domain age as int",
     "create domain tags as text[]",
+    "create domain area as box",
+    "create domain rooms as area[]",
+    "create domain flats as rooms[]",
+    "create type nothing as ()",
+    "create type measured as (value float8, bytes bytea, at date)",
     "create type pair as (label text, number numeric, moods mood[])",
     "create type nested as (pairs pair[], whole pair, document jsonb)",
 )
@@ -46,7 +50,6 @@ VALUES = {
     "inet": ["10.0.0.1/8"],
     "cidr": ["10.0.0.0/8"],
     "macaddr": ["08:00:2b:01:02:03"],
-    "xml": ["<a>b</a>"],
     "tsvector": ["a fat cat"],
     "point": ["(1,2)"],
     "box": ["(1,1),(0,0)"],
@@ -58,26 +61,47 @@ VALUES = {
     "int4multirange": ["{[1,5),[7,8)}"],
     "bit(3)": ["101"],
     "varbit": ["10"],
-    "date": ["2026-01-02", "0044-03-15 BC", "infinity", "12026-01-02"],
+    "date": ["2026-01-02", "4714-11-24 BC", "-infinity", "12026-01-02", "5874897-12-31"],
     "time": ["03:04:05.1", "24:00:00"],
-    "timetz": ["03:04:05+02", "03:04:05.123-05:30"],
+    "timetz": ["03:04:05+02", "03:04:05.123-05:30", "24:00:00-15:59:59"],
     "timestamp": [
         "2026-01-02 03:04:05.123456",
         "0044-03-15 01:02:03 BC",
         "-infinity",
         "12026-01-02",
+        "294276-12-31 23:59:59.999999",
+        "4714-11-24 00:00:00 BC",
     ],
     "timestamptz": [
         "2026-01-02 03:04:05.1+02",
         "0044-03-15 01:02:03+00 BC",
         "infinity",
         "1800-01-01 BC",
+        "294276-12-31 23:59:59.999999+00",
+        "1800-01-01 00:00:00+00:12:34",
     ],
     "json": ['{"b": 1,   "a": [null, true, "x"]}', '"\\u00e9"', "[]", "1.50", "null"],
     "jsonb": ['{"b": 1, "a": {"c": [1.50, 1e5]}}', '"x"', "null"],
     "age": ["42"],
     "tags": ['{a,"b c"}'],
-    "int4[]": ["{}", "{1,NULL,3}", "{{1,2},{3,4}}", "[0:1]={1,2}", "{{{1}},{{2}}}"],
+    "int4[]": [
+        "{}",
+        "{1,NULL,3}",
+        "{{1,2},{3,4}}",
+        "[0:1]={1,2}",
+        "[-3:-2][5:5]={{1},{NULL}}",
+        "{{{1}},{{2}}}",
+        "{{{{{{7}}}}}}",
+    ],
+    "float8[]": ["{NaN,1.5,Infinity,-Infinity,NULL}", "{1e300,-0}"],
+    "bytea[]": [r'{"\\x0102ff",NULL}'],
+    "int2vector": ["1 -2 3", ""],
+    "oidvector": ["1 4294967295"],
+    "area[]": ["{(1,1),(0,0);(3,3),(2,2)}"],
+    "rooms": ["{(1,1),(0,0);(3,3),(2,2)}"],
+    "flats": ['{"{(1,1),(0,0);(3,3),(2,2)}"}'],
+    "nothing": ["()"],
+    "measured": ['(NaN,"\\\\x01",2026-01-02)'],
     "text[]": ['{a,"b c","","NULL",NULL,"q\\"x\\\\y","{,}","\n"}'],
     "bool[]": ["{t,f}"],
     "numeric[]": ["{1.10,2}"],
@@ -105,12 +129,9 @@ async def stream(database):
         ),
         "create publication supabase_realtime for all tables",
     )
-    pool = Pool(database.conninfo)
-    source = ReplicationSource(database.conninfo, Catalog(pool), now=lambda: 1.7e9)
     with trio.fail_after(60):
-        async with source.connect(None) as stream:
+        async with live_stream(database.conninfo) as stream:
             yield stream
-    pool.close()
 
 
 async def test_values_are_rendered_as_to_jsonb_does(stream, database):
@@ -158,6 +179,92 @@ def normal(value):
             return f"number {value}"
         case _:
             return value
+
+
+EXTENSIONS = {
+    "citext": ["Some Text"],
+    "ltree": ["a.b.c"],
+    "hstore": ['"a\\"\\\\ b"=>"1, \\"2\\"", c=>NULL, bb=>""', ""],
+    "vector": ["[1,2.5,3]"],
+}
+
+
+@pytest.fixture(params=EXTENSIONS)
+def extension(database, request):
+    try:
+        database.execute(f"create extension {request.param}")
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+        pytest.skip(f"NOT CHECKED, this server lacks an extension: {error}")
+    return request.param
+
+
+async def test_values_of_extensions_are_rendered_as_to_jsonb_does(database, extension):
+    database.execute(
+        f"create table t (value {extension}, list {extension}[])",
+        "create publication supabase_realtime for all tables",
+    )
+    async with (
+        reading(database.conninfo) as reader,
+        await connect(database.conninfo) as connection,
+    ):
+        for value in EXTENSIONS[extension]:
+            cursor = await connection.execute(
+                f"insert into t values (%s, array[%s, null]::{extension}[])"
+                " returning to_jsonb(t)",
+                (value, value),
+            )
+            (expected,) = await cursor.fetchone()
+
+            assert await reader.records(1) == [expected]
+
+
+@pytest.fixture
+def xml(database):
+    """A value of the type xml."""
+    try:
+        database.execute("select '<a>b</a>'::xml")
+    except psycopg.errors.FeatureNotSupported as error:
+        pytest.skip(f"NOT CHECKED, this server was built without libxml: {error}")
+    return "<a>b</a>"
+
+
+async def test_xml_is_a_string(database, xml):
+    database.execute(
+        "create table t (value xml)", "create publication supabase_realtime for all tables"
+    )
+    async with reading(database.conninfo) as reader:
+        database.execute(f"insert into t values ('{xml}')")
+
+        assert await reader.records(1) == [{"value": "<a>b</a>"}]
+
+
+async def test_json_that_jsonb_refuses_is_passed_on_as_it_is(database):
+    database.execute(
+        "create table t (value json)", "create publication supabase_realtime for all tables"
+    )
+    texts = [r'{"b": "\ud800", "a": 1}', r'"\u0000"', "1e1000000"]
+    async with live_stream(database.conninfo) as stream:
+        async with await connect(database.conninfo) as connection:
+            for text in texts:
+                await connection.execute("insert into t values (%s)", (text,))
+        changes = await receive(stream, len(texts))
+
+    rendered = [ChangeRenderer().render(change, frozenset({"value"})) for change in changes]
+    assert [data.decode().split('"record":')[1] for data in rendered] == [
+        f'{{"value":{text}}}}}' for text in texts
+    ]
+
+
+async def test_numbers_that_are_not_finite_are_null_in_a_domain_as_well(database):
+    database.execute(
+        "create domain ratio as float8",
+        "create table t (a numeric, b ratio, c float4)",
+        "create publication supabase_realtime for all tables",
+    )
+    async with reading(database.conninfo) as reader:
+        database.execute("insert into t values ('NaN', 'NaN', '-Infinity')")
+
+        assert await reader.records(1) == [{"a": None, "b": None, "c": None}]
 
 
 async def test_columns_carry_the_names_of_their_types(stream, database):

@@ -76,6 +76,34 @@ async def test_column_grants_count(notes, visibility):
     assert await visibility.check([await question(notes, "visitor")]) == [{"id"}]
 
 
+async def test_a_column_renamed_since_is_the_same_column(notes, visibility):
+    asked = await question(notes, "visitor")
+    notes.execute("alter table notes rename column body to words")
+
+    assert await visibility.check([asked]) == [ALL]
+
+
+async def test_a_column_that_took_over_a_name_is_another_one(notes, visibility):
+    notes.execute(
+        "revoke select on notes from visitor", "grant select (id) on notes to visitor"
+    )
+    asked = await question(notes, "visitor")
+    notes.execute(
+        "alter table notes rename column id to key",
+        "alter table notes rename column body to id",
+        "alter table notes rename column key to body",
+    )
+
+    assert await visibility.check([asked]) == [{"id"}]
+
+
+async def test_a_column_dropped_and_made_again_is_another_one(notes, visibility):
+    asked = await question(notes, "visitor")
+    notes.execute("alter table notes drop column body", "alter table notes add body text")
+
+    assert await visibility.check([asked]) == [{"id"}]
+
+
 async def test_without_a_grant_nothing_is_seen(notes, visibility):
     notes.execute("revoke select on notes from visitor")
 

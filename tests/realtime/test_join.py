@@ -60,7 +60,7 @@ async def test_a_refused_rejoin_ends_the_earlier_join_too(autojump_clock):
         client.join(token="nonsense")
         await trio.sleep(6)
 
-        close, refusal = await client.received()
+        refusal, close = await client.received()
         assert (close.event, close.ref) == ("phx_close", first)
         assert refusal.payload["response"] == {
             "reason": "MalformedJWT: The token provided is not a valid JWT"

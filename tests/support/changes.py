@@ -46,7 +46,8 @@ def make_table(
             for column, facts in columns.items()
         ),
     )
-    return Table(relation, tuple(columns.values()), key, row_security)
+    numbers = tuple(range(1, len(columns) + 1))
+    return Table(relation, tuple(columns.values()), key, row_security, numbers)
 
 
 def make_change(kind: Kind, table: Table, *, new=None, old=None, lsn=100, index=0, at_us=0):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
 from actors.db.catalog import Catalog
 from actors.db.driver import TrioConnection, connect
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
-from actors.realtime.errors import DatabaseUnavailable
+from actors.realtime.errors import DatabaseUnavailable, Unavailable
 
 if TYPE_CHECKING:
+    from actors.realtime.ports import Gap
+    from protocol.changes.model import Position
     from tests.support.postgres import Database
 
 NOTES = (
@@ -88,3 +90,87 @@ class PostgresHarness:
     async def break_off(self):
         async with await connect(self.database.conninfo) as connection:
             await connection.execute(BREAK_OFF)
+
+
+@define
+class Follower:
+    """Follows a source as the listener does: connects again for ever, keeps what is new, lets go of what it has."""
+
+    source: ReplicationSource
+    ids: list[int] = field(factory=list)
+    gaps: list[Gap] = field(factory=list)
+    advice: list[str] = field(factory=list)
+    after: Position | None = None
+    connects: int = 0
+    _stirred: trio.Event = field(factory=trio.Event)
+
+    async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
+        while True:
+            try:
+                async with self.source.connect(self.after) as stream:
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+                    self.connects += 1
+                    self._stir()
+                    await self._follow(stream)
+            except Unavailable as away:
+                self.advice.append(away.advice)
+                self._stir()
+                await trio.sleep(0.02)
+
+    async def wait_for(self, last: int):
+        while last not in self.ids:
+            await self._stirred.wait()
+
+    async def wait_for_connects(self, count: int):
+        while self.connects < count:
+            await self._stirred.wait()
+
+    async def wait_for_failures(self, count: int):
+        while len(self.advice) < count:
+            await self._stirred.wait()
+
+    async def _follow(self, stream):
+        failure = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._release, stream)
+            try:
+                await self._receive(stream)
+            except Unavailable as away:
+                failure = away
+            nursery.cancel_scope.cancel()
+        raise failure
+
+    async def _receive(self, stream):
+        while True:
+            chunk = await stream.receive()
+            if chunk.gap is not None:
+                self.gaps.append(chunk.gap)
+                if chunk.gap.starts_over:
+                    self.after = None
+            for change in chunk.changes:
+                if self.after is None or change.position > self.after:
+                    self.after = change.position
+                    self.ids.append(int(change.new[0]))
+            stream.acknowledge(chunk.acknowledged)
+            self._stir()
+
+    async def _release(self, stream):
+        while True:
+            await trio.sleep(0.05)
+            with suppress(Unavailable):
+                await self.source.release(stream.confirmed)
+
+    def _stir(self):
+        self._stirred.set()
+        self._stirred = trio.Event()
+
+
+@asynccontextmanager
+async def following(conninfo: str, **options):
+    """Follow a source of one's own beside the body."""
+    async with source_for(conninfo, **options) as source, trio.open_nursery() as nursery:
+        follower = Follower(source)
+        await nursery.start(follower.run)
+        yield follower
+        nursery.cancel_scope.cancel()

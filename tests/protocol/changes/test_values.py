@@ -11,8 +11,10 @@ from protocol.changes.values import encoder
 
 INT4 = TypeFacts(23, "int4")
 TEXT = TypeFacts(25, "text")
+JSON = TypeFacts(114, "json")
 JSONB = TypeFacts(3802, "jsonb")
-BOX = TypeFacts(603, "box")
+BOX = TypeFacts(603, "box", delimiter=";")
+HSTORE = TypeFacts(90005, "hstore")
 MOOD = TypeFacts(90001, "mood", "e")
 POINT = TypeFacts(90002, "pair", "c", fields=(("x", INT4), ("the label", TEXT)))
 
@@ -65,8 +67,15 @@ def domain(base: TypeFacts) -> TypeFacts:
         ),
         (TypeFacts(1184, "timestamptz"), "-infinity", '"-infinity"'),
         (JSONB, '{"a": [1, null]}', '{"a": [1, null]}'),
-        (TypeFacts(114, "json"), '"\\ud800"', '"\\"\\\\ud800\\""'),
+        (JSON, '"\\ud800"', '"\\ud800"'),
         (TypeFacts(17, "bytea"), "\\x0102ff", '"0102ff"'),
+        (TypeFacts(22, "int2vector"), "1 -2", "[1,-2]"),
+        (TypeFacts(22, "int2vector"), "", "[]"),
+        (TypeFacts(30, "oidvector"), "1 2", '["1","2"]'),
+        (HSTORE, "", "{}"),
+        (HSTORE, r'"bb"=>"1", "a"=>NULL, "a\"\\"=>""', r'{"a":null,"bb":"1","a\"\\":""}'),
+        (domain(TypeFacts(701, "float8")), "NaN", "null"),
+        (domain(TypeFacts(17, "bytea")), "\\x01", '"01"'),
         (domain(INT4), "7", "7"),
         (domain(array(INT4)), "{7}", "[7]"),
         (TypeFacts(99999, "unheard_of"), "5", '"5"'),
@@ -106,6 +115,56 @@ def test_arrays_become_json_arrays_of_the_same_depth(element, text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ('{"b": 1, "a": {"dd": 2, "c": 3}}', '{"a":{"c":3,"dd":2},"b":1}'),
+        ('{"a": 1, "bb": 2, "é": 3, "a": 4}', '{"a":4,"bb":2,"é":3}'),
+        (
+            "[1e5, 1.50, -0, 1E400, 123456789012345678901234567890]",
+            "[1e5,1.50,-0,1E400,123456789012345678901234567890]",
+        ),
+        (' [ 1 ,\t"a b"\n] ', '[1,"a b"]'),
+        (r'"\u00e9\u0000\ud83d\ude42"', r'"é\u0000🙂"'),
+        (r'{"b":"\udfff","a":1}', r'{"b":"\udfff","a":1}'),
+        (r'{"\ud800":1,"\ud801":2}', r'{"\ud800":1,"\ud801":2}'),
+    ],
+)
+def test_json_has_the_order_of_jsonb_and_keeps_its_numbers(text, expected):
+    assert encoder(JSON)(text).decode() == expected
+
+
+def test_inside_of_others_values_are_as_to_jsonb_has_them():
+    facts = TypeFacts(
+        90006,
+        "measured",
+        "c",
+        fields=(("value", TypeFacts(701, "float8")), ("bytes", TypeFacts(17, "bytea"))),
+    )
+
+    assert encoder(array(TypeFacts(701, "float8")))("{NaN,1}") == b'["NaN",1]'
+    assert encoder(facts)(r'(Infinity,"\\x01")') == rb'{"bytes":"\\x01","value":"Infinity"}'
+
+
+def test_members_of_composites_have_the_order_of_jsonb():
+    facts = TypeFacts(90007, "two", "c", fields=(("long", INT4), ("b", TEXT), ("a", TEXT)))
+
+    assert encoder(facts)("(1,x,y)") == b'{"a":"y","b":"x","long":1}'
+
+
+def test_a_composite_may_have_no_members():
+    empty = TypeFacts(90008, "empty", "c")
+
+    assert encoder(empty)("()") == b"{}"
+    assert encoder(empty)("(1)") == b'"(1)"'
+
+
+def test_the_delimiter_is_that_of_the_element():
+    areas = array(TypeFacts(90009, "area", "d", base=BOX, delimiter=";"))
+
+    assert encoder(areas)("{(1,1),(0,0);NULL}") == b'["(1,1),(0,0)",null]'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("(1,a)", '{"x":1,"the label":"a"}'),
         ("(,)", '{"x":null,"the label":null}'),
         ('(1,"")', '{"x":1,"the label":""}'),
@@ -130,6 +189,14 @@ def test_arrays_and_composites_nest():
     ("facts", "text"),
     [
         (INT4, "seven"),
+        (JSON, "NaN"),
+        (JSON, "[1,]"),
+        (JSON, "[" * 100_000 + "]" * 100_000),
+        (HSTORE, '"a"=>'),
+        (HSTORE, '"a"=>"1", '),
+        (HSTORE, "a=>1"),
+        (array(INT4), "{1,,2}"),
+        (array(INT4), "{1}}"),
         (INT4, "007"),
         (INT4, ""),
         (TypeFacts(16, "bool"), "maybe"),
@@ -151,7 +218,8 @@ def test_what_does_not_look_like_its_type_becomes_a_string(facts, text):
 
 FACTS = st.sampled_from(
     [TypeFacts(oid, "") for oid in (16, 17, 20, 25, 114, 701, 1114, 1184, 1700, 3802)]
-    + [array(TEXT), array(JSONB), array(array(INT4)), array(POINT), POINT, BOX]
+    + [array(TEXT), array(JSONB), array(array(INT4)), array(INT4), array(POINT), POINT, BOX]
+    + [HSTORE, TypeFacts(22, "int2vector")]
 )
 LIKELY = st.text(alphabet='{}[]()",;\\:= 019.eE+-atfnulTNL\n', max_size=30)
 
