@@ -124,7 +124,7 @@ def _prepare_troupe() -> list[str]:
     return [sys.executable, "-m", "actors.main", *options]
 
 
-def _troupe_versions() -> dict[str, str]:
+def troupe_versions() -> dict[str, str]:
     revision = ["git", "-C", str(REPOSITORY)]
     return {
         "python": platform.python_version(),
@@ -141,14 +141,16 @@ def _troupe_path() -> str:
     return f"/realtime/v1/websocket?apikey={key}&vsn=2.0.0"
 
 
+TROUPE_PATH = _troupe_path()
+
 CATALOGUE = {
     peer.name: peer
     for peer in (
         Peer(
             name="troupe",
             prepare=_prepare_troupe,
-            versions=_troupe_versions,
-            path=_troupe_path(),
+            versions=troupe_versions,
+            path=TROUPE_PATH,
             join=PHOENIX_JOIN,
             is_phoenix=True,
         ),

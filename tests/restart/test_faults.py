@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from psycopg.conninfo import make_conninfo
 
 from actors.core.spec import Intensity
+from actors.db.slots import SlotMode
 from actors.realtime.channels import Channels
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
@@ -174,6 +175,12 @@ class ForgetfulRows(Channels):
             return spec.factory()
 
         return evolve(spec, factory=make)
+
+
+async def test_without_the_durable_position_the_same_play_loses_rows(numbers, monkeypatch):
+    outcome = await play(numbers, monkeypatch, SEEDS[0], change_source=SlotMode.TEMPORARY.value)
+
+    assert any("misses" in wrong for wrong in outcome.wrong), outcome.explain()
 
 
 async def test_without_the_heir_the_same_play_loses_rows(numbers, monkeypatch):
