@@ -39,7 +39,6 @@ RETAINED = """
         (select sum(size) from pg_ls_waldir())::bigint
     from pg_replication_slots where database = current_database()
 """
-RECEIVED = re.compile(r"^realtime_changes_received_total (\S+)", re.MULTILINE)
 ROWS_BEFORE, ROWS_MEANWHILE = 300, 100
 SETTLED_WITHIN_S = 30.0
 FAST_S = 2.0
@@ -65,6 +64,7 @@ async def writing(numbers):
             nursery.start_soon(writer.write, 0.005)
             yield writer
             nursery.cancel_scope.cancel()
+        await writer.settle()
     finally:
         writer.close()
 
@@ -81,10 +81,14 @@ async def test_a_server_that_was_killed_reads_again_what_its_log_held(numbers, t
     with running_server(tmp_path, settings) as server:
         operator = Operator(server.url)
 
-        def received() -> int:
-            found = RECEIVED.search(operator.metrics())
+        def figure(name: str) -> int:
+            found = re.search(rf"^realtime_{name} (\S+)", operator.metrics(), re.MULTILINE)
             return int(float(found[1])) if found else 0
 
+        def received() -> int:
+            return figure("changes_received_total")
+
+        await wait_until(lambda: figure("source_live") == 1)
         async with writing(numbers) as writer:
             await wait_until(lambda: received() >= ROWS_BEFORE)
             await trio.to_thread.run_sync(server.stop, signal.SIGKILL)

@@ -43,6 +43,8 @@ class NumberWriter:
         self._rng = rng
         self._sizes = sizes
         self._connection: TrioConnection | None = None
+        #: The first and last number of the transaction that was begun last, None once it is known to be committed.
+        self._begun: tuple[int, int] | None = None
         #: The last number that is known to have been committed.
         self.committed = 0
         #: Transactions whose outcome was unknown at first, and that had in fact been committed.
@@ -55,17 +57,26 @@ class NumberWriter:
             await trio.sleep(pause_s)
 
     async def commit(self, count: int) -> None:
-        """Commit the next `count` numbers, however long the server is away."""
-        first, last = self.committed + 1, self.committed + count
-        # A transaction that has begun is brought to its end, so that `committed` is always true.
-        with trio.CancelScope(shield=True):
-            attempts = 0
-            while (inserted := await self._insert(first, last)) is None:
-                attempts += 1
-                await trio.sleep(AGAIN_S)
-        assert inserted in {count, 0}, "a transaction is committed whole or not at all"
+        """Commit the next `count` numbers, however long the server is away.
+
+        Cancelled, it leaves the transaction to the next call, which brings that to its end first.
+        """
+        await self.settle()
+        self._begun = self.committed + 1, self.committed + count
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Bring to its end what was begun, so that `committed` says all."""
+        if self._begun is None:
+            return
+        first, last = self._begun
+        while (inserted := await self._insert(first, last)) is None:  # noqa: ASYNC110  # nobody tells us
+            await trio.sleep(AGAIN_S)
+        assert inserted in {last - first + 1, 0}, (
+            "a transaction is committed whole or not at all"
+        )
         self.found_committed += not inserted
-        self.committed = last
+        self.committed, self._begun = last, None
 
     async def _insert(self, first: int, last: int) -> int | None:
         """Return how many rows were inserted, None if that is unknown."""
@@ -76,6 +87,9 @@ class NumberWriter:
         except psycopg.OperationalError:
             self.close()
             return None
+        finally:
+            if self._connection is not None and self._connection.closed:
+                self._connection = None
         return cursor.rowcount
 
     def close(self) -> None:

@@ -108,8 +108,9 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill every process of the server, as a crash of the machine would, but for what the kernel has."""
         assert self._process is not None
+        # Stopped first, so that it starts no further process that we would not know of.
+        self._process.send_signal(signal.SIGSTOP)
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        # The main process first, so that it starts none in their place.
         processes = [self._process.pid, *map(int, children.read_text().split())]
         for process in processes:
             _kill(process)
