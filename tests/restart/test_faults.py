@@ -91,7 +91,9 @@ async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **setting
             )
             for number in range(len(TOPICS) * SUBSCRIBERS)
         ]
-        async with running_node(conninfo, outbox_bytes=OUTBOX_BYTES, **settings) as node:
+        async with running_node(
+            conninfo, outbox_bytes=OUTBOX_BYTES, idle_timeout_s=DEADLINE_S, **settings
+        ) as node:
             faults = Faults(node, logs[0], numbers.server, proxy, SUBSCRIBERS, CUT_S, rng)
             with trio.fail_after(RECOVERY_S):
                 for follower in followers:
