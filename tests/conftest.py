@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 #: How long a test with a real server may take, in seconds; a module that needs more has a DEADLINE_S of its own.
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -52,7 +52,7 @@ class Attach:
 
 @frozen
 class Detach:
-    """Take a subscription out of the roster, if it is there still; `farewell` is pushed to it last, in the same block."""
+    """Take a subscription out of the roster, if it is there still; `farewell` is pushed last, in the same block."""
 
     subscription: Subscription
     farewell: bytes = field(repr=False)

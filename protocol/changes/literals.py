@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 #: `[1:2][0:1]=` in front of an array whose lower bounds are not 1.
 _match_bounds = re.compile(r"(?:\[-?[0-9]+:-?[0-9]+\])+=").match
-_unescape = re.compile(r"\\(.)", re.DOTALL).sub
 
 #: What may stand between double quotes; written so that long texts take few steps.
 _INSIDE = r'[^"\\]*(?:\\.[^"\\]*)*'
@@ -51,9 +50,9 @@ def array_rewriter(
             if mark is not None:
                 parts.append(punctuation[mark])
             elif quoted is not None:
-                parts.append(encode(_unescape(r"\1", quoted)))
+                parts.append(encode(_unescaped(quoted)))
             elif plain is not None:
-                parts.append(b"null" if plain == "NULL" else encode(_unescape(r"\1", plain)))
+                parts.append(b"null" if plain == "NULL" else encode(_unescaped(plain)))
             else:
                 return None
         return b"".join(parts)
@@ -76,7 +75,9 @@ def composite_fields(text: str, count: int) -> list[str | None] | None:
             return None
         quoted, plain, after = match.groups()
         if quoted is not None:
-            values.append(_undouble(r"\1\2", quoted))
+            values.append(
+                _undouble(r"\1\2", quoted) if '"' in quoted or "\\" in quoted else quoted
+            )
         else:
             values.append(plain or None)
         at = match.end()
@@ -92,6 +93,14 @@ def hstore_pairs(text: str) -> dict[str, str | None] | None:
         if match is None:
             return None
         key, value, after = match.groups()
-        pairs[_unescape(r"\1", key)] = None if value is None else _unescape(r"\1", value)
+        pairs[_unescaped(key)] = None if value is None else _unescaped(value)
         at = match.end()
     return pairs
+
+
+def _unescaped(text: str) -> str:
+    """Return `text` without the backslash before what is escaped."""
+    if "\\" not in text:
+        return text
+    # Two in a row always begin an escape, as what precedes them is either plain or was escaped itself.
+    return "\\".join(part.replace("\\", "") for part in text.split("\\\\"))

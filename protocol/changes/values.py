@@ -89,6 +89,9 @@ def _timestamp(text: str) -> bytes:
 
 def _timestamp_with_zone(text: str) -> bytes:
     """Render `2026-01-02 01:04:05+00[ BC]`; JSON wants the minutes of the offset as well."""
+    if text.endswith("+00"):
+        # Nearly all of them, as the session is in UTC.
+        return _timestamp(text + ":00")
     moment = text.removesuffix(" BC")
     era = text[len(moment) :]
     if _has_hours_only(moment):

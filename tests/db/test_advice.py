@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+import structlog
 
 from actors.db.advice import publication_missing, unavailable
 
@@ -55,10 +56,14 @@ def test_a_url_that_cannot_be_read_is_not_quoted(url):
     assert "said" not in unavailable(caught.value).advice
 
 
-def test_an_error_of_no_known_kind_is_quoted_on_one_line():
+def test_an_error_of_no_known_kind_is_for_the_log_and_not_for_clients():
     error = psycopg.OperationalError("something\n\todd")
 
-    assert unavailable(error).advice == "Postgres refused; it said: something odd"
+    with structlog.testing.capture_logs() as lines:
+        advice = unavailable(error).advice
+
+    assert "odd" not in advice
+    assert [line["reason"] for line in lines] == ["something odd"]
 
 
 def test_a_publication_is_quoted_where_it_must_be():

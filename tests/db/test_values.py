@@ -185,7 +185,6 @@ EXTENSIONS = {
     "citext": ["Some Text"],
     "ltree": ["a.b.c"],
     "hstore": ['"a\\"\\\\ b"=>"1, \\"2\\"", c=>NULL, bb=>""', ""],
-    "vector": ["[1,2.5,3]"],
 }
 
 

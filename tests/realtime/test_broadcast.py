@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from actors.realtime.tenant import Limits
@@ -117,3 +119,21 @@ async def test_a_channel_ends_when_its_last_subscriber_is_gone(autojump_clock):
         await leaver.received()
 
         assert stage.channel() is None
+
+
+async def test_a_payload_that_is_no_object_reaches_nobody_and_is_refused_with_ack(
+    autojump_clock,
+):
+    async with open_stage() as stage:
+        sender, other = stage.connect(), stage.connect()
+        await sender.joined(broadcast={"ack": True})
+        await other.joined()
+
+        for payload in (None, 7, "text", [1]):
+            sender.send_raw(f'[null,"9","realtime:room","broadcast",{json.dumps(payload)}]')
+
+        replies = await sender.received()
+        assert {m.payload["response"] for m in replies if m.ref == "9"} == {
+            "payload_not_an_object"
+        }
+        assert await other.received() == []

@@ -29,7 +29,7 @@ TABLES = tuple(f"notes_{number}" for number in range(10))
 TOPICS = 25
 ROUND_WITHIN_S = 30.0
 #: In seconds, for all rounds (`tests/conftest.py`).
-DEADLINE_S = 1200.0 if is_long() else 90.0
+DEADLINE_S = 1200.0 if is_long() else 240.0
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 

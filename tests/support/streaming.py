@@ -29,7 +29,7 @@ async def live_stream(conninfo: str) -> AsyncIterator[ReplicationStream]:
     pool = Pool(conninfo)
     try:
         source = ReplicationSource(conninfo, Catalog(pool), lambda: NOW)
-        async with source.connect() as stream:
+        async with source.connect(None) as stream:
             yield stream
     finally:
         pool.close()

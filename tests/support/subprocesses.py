@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Report = dict[str, Any]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 STOPPING_S = 15.0
 
 
