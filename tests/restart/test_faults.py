@@ -20,6 +20,7 @@ from actors.core.spec import Intensity
 from actors.db.slots import SlotMode
 from actors.db.visibility import ColumnVisibility
 from actors.realtime.channels import Channels
+from actors.realtime.rows import SUBSCRIBED
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
@@ -152,6 +153,9 @@ async def test_every_client_hears_every_row_once_and_in_order(numbers, monkeypat
 
     assert outcome.wrong == [], outcome.explain()
     assert {follower.last for follower in outcome.followers} == {outcome.writer.committed}
+    assert {notice for follower in outcome.followers for notice in follower.notices} == {
+        SUBSCRIBED
+    }
     assert len(outcome.faults.done) == FAULTS
     assert min(outcome.crashes[kind] for kind in ("listener", "rows", "channel")) > 0
 
