@@ -20,6 +20,7 @@ from actors.core.spec import Intensity
 from actors.db.slots import SlotMode
 from actors.db.visibility import ColumnVisibility
 from actors.realtime.channels import Channels
+from actors.realtime.rows import SUBSCRIBED
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
@@ -92,7 +93,9 @@ async def play(numbers, monkeypatch, seed: int, log_type=BreakableLog, **setting
             )
             for number in range(len(TOPICS) * SUBSCRIBERS)
         ]
-        async with running_node(conninfo, outbox_bytes=OUTBOX_BYTES, **settings) as node:
+        async with running_node(
+            conninfo, outbox_bytes=OUTBOX_BYTES, idle_timeout_s=DEADLINE_S, **settings
+        ) as node:
             faults = Faults(node, logs[0], numbers.server, proxy, SUBSCRIBERS, CUT_S, rng)
             with trio.fail_after(RECOVERY_S):
                 for follower in followers:
@@ -150,6 +153,9 @@ async def test_every_client_hears_every_row_once_and_in_order(numbers, monkeypat
 
     assert outcome.wrong == [], outcome.explain()
     assert {follower.last for follower in outcome.followers} == {outcome.writer.committed}
+    assert {notice for follower in outcome.followers for notice in follower.notices} == {
+        SUBSCRIBED
+    }
     assert len(outcome.faults.done) == FAULTS
     assert min(outcome.crashes[kind] for kind in ("listener", "rows", "channel")) > 0
 
