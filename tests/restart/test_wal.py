@@ -1,14 +1,16 @@
 """What Postgres keeps of its log for us: enough for a restart, no more than that, and never in the way of its own end.
 
-`TROUPE_TESTS=long` writes 2 GB past us.
+`TROUPE_TESTS=long` writes 2 GB past us, and a million rows at once to us.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -20,6 +22,8 @@ from tests.support.operating import Operator
 from tests.support.postgres import fresh_database
 from tests.support.running_node import running_node
 from tests.support.server import running_server
+from tests.support.tokens import mint
+from tests.support.websocket import open_websocket
 
 MIB = 1024 * 1024
 WRITTEN_BYTES = 2048 * MIB if is_long() else 200 * MIB
@@ -42,6 +46,9 @@ RETAINED = """
 ROWS_BEFORE, ROWS_MEANWHILE = 300, 100
 SETTLED_WITHIN_S = 90.0
 FAST_S = 2.0
+LARGE_ROWS = 1_000_000 if is_long() else 50_000
+#: The change log's 64 MB and as much again for the objects around them, chunks and outboxes.
+LARGE_BYTES = 160 * MIB
 DEADLINE_S = 600.0 if is_long() else 240.0
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -152,3 +159,36 @@ async def test_postgres_stops_fast_while_we_stream(numbers):
         nursery.cancel_scope.cancel()
 
     assert client.wrong is None
+
+
+async def test_a_large_transaction_arrives_whole_in_order_and_in_bounded_memory(
+    numbers, tmp_path
+):
+    numbers.execute(
+        "create table large (n int primary key, body text)",
+        "alter publication supabase_realtime add table large",
+        "grant select on large to anon",
+    )
+    with running_server(tmp_path, {"REALTIME_DATABASE_URL": numbers.conninfo}) as server:
+        status = Path(f"/proc/{server.process_id}/status")
+
+        def resident_bytes() -> int:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status.read_text())[1]) * 1024
+
+        target = f"/realtime/v1/websocket?apikey={mint()}&vsn=2.0.0"
+        binding = {"event": "*", "schema": "public", "table": "large"}
+        config = {"config": {"postgres_changes": [binding]}}
+        async with open_websocket(server.port, target) as socket:
+            await socket.send(json.dumps(["1", "1", "realtime:large", "phx_join", config]))
+            while "Subscribed to PostgreSQL" not in await socket.receive():
+                pass
+            before = peak = resident_bytes()
+            write = "insert into large select n, repeat('x', 50) from generate_series(1, {}) n"
+            await trio.to_thread.run_sync(numbers.execute, write.format(LARGE_ROWS))
+            for number in range(1, LARGE_ROWS + 1):
+                *_head, payload = json.loads(await socket.receive())
+                assert payload["data"]["record"]["n"] == number
+                if number % 10_000 == 0:
+                    peak = max(peak, resident_bytes())
+
+    assert peak - before < LARGE_BYTES

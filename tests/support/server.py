@@ -48,6 +48,11 @@ class Server:
     def websocket_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/realtime/v1/websocket"
 
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start, and wait until the server says that it is ready."""
         command = [sys.executable, "-m", "actors.main", "--host", "127.0.0.1"]
