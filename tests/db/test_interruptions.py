@@ -170,7 +170,7 @@ async def insert_around(follower: Follower, own: Database, interrupt) -> None:
     await interrupt(own)
     await harness.insert(4)
     await harness.insert(5)
-    await follower.wait_for_failures(1)
+    await follower.wait_for_connects(2)
     await harness.insert(6)
     await follower.wait_for(6)
 

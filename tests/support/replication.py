@@ -30,6 +30,8 @@ NOW = 1_700_000_000.0
 #: How long the server waits to hear from us where a test says IMPATIENT, in seconds.
 PATIENCE_S = 1.5
 IMPATIENT = f" options='-c wal_sender_timeout={PATIENCE_S}s'"
+#: How long a follower is waited for, in seconds.
+WAIT_S = 30.0
 #: More changes than there are.
 EVERYTHING = 10**9
 DURABLE = SlotOptions(SlotMode.DURABLE)
@@ -119,16 +121,18 @@ class Follower:
                 await trio.sleep(0.02)
 
     async def wait_for(self, last: int):
-        while last not in self.ids:
-            await self._stirred.wait()
+        await self._wait(lambda: last in self.ids)
 
     async def wait_for_connects(self, count: int):
-        while self.connects < count:
-            await self._stirred.wait()
+        await self._wait(lambda: self.connects >= count)
 
     async def wait_for_failures(self, count: int):
-        while len(self.advice) < count:
-            await self._stirred.wait()
+        await self._wait(lambda: len(self.advice) >= count)
+
+    async def _wait(self, condition):
+        with trio.fail_after(WAIT_S):
+            while not condition():
+                await self._stirred.wait()
 
     async def _follow(self, stream):
         failure = None
