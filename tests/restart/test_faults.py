@@ -124,16 +124,16 @@ async def disturb(faults: Faults, writer: NumberWriter, followers: list[Follower
                 if is_waited_for:
                     await caught_up(followers[:1], writer.committed)
 
-        for fault in plan(rng, FAULTS):
-            await trio.sleep(rng.uniform(0.0, 0.2))
-            if fault in CRASHES:
-                await faults.inflict(fault)
-            else:
-                async with one_outage:
-                    pass
-                nursery.start_soon(suffer, fault, rng.random() < 0.7)
-        async with one_outage:
-            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as outages:
+            for fault in plan(rng, FAULTS):
+                await trio.sleep(rng.uniform(0.0, 0.2))
+                if fault in CRASHES:
+                    await faults.inflict(fault)
+                else:
+                    async with one_outage:
+                        pass
+                    outages.start_soon(suffer, fault, rng.random() < 0.7)
+        nursery.cancel_scope.cancel()
     await writer.commit(1)
     await caught_up(followers, writer.committed)
 

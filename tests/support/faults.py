@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 #: A channel or rows actor is given up at the sixth crash within a minute, the listener never.
 CRASHES_A_MINUTE = 5
-MINUTE_S = 61.0
+#: Longer than a minute: a tripwire waits for the next row, and that for the end of an outage.
+MINUTE_S = 90.0
 RESTART_WITHIN_S = 30.0
 TROUPE_BACKENDS = "from pg_stat_activity where application_name = 'troupe'"
 WALSENDERS = "from pg_stat_replication"

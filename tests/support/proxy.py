@@ -35,6 +35,8 @@ class Proxy:
     def reset(self) -> None:
         """End every connection without a farewell, on both sides; what was on its way is lost."""
         for stream in self._open:
+            if stream.socket.fileno() < 0:
+                continue
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             stream.socket.close()
 
