@@ -85,6 +85,7 @@ RANKS = {
 WAITS = {
     ("actors/realtime/membership.py", "Detach"): ("connection", "channel"),
     ("actors/realtime/connection.py", "message"): ("connection", "channel"),
+    ("actors/realtime/publishing.py", "message"): ("http", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
     # Not a ref: bytes to the replication connection, which only its stream writes to.
     ("actors/db/replication_stream.py", "status"): ("listener", "resource"),
