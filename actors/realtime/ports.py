@@ -35,11 +35,12 @@ class Identity:
 class TokenVerifier(Protocol):
     """From a JWT to an identity."""
 
-    def verify(self, token: str) -> Identity:
-        """Return whom `token` speaks for; never waits.
+    async def verify(self, token: str) -> Identity:
+        """Return whom `token` speaks for; waits, bounded, when a key it names has to be fetched first.
 
         Raises:
             Unauthorized: with the code and literal text of spec 1.2 and 2.3.
+            Refused: without a code, for a token that is signed and yet not for this server.
         """
         ...
 

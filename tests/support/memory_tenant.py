@@ -182,7 +182,7 @@ class FakeVerifier:
 
     ROLES = ("anon", "authenticated", "service_role")
 
-    def verify(self, token: str) -> Identity:
+    async def verify(self, token: str) -> Identity:
         if token not in self.ROLES:
             raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
         return Identity(token, b"{}", 1e12)
