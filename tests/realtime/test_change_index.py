@@ -108,7 +108,7 @@ class IndexAgainstScan(RuleBasedStateMachine):
         if not self.entered:
             assert not self.index._groups
             for view in self.index._views.values():
-                assert not (view.groups or view.hashed or view.scanned)
+                assert not any((view.groups, view.hashed, view.scanned))
 
 
 IndexAgainstScan.TestCase.settings = settings(
