@@ -38,7 +38,7 @@ from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
-from actors.realtime.publishing import Publisher
+from actors.realtime.posting import Poster
 from actors.realtime.tenant import Limits, Tenant
 from actors.settings import DEVELOPMENT_SECRET
 from actors.web.app import site
@@ -266,11 +266,11 @@ class Node:
             negotiate,
             SupabaseOptions(settings.connect_error_delay_s),
         )
-        publisher = Publisher(tenant, self._metrics)
+        poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
         served = site(
             supabase=supabase,
-            api=BroadcastApi(tenant.verifier, publisher, bodies).routes(),
+            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
             operations=Operations(self, tenant.verifier).routes(),
         )
         cap = OutboxCap(settings.outboxes_bytes)

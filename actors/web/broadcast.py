@@ -2,7 +2,7 @@
 
 Routes of `app.py`, served below `/api` and, as behind a Supabase gateway, `/realtime/v1/api`.
 Here are addresses, statuses and headers; what stands in a body is for `protocol.phoenix.rest`,
-who hears it is for the `Publisher`.
+who hears it is for the `Poster`.
 Nothing of a body is read before its sender is known to be somebody (`bodies.py` bounds what is read then).
 
 **Source**: spec 4.2, 4.3 and clients.md 6; docs/reference/rest.md lists what is ours.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from actors.realtime.ports import Identity, TokenVerifier
-    from actors.realtime.publishing import Publisher
+    from actors.realtime.posting import Poster
     from actors.web.bodies import BodyBudget
 
 log = structlog.get_logger()
@@ -52,11 +52,9 @@ _ACCEPTED: Final = frozenset(("", "*/*", "application/*", "application/json"))
 class BroadcastApi:
     """The routes; `bodies` is shared by all requests of the port."""
 
-    def __init__(
-        self, verifier: TokenVerifier, publisher: Publisher, bodies: BodyBudget
-    ) -> None:
+    def __init__(self, verifier: TokenVerifier, poster: Poster, bodies: BodyBudget) -> None:
         self._verifier = verifier
-        self._publisher = publisher
+        self._poster = poster
         self._bodies = bodies
 
     def routes(self) -> list[Route]:
@@ -69,11 +67,11 @@ class BroadcastApi:
 
     async def _batch(self, request: Request) -> Response:
         _check_accept(request)
-        identity = self._identify(request)
+        identity = await self._identify(request)
         with HeldBody(self._bodies) as held:
             body = await held.read(request)
             broadcasts = parse_batch(body, payload_bytes=self._payload_bytes)
-            await self._publisher.publish(identity, broadcasts)
+            await self._poster.publish(identity, broadcasts)
         return Response(status_code=202)
 
     async def _single(self, request: Request) -> Response:
@@ -84,7 +82,7 @@ class BroadcastApi:
             return JSONResponse({"error": UNSUPPORTED}, 415)
         if any(name.partition("[")[0] == "persist" for name in request.query_params):
             return _message(501, CANNOT_PERSIST)
-        identity = self._identify(request)
+        identity = await self._identify(request)
         with HeldBody(self._bodies) as held:
             broadcast = parse(
                 sub_topic,
@@ -93,15 +91,15 @@ class BroadcastApi:
                 private=request.query_params.get("private") == "true",
                 payload_bytes=self._payload_bytes,
             )
-            if not await self._publisher.publish(identity, [broadcast]):
+            if not await self._poster.publish(identity, [broadcast]):
                 raise HTTPException(403, UNAUTHORIZED)
         return Response(status_code=202)
 
     @property
     def _payload_bytes(self) -> int:
-        return self._publisher.tenant.limits.payload_bytes
+        return self._poster.tenant.limits.payload_bytes
 
-    def _identify(self, request: Request) -> Identity:
+    async def _identify(self, request: Request) -> Identity:
         """Return whom the request speaks for.
 
         Raises:
@@ -110,7 +108,7 @@ class BroadcastApi:
         token = _token(request)
         try:
             if token is not None:
-                return self._verifier.verify(token)
+                return await self._verifier.verify(token)
         except Refused as refused:
             log.debug("broadcast.refused", code=refused.code)
         raise HTTPException(401, UNAUTHORIZED)

@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.channels import Channels
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.publishing import Publisher
+from actors.realtime.posting import Poster
 from actors.realtime.tenant import Limits
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
@@ -66,7 +66,7 @@ class GatedChannels(Channels):
             actor._handle = handle_when_open
             return actor
 
-        return evolve(spec, factory=factory, capacity=1)
+        return evolve(spec, factory=factory, capacity=1, stop_within=1.0)
 
 
 class Api:
@@ -104,8 +104,8 @@ async def open_api(*, channels_type=Channels, body_bytes=1 << 20, **seams):
         trio.open_nursery() as nursery,
     ):
         bodies = BodyBudget(body_bytes)
-        publisher = Publisher(stage.tenant, stage.metrics, **seams)
-        routes = BroadcastApi(stage.tenant.verifier, publisher, bodies).routes()
+        poster = Poster(stage.tenant, stage.metrics, **seams)
+        routes = BroadcastApi(stage.tenant.verifier, poster, bodies).routes()
         port = await start_port(nursery, site(supabase=refuse, api=routes).application)
         yield Api(stage, port, bodies)
         assert bodies.held_bytes == 0

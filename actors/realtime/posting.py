@@ -38,8 +38,8 @@ class ServiceRoleOnly:
 
 
 @frozen
-class Publisher:
-    """Publishes for those who are not joined."""
+class Poster:
+    """Publishes for those who are not joined; see the module's text."""
 
     tenant: Tenant
     metrics: Metrics
