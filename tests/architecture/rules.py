@@ -20,6 +20,7 @@ FLOORS = {
     "actors.settings": 5,
     "actors.commands": 6,
     "actors.main": 6,
+    "actors.serve": 6,
     "actors.welcome": 6,
 }
 # Elsewhere the rooms of one floor do not know each other.
