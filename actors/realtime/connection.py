@@ -17,6 +17,7 @@ import trio
 
 from actors.core.errors import ActorStopped
 from actors.core.signals import Restarted, Stopping, Terminated
+from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins, Seat
 from actors.realtime.messages import Publish, SubscriptionEnded
@@ -80,6 +81,8 @@ class ConnectionActor:
             async with trio.open_nursery() as self._nursery:
                 self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
                 self._joins = Joins(self._seat, self._session, self._nursery, self._carry_out)
+                self._credentials = Credentials(self._seat, self._joins)
+                self._nursery.start_soon(self._credentials.watch)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
                 async for message in inbox:
@@ -134,8 +137,7 @@ class ConnectionActor:
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
-                # Identities are fixed at the join until tokens can be refreshed.
-                pass
+                await self._credentials.refresh(command)
 
     async def _publish(self, command: Broadcast) -> None:
         membership = self._joins.memberships.get(command.topic)
