@@ -1,6 +1,7 @@
 """The node: the supervision tree of one server process, and the only place where its parts are joined.
 
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
+    ├─ keys         one child, restarted for ever           key_set, if keys are fetched
     ├─ postgres     the embedded server, if there is no other
     ├─ channels     dynamic, each child is given up alone   channel, rows
     ├─ changes      one child, restarted for ever           listener
@@ -20,6 +21,8 @@ import structlog
 import trio
 from attrs import frozen
 
+from actors.auth.fetch import HttpKeySet
+from actors.auth.rotation import KeyRing, refresher_spec
 from actors.auth.tokens import JwtVerifier
 from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
@@ -39,7 +42,6 @@ from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
 from actors.realtime.tenant import Limits, Tenant
-from actors.settings import DEVELOPMENT_SECRET
 from actors.web.app import site
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
@@ -100,6 +102,8 @@ class Node:
         self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
         self.channels = self._supervisor(CHANNEL_INTENSITY)
         self.connections = self._supervisor(CHANNEL_INTENSITY)
+        keys = settings.key_set
+        self._key_ring = None if keys is None else KeyRing(keys)
         #: The TCP port, once the acceptor listens.
         self.port = settings.port
 
@@ -131,6 +135,7 @@ class Node:
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
         specs = [
+            *self._keys(),
             *self._postgres(),
             self._branch("channels", self.channels),
             *self._changes(feed, database),
@@ -203,7 +208,10 @@ class Node:
             join_error_delay_s=settings.join_error_delay_s,
         )
         verifier = JwtVerifier(
-            settings.jwt_secret or DEVELOPMENT_SECRET, self._surroundings.now
+            settings.signing_secret,
+            self._surroundings.now,
+            self._key_ring,
+            settings.jwt_claim_validators,
         )
         return Tenant(TENANT, verifier, channels, feed, limits)
 
@@ -217,6 +225,14 @@ class Node:
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
         return Database(pool, source, ColumnVisibility(pool))
+
+    def _keys(self) -> list[ChildSpec[Any]]:
+        ring, url = self._key_ring, self._settings.jwt_jwks_url
+        if ring is None or url is None:
+            return []
+        interval_s = self._settings.jwt_jwks_refresh_s
+        refresher = refresher_spec(ring, HttpKeySet(url), interval_s, self._metrics)
+        return [self._branch("keys", self._supervisor(ENDLESS), refresher)]
 
     def _postgres(self) -> list[ChildSpec[Any]]:
         cluster = self._surroundings.cluster

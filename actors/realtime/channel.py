@@ -2,7 +2,7 @@
 
 One per (tenant, privacy, topic). Takes messages in batches, encodes each event once per encode key,
 and sends once per subscriber and batch (`fanout.py`). It never waits for a subscriber.
-Neighbours: connections send it `Attach`, `Detach` and `Publish`; it starts the rows actor of its topic (`rows.py`).
+Neighbours: connections send it `Attach`, `Detach`, `Refresh` and `Publish`; it starts the rows actor (`rows.py`).
 
 Truth: none; the roster is an heir table. Rank 2. Overflow: REJECT, the publisher is parked.
 Recovery: rung 1, the message in hand is lost; beyond the limit rung 2 (each connection tells its client).
@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.fanout import Delivery
-from actors.realtime.messages import Attach, Detach, Publish, RowsKey, SubscriptionEnded
+from actors.realtime.messages import (
+    Attach,
+    Detach,
+    Publish,
+    Refresh,
+    RowsKey,
+    SubscriptionEnded,
+)
 
 if TYPE_CHECKING:
     from actors.core.inbox import Inbox
@@ -74,6 +81,11 @@ class ChannelActor:
                 await self._flush()
                 self._remove(subscription, inbox)
                 subscription.outbox.push(farewell)
+            case Refresh(subscription, refreshed):
+                await self._flush()
+                if self._roster.replace(subscription) and subscription.changes:
+                    self._channels.wake_rows(self._key, inbox.ref)
+                refreshed.set(None)
             case Terminated(ref, reason):
                 await self._flush()
                 self._let_go(ref, reason, inbox)

@@ -89,6 +89,12 @@ class Channels:
         if pending.rows is not None:
             pending.rows.tell(Wake())
 
+    def wake_rows(self, key: ChannelKey, channel: Ref[ChannelMessage]) -> None:
+        """Let the channel's rows actor look at the roster again."""
+        rows = self._rows.get(RowsKey(key, channel))
+        if rows is not None:
+            rows.tell(Wake())
+
     def channel_spec(self, key: ChannelKey) -> ChildSpec[ChannelMessage]:
         """Return the spec of a channel; its roster is the heir."""
         roster = Roster()

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from actors.core.signals import Restarted, Stopping, Terminated
+from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins, Seat
 from actors.realtime.messages import SubscriptionEnded
@@ -75,6 +76,8 @@ class ConnectionActor:
                 self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
                 self._publisher = Publisher(self._seat, self._metrics)
                 self._joins = Joins(self._seat, self._session, self._nursery, self._carry_out)
+                self._credentials = Credentials(self._seat, self._joins)
+                self._nursery.start_soon(self._credentials.watch)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
                 async for message in inbox:
@@ -131,8 +134,7 @@ class ConnectionActor:
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
-                # Identities are fixed at the join until tokens can be refreshed.
-                pass
+                await self._credentials.refresh(command)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:

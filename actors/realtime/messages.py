@@ -59,6 +59,17 @@ class Detach:
 
 
 @frozen
+class Refresh:
+    """Put a subscription that speaks for another identity in the place of the one of the same join, if it is there.
+
+    Doing so twice is doing so once: who lost the answer may ask again.
+    """
+
+    subscription: Subscription
+    refreshed: Reply[None]
+
+
+@frozen
 class Publish:
     """Deliver an event to everybody on the roster but `skip`."""
 
@@ -66,7 +77,7 @@ class Publish:
     skip: JoinKey | None = None
 
 
-ChannelMessage = Attach | Detach | Publish
+ChannelMessage = Attach | Detach | Refresh | Publish
 
 
 @frozen

@@ -39,6 +39,8 @@ class Subscription:
     changes: tuple[ChangeBinding, ...] = ()
     #: Changes of commits before this are not for it; None if that could not be read when it joined.
     from_lsn: Lsn | None = None
+    #: How often the client exchanged its token, and with it the identity.
+    refreshes: int = 0
 
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
@@ -76,6 +78,16 @@ class Roster:
         if subscription.changes:
             self._with_changes[key] = subscription
             self.changes_version += 1
+
+    def replace(self, subscription: Subscription) -> bool:
+        """Put a subscription in the place of the one of its key; False if there is none.
+
+        Connection, outbox and encode key must be the same, and changes must not appear or vanish.
+        """
+        if subscription.key not in self._entries:
+            return False
+        self.add(subscription)
+        return True
 
     def remove(self, key: JoinKey) -> Subscription | None:
         """Take a subscription out, if it is there."""

@@ -22,6 +22,7 @@ class Limits:
     `live_within_s`: seconds a join that wants row changes waits for a live stream before it is answered without one.
     `wait_at_most_s`: seconds a client may ask such a join to wait at the most.
     `attach_within_s`: seconds a channel may take to accept a subscription.
+    `verify_again_s`: seconds after which a token that is in use is verified again, if it does not expire before.
     """
 
     payload_bytes: int = 3_000_500
@@ -30,6 +31,7 @@ class Limits:
     live_within_s: float = 2.0
     wait_at_most_s: float = 60.0
     attach_within_s: float = 5.0
+    verify_again_s: float = 300.0
 
 
 @frozen(eq=False)

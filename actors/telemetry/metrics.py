@@ -53,6 +53,7 @@ class Metrics:
         self._register_clients()
         self._register_actors()
         self._register_changes()
+        self._register_keys()
 
     def render(self) -> bytes:
         """Return all figures in the Prometheus text format; takes some milliseconds and never waits.
@@ -120,6 +121,14 @@ class Metrics:
         )
         self.source_reconnects = self._counter(
             "source_reconnects", "Times the source of row changes was connected again."
+        )
+
+    def _register_keys(self) -> None:
+        self.keys = self._gauge("keys", "Keys in force that were fetched as a JWKS.")
+        self.key_set_fetches = self._counter("key_set_fetches", "JWKS fetched.")
+        self.key_set_failures = self._counter(
+            "key_set_failures",
+            "Times that no JWKS could be fetched; the last keys stay in force.",
         )
 
     def _gauge(self, noun: str, text: str) -> Gauge:
