@@ -2,7 +2,7 @@
 
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
     ├─ postgres     the embedded server, if there is no other
-    ├─ channels     dynamic, each child is given up alone   channel, rows
+    ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      one child, restarted for ever           listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
@@ -205,7 +205,15 @@ class Node:
         verifier = JwtVerifier(
             settings.jwt_secret or DEVELOPMENT_SECRET, self._surroundings.now
         )
-        return Tenant(TENANT, verifier, channels, feed, limits)
+        return Tenant(
+            TENANT,
+            verifier,
+            channels,
+            feed,
+            limits,
+            settings.presence_enabled,
+            self._surroundings.random,
+        )
 
     def _database(self) -> Database | None:
         conninfo = self.conninfo

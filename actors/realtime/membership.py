@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage, JoinKey
     from actors.realtime.roster import Subscription
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.events import ClientRef, Event
 
 
@@ -25,6 +26,9 @@ class Membership:
     sub_topic: str
     ack: bool
     echo: bool
+    is_private: bool
+    presence: TopicPresence
+    presence_key: str
 
     @property
     def key(self) -> JoinKey:
