@@ -3,7 +3,7 @@
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
     ├─ keys         one child, restarted for ever           key_set, if keys are fetched
     ├─ postgres     the embedded server, if there is no other
-    ├─ channels     dynamic, each child is given up alone   channel, rows
+    ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      one child, restarted for ever           listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
@@ -213,7 +213,15 @@ class Node:
             self._key_ring,
             settings.jwt_claim_validators,
         )
-        return Tenant(TENANT, verifier, channels, feed, limits)
+        return Tenant(
+            TENANT,
+            verifier,
+            channels,
+            feed,
+            limits,
+            settings.presence_enabled,
+            self._surroundings.random,
+        )
 
     def _database(self) -> Database | None:
         conninfo = self.conninfo

@@ -182,7 +182,14 @@ class Settings:
     change_log_window_s: float = _setting(
         60.0, _number(float, 0), "seconds that row changes are kept for them, and for a restart"
     )
-    payload_bytes: int = _setting(3_000_500, _number(int, 1), "largest payload of a broadcast")
+    payload_bytes: int = _setting(
+        3_000_500, _number(int, 1), "largest payload of a broadcast or a track"
+    )
+    presence_enabled: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="send who is present to everybody who joins, not only to those who ask for it",
+    )
     idle_timeout_s: float = _setting(
         60.0, _number(float, 1), "seconds without any byte from a client before it is closed"
     )

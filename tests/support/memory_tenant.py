@@ -29,7 +29,7 @@ from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
-from actors.realtime.messages import ChannelKey, RowsKey
+from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.tenant import Limits, Tenant
 from actors.telemetry.metrics import Metrics
@@ -156,6 +156,15 @@ class Client:
         """Send a text broadcast and return its ref."""
         body = {"type": "broadcast", "event": event, "payload": payload}
         return self.push("broadcast", body, topic)
+
+    def track(self, payload, topic=ROOM, **refs) -> str:
+        """Send a track and return its ref."""
+        body = {"type": "presence", "event": "track", "payload": payload}
+        return self.push("presence", body, topic, **refs)
+
+    def untrack(self, topic=ROOM, **refs) -> str:
+        """Send an untrack and return its ref."""
+        return self.push("presence", {"type": "presence", "event": "untrack"}, topic, **refs)
 
     def leave_socket(self) -> None:
         """Go without a word."""
@@ -300,6 +309,12 @@ class Stage:
         """Return the ref of a rows actor."""
         return find_rows(self.channels_supervisor, ChannelKey("test", False, sub_topic))
 
+    def presence(self, sub_topic="room", *, private=False):
+        """Return the ref of a presence actor."""
+        key = ChannelKey("test", private, sub_topic)
+        channel = self.channels_supervisor.find(key)
+        return channel and self.channels_supervisor.find(PresenceKey(key, channel))
+
     def poison(self, ref) -> None:
         """Queue a message that crashes the actor."""
         assert self.channels_supervisor.poison(ref)
@@ -324,7 +339,13 @@ class Heirless(Channels):
 
 @asynccontextmanager
 async def open_stage(
-    *, limits=None, source=None, log_bytes=1 << 20, window_s=1e9, channels_type=Channels
+    *,
+    limits=None,
+    source=None,
+    log_bytes=1 << 20,
+    window_s=1e9,
+    channels_type=Channels,
+    presence_enabled=False,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -340,7 +361,15 @@ async def open_stage(
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
     verifier = FakeVerifier()
-    tenant = Tenant("test", verifier, channels, feed, limits or Limits())
+    tenant = Tenant(
+        "test",
+        verifier,
+        channels,
+        feed,
+        limits or Limits(),
+        presence_enabled=presence_enabled,
+        random=Random(1),
+    )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
     specs = [
         ChildSpec("channels", lambda: Branch(channels_supervisor), 0),
