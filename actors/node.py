@@ -41,8 +41,11 @@ from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
+from actors.realtime.posting import Poster
 from actors.realtime.tenant import Limits, Tenant
 from actors.web.app import site
+from actors.web.bodies import BodyBudget
+from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
@@ -287,8 +290,13 @@ class Node:
             negotiate,
             SupabaseOptions(settings.connect_error_delay_s),
         )
-        operations = Operations(self, tenant.verifier).routes()
-        served = site(supabase=supabase, operations=operations)
+        poster = Poster(tenant, self._metrics)
+        bodies = BodyBudget(settings.bodies_bytes)
+        served = site(
+            supabase=supabase,
+            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            operations=Operations(self, tenant.verifier).routes(),
+        )
         cap = OutboxCap(settings.outboxes_bytes)
         self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
         return ChildSpec(

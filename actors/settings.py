@@ -182,6 +182,9 @@ class Settings:
     change_log_window_s: float = _setting(
         60.0, _number(float, 0), "seconds that row changes are kept for them, and for a restart"
     )
+    bodies_bytes: int = _setting(
+        64 * 1024 * 1024, _number(int, 1), "bytes of HTTP bodies that are held at a time"
+    )
     payload_bytes: int = _setting(
         3_000_500, _number(int, 1), "largest payload of a broadcast or a track"
     )

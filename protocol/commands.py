@@ -100,6 +100,15 @@ class Broadcast:
 
 
 @frozen
+class PostedBroadcast:
+    """A broadcast from somebody who is not joined: it came over HTTP, with the sub-topic it is for."""
+
+    sub_topic: str
+    private: bool
+    message: TextBroadcast | UserBroadcast
+
+
+@frozen
 class AccessToken:
     """A new token for a joined topic; `token` is None when it was no string."""
 

@@ -56,6 +56,10 @@ class Channels:
         self._mailboxes = mailboxes
         self.presence_actors = PresenceActors(supervisor)
 
+    def get(self, key: ChannelKey) -> Ref[ChannelMessage] | None:
+        """Return the channel of that key, if anybody is subscribed to it."""
+        return self._registry.get(key)
+
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""
         return self._registry.get_or_start(key, self.channel_spec)

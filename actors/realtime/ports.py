@@ -51,6 +51,18 @@ class TokenVerifier(Protocol):
         ...
 
 
+class BroadcastPolicy(Protocol):
+    """Who may broadcast on a private topic without being joined to it."""
+
+    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:
+        """Return whether `identity` may; fails closed.
+
+        Raises:
+            Unavailable: it could not be found out.
+        """
+        ...
+
+
 class Outbox(Protocol):
     """The frames waiting for one connection, and the only way to write to its socket."""
 

@@ -284,6 +284,7 @@ class Stage:
 
     channels_supervisor: Supervisor
     connections_supervisor: Supervisor
+    tenant: Tenant
     channels: Channels
     connections: Connections
     feed: ChangeFeed
@@ -390,6 +391,7 @@ async def open_stage(
         yield Stage(
             channels_supervisor,
             connections_supervisor,
+            tenant,
             channels,
             connections,
             feed,
