@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from protocol.changes.model import Change, Lsn, Position
+    from protocol.changes.filters import Condition
+    from protocol.changes.model import Change, Lsn, Position, Value
+    from protocol.changes.predicates import Predicate
     from protocol.dialect import Dialect
     from protocol.frames import CloseCode
 
@@ -237,6 +239,54 @@ class Visibility(Protocol):
 
         Fails closed: what cannot be decided is withheld, or told as a fault.
         Who may see nothing costs nothing: answers are as large as what is shown.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
+
+
+@frozen
+class FilterRequest:
+    """A filter to be made ready for a table, on behalf of a role.
+
+    The table is named by its OID alone: when a client subscribes, none of its rows may have been streamed yet,
+    and what its columns are now is looked up with the privileges of the role.
+    """
+
+    relation_oid: int
+    role: str
+    conditions: tuple[Condition, ...]
+
+
+@frozen
+class Undecided:
+    """Postgres could not say whether a row matches, for one question alone; the row is not to be delivered.
+
+    `fault` is in the form of `Filters.compile`.
+    """
+
+    fault: str
+
+
+class Filters(Protocol):
+    """Filters of row changes, where Postgres is needed for them: at subscribe time and in doubt."""
+
+    async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:
+        """Return for each request what judges its rows, or why the filter is refused.
+
+        The refusal is the literal text that follows `Exception: ` in the message to the client (spec 6.2),
+        as `ERROR 22P02 (invalid_text_representation) invalid input syntax for type integer: "abc"`.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
+
+    async def judge(
+        self, questions: Sequence[tuple[Predicate, Sequence[Value]]]
+    ) -> Sequence[bool | Undecided]:
+        """Return for each question whether the row matches; for where the predicate answered ASK.
 
         Raises:
             Unavailable: the database could not be asked; ask again later.
