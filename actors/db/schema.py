@@ -69,6 +69,10 @@ FUNCTIONS: Final = (
 )
 #: How a function that we may restate is told from one that came with a Supabase stack; a digest of it follows.
 MARK: Final = "Made by Troupe, "
+BARRED: Final = (
+    "All was left out (permission denied for schema realtime): the login role needs USAGE and CREATE"
+    " on the schema realtime, or no_migrate."
+)
 #: Missing because an earlier step was left out.
 _MISSING: Final = (
     psycopg.errors.InvalidSchemaName,
@@ -76,6 +80,9 @@ _MISSING: Final = (
     psycopg.errors.UndefinedTable,
 )
 
+_IS_BARRED = """
+    SELECT NOT has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'realtime'
+"""
 _DONE_TABLE = """
     CREATE TABLE IF NOT EXISTS realtime.troupe_steps (
         name text PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT now())
@@ -96,6 +103,9 @@ async def migrate(connection: TrioConnection) -> Migration:
     async with connection.transaction():
         # Servers that start together would trip over each other; the lock goes with the transaction.
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('troupe migrate'))")
+        if await _is_barred(connection):
+            migration.left_out.append(BARRED)
+            return migration
         done = await _done(connection)
         for step in STEPS:
             if step.name not in done:
@@ -138,6 +148,12 @@ async def _restate(
         return
     statement += f"COMMENT ON FUNCTION {function.signature} IS '{mark}'".encode()
     await _run(connection, function.name, statement, "CREATE on the schema realtime", migration)
+
+
+async def _is_barred(connection: TrioConnection) -> bool:
+    """Whether there is a schema realtime that the login role may not even look into."""
+    found = await connection.execute(_IS_BARRED)
+    return await found.fetchone() == (True,)
 
 
 async def _done(connection: TrioConnection) -> frozenset[str]:

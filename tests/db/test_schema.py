@@ -113,6 +113,18 @@ async def test_a_role_without_rights_is_told_what_each_step_needs(postgres_serve
     assert query(database.conninfo, EVERYTHING) == []
 
 
+async def test_a_schema_of_another_role_is_left_to_it(database):
+    name = f"barred_{database.name}"
+    await run(database.conninfo)
+    query(database.conninfo, f"create role {name} login")
+    try:
+        migration = await run(make_conninfo(database.conninfo, user=name))
+    finally:
+        query(database.conninfo, f"drop role {name}")
+
+    assert (migration.done, migration.left_out) == ([], [schema.BARRED])
+
+
 async def test_an_owner_who_is_no_superuser_gets_everything_but_roles(database):
     name = f"owner_{database.name}"
     await run(database.conninfo)  # the roles are of the server
