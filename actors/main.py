@@ -1,6 +1,6 @@
-"""The command line: `python -m actors.main`.
+"""The command line: `python -m actors.main`, alone to serve or with the name of a command (`actors.commands`).
 
-Notes the signals that come before the event loop listens to them, and leaves everything else to `actors.serve`,
+Notes the signals that come before the event loop listens to them, and leaves everything else to `actors.command_line`,
 whose import takes most of a second: without this a server that is told to stop in that time would die of the signal.
 Of our own modules nothing is imported before that.
 """
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server; return the exit status."""
-    received = note_signals()
-    from actors import serve  # noqa: PLC0415  # see the module's text
+    """Run the server, or the command that is named first; return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    is_command = bool(words) and not words[0].startswith("-")
+    received = [] if is_command else note_signals()
+    from actors.command_line import run  # noqa: PLC0415  # see the module's text
 
-    return serve.run(sys.argv[1:] if arguments is None else arguments, received)
+    return run(words, received)
 
 
 def note_signals() -> list[int]:

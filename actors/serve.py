@@ -1,7 +1,7 @@
-"""One run of the server: from the command line's arguments to the exit status.
+"""One run of the server: from its settings to the exit status.
 
-Called by `actors.main`.
-Reads the settings, sets up the log, claims the embedded database's directory, runs the node, and listens to signals:
+Called by `actors.command_line`.
+Sets up the log, claims the embedded database's directory, runs the node, and listens to signals:
 the first SIGTERM or SIGINT drains (stop accepting, tell clients, flush, exit 0), a second one ends at once.
 """
 
@@ -11,7 +11,6 @@ import gc
 import os
 import platform
 import signal
-import sys
 import time
 from contextlib import ExitStack
 from random import SystemRandom
@@ -24,7 +23,7 @@ from actors.core.errors import RestartLimitReached
 from actors.db.cluster_files import EmbeddedOptions, claim_cluster
 from actors.node import Node, Surroundings
 from actors.realtime.errors import DatabaseUnavailable
-from actors.settings import DEVELOPMENT_SECRET, InvalidSetting, Settings, load
+from actors.settings import DEVELOPMENT_SECRET, Settings
 from actors.telemetry.log import LogOptions, configure
 from actors.telemetry.metrics import Metrics
 from actors.welcome import welcome
@@ -37,16 +36,11 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GC_THRESHOLDS = (50_000, 20, 100)
 
 
-def run(arguments: Sequence[str], received: Sequence[int]) -> int:
-    """Run the server; return the exit status.
+def run_server(settings: Settings, received: Sequence[int]) -> int:
+    """Serve until told to stop; return the exit status.
 
     `received` has the signal to stop if that came before now, and gets it if it comes before the event loop listens.
     """
-    try:
-        settings = load(arguments, os.environ)
-    except InvalidSetting as error:
-        print(f"troupe: {error}", file=sys.stderr)  # noqa: T201  # there is no log yet
-        return 2
     is_development = settings.env == "development"
     configure(LogOptions(platform.node(), settings.log_level, is_development))
     log = structlog.get_logger()
@@ -102,7 +96,7 @@ def announce(node: Node, settings: Settings, surroundings: Surroundings) -> None
         port=node.port,
         psql=None if address is None else address.psql_command,
     )
-    if settings.jwt_secret in (None, DEVELOPMENT_SECRET):
+    if settings.signing_secret == DEVELOPMENT_SECRET:
         url = f"http://{settings.host}:{node.port}"
         text = welcome(url, DEVELOPMENT_SECRET, surroundings.now(), address)
         print(text, flush=True)  # noqa: T201  # meant for a person

@@ -7,6 +7,7 @@ so that what belongs to an earlier join of the same topic can be told apart.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -116,6 +117,30 @@ class AccessToken:
     token: str | None
 
 
+class PresenceAction(Enum):
+    """What a presence push asks for."""
+
+    TRACK = "be present with this payload, in place of an earlier one"
+    UNTRACK = "be absent"
+    NOTHING = "it names no event"
+    UNKNOWN = "it names an event that there is not"
+
+
+@frozen
+class PresencePush:
+    """Something about the client's own presence on a topic.
+
+    `payload` is for TRACK: the JSON object to track, None if it was no object.
+    """
+
+    topic: str
+    number: int
+    ref: ClientRef
+    join_ref: ClientRef
+    action: PresenceAction
+    payload: bytes | None = None
+
+
 @frozen
 class Answer:
     """The session itself decided what to say; nothing else is to be done."""
@@ -124,4 +149,4 @@ class Answer:
     reply: Reply
 
 
-Command = Heartbeat | Join | Leave | Broadcast | AccessToken | Answer
+Command = Heartbeat | Join | Leave | Broadcast | AccessToken | PresencePush | Answer
