@@ -28,7 +28,7 @@ def importing(name, *arguments, **keywords):
 builtins.__import__ = importing
 sys.exit(main.main(["--no-database", "--port", "0"]))
 """
-MODULES = ["actors", "structlog", "trio", "actors.node", "actors.welcome"]
+MODULES = ["actors.command_line", "structlog", "trio", "actors.node", "actors.welcome"]
 
 
 def start_and_signal(module: str, count: int):
