@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
+import re
+import shlex
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.compat.client import (
     SUPABASE_JS_V2,
     running_client,
 )
+from tests.support.server import PROJECT
 from tests.support.tokens import mint
 
 BYTES = bytes(range(256))
@@ -96,3 +100,29 @@ def test_asking_to_store_a_broadcast_is_refused_and_not_ignored(start_client, to
     error = sender.post(topic, "e", {}, private=True, persist=True)
 
     assert error == "This server does not store broadcasts: send without persist"
+
+
+def request_of(command: str) -> tuple[str, dict[str, str], str]:
+    """Return path, headers and body of a call of curl."""
+    words = shlex.split(command.replace("\\\n", " "))
+    pairs = list(itertools.pairwise(words))
+    address = next(word for word in words if word.startswith("http://localhost:8080/"))
+    headers = dict(value.split(": ", 1) for flag, value in pairs if flag == "-H")
+    body = next(value for flag, value in pairs if flag == "-d")
+    return address.removeprefix("http://localhost:8080"), headers, body
+
+
+def test_the_commands_of_the_reference_do_what_they_show(server, start_client):
+    page = (PROJECT / "docs" / "reference" / "rest.md").read_text("utf-8")
+    commands = re.findall(r"```sh\n(curl.*?)```", page, re.DOTALL)
+    receiver = start_client(REALTIME_PY)
+    receiver.join("room")
+
+    for command in commands:
+        path, headers, body = request_of(command.replace("$ANON_KEY", mint()))
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("POST", path, body, headers)
+        assert connection.getresponse().status == 202
+        connection.close()
+        assert receiver.heard.expect("broadcast", topic="room")["payload"] == {"x": 1}
+    assert len(commands) == 2
