@@ -81,6 +81,13 @@ async def test_what_is_handed_over_says_who_comes_and_what_they_speak(
     assert GOOD_TOKEN not in repr(opening)
 
 
+async def test_a_client_may_ask_for_no_binary_frames(autojump_clock, node, client):
+    await client.upgrade(f"{PATHS[0]}?apikey={GOOD_TOKEN}&vsn=2.0.0&binary=false")
+
+    (opening,) = node.door.openings
+    assert opening.dialect == negotiate("2.0.0", "false")
+
+
 async def test_an_offered_extension_is_declined(autojump_clock, client):
     await client.send(
         upgrade_head(
