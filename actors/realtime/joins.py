@@ -129,7 +129,9 @@ class Joins:
             Refused: the client may not; an earlier join has ended all the same.
         """
         try:
-            identity = identify(join.options, self._seat.opening.identity, self._seat.tenant)
+            identity = await identify(
+                join.options, self._seat.opening.identity, self._seat.tenant
+            )
             authorise(join, identity)
             from_lsn = await start_of_changes(join.options, self._seat.tenant)
         except Refused:

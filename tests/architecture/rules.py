@@ -84,7 +84,7 @@ RANKS = {
 # The key is the file and the message's class, or the name of the variable that holds the message.
 WAITS = {
     ("actors/realtime/membership.py", "Detach"): ("connection", "channel"),
-    ("actors/realtime/connection.py", "message"): ("connection", "channel"),
+    ("actors/realtime/publisher.py", "message"): ("connection", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
     # Not a ref: bytes to the replication connection, which only its stream writes to.
     ("actors/db/replication_stream.py", "status"): ("listener", "resource"),
