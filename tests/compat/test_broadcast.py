@@ -16,6 +16,19 @@ PAYLOADS = [
 BYTES = bytes(range(256)) * 300
 
 
+@pytest.mark.capability(
+    "SB-196",
+    "M5-028",
+    "M5-030",
+    "M5-040",
+    "M5-052",
+    "M5-065",
+    "M5-068",
+    "AG-010",
+    "AG-011",
+    "AG-013",
+    "AG-040",
+)
 def test_text_reaches_every_kind_of_client(client, start_client, topic):
     receivers = [start_client(kind) for kind in KINDS]
     for one in (client, *receivers):

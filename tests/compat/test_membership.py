@@ -9,6 +9,7 @@ from tests.support.server import running_server
 from tests.support.tokens import mint
 
 
+@pytest.mark.capability("AG-009")
 def test_a_client_that_left_hears_nothing_more(client, start_client, topic):
     other = start_client(SUPABASE_JS_V2)
     client.join(topic)
@@ -67,6 +68,7 @@ def test_removing_one_channel_leaves_the_others(client, start_client, topic):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.capability("AG-043")
 def test_clients_reconnect_and_rejoin_when_the_server_was_restarted(own_directory, topic, kind):
     with (
         running_server(own_directory / "data") as server,

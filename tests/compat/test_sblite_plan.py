@@ -86,8 +86,13 @@ def table(server):
     server.execute("drop table realtime_test")
 
 
+@pytest.mark.capability("SB-187")
+def test_these_tests_can_be_run_by_their_mark(request):
+    assert request.node.get_closest_marker("compat")
+
+
 class TestConnection:
-    @pytest.mark.capability("SB-099", "SB-154")
+    @pytest.mark.capability("SB-099", "SB-153", "SB-154")
     async def test_connects_with_a_valid_key(self, connect):
         async with connect() as client:
             assert await client.silence() == []
@@ -218,8 +223,9 @@ class TestRowChanges:
     """C02: `type`, `record` and `old_record` instead of the plan's eventType, new and old."""
 
     @pytest.mark.capability(
-        "SB-017", "SB-025", "SB-036", "SB-037", "SB-039", "SB-040", "SB-162"
+        "SB-016", "SB-017", "SB-025", "SB-036", "SB-037", "SB-039", "SB-040"
     )
+    @pytest.mark.capability("SB-003", "SB-162", "SB-169", "SB-184")
     async def test_insert(self, server, connect, room, table):
         async with connect() as client:
             (entry,) = await follow(client, room, event="INSERT")

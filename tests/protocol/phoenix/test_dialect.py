@@ -97,6 +97,7 @@ def text(frame: Frame | None):
         ),
     ],
 )
+@pytest.mark.capability("SB-131", "M5-083")
 def test_a_text_event_has_the_refs_name_and_payload_of_the_specification(
     event, join_ref, ref, name, payload
 ):

@@ -109,6 +109,7 @@ def test_a_frame_of_a_client_is_read_without_complaint(example):
 
 
 @pytest.mark.parametrize("example", said_by("S"), ids=lambda example: example.text[:60])
+@pytest.mark.capability("SB-172", "SB-178")
 def test_a_frame_of_the_server_is_what_the_dialect_writes(example):
     dialect = negotiate(example.version)
     if isinstance(example.frame, bytes):
