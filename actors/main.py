@@ -95,7 +95,7 @@ def announce(node: Node, settings: Settings, surroundings: Surroundings) -> None
         port=node.port,
         psql=None if address is None else address.psql_command,
     )
-    if settings.jwt_secret in (None, DEVELOPMENT_SECRET):
+    if settings.signing_secret == DEVELOPMENT_SECRET:
         url = f"http://{settings.host}:{node.port}"
         text = welcome(url, DEVELOPMENT_SECRET, surroundings.now(), address)
         print(text, flush=True)  # noqa: T201  # meant for a person

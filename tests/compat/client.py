@@ -1,7 +1,7 @@
 """Stock clients of five kinds, each in a process of its own, driven by the tests.
 
-**Orders** (method → line on stdin): `create` (a channel, without subscribing), `subscribe`, `send`, `http_send`,
-`track`, `untrack`, `set_auth`, `unsubscribe`, `remove`.
+**Orders** (method → line on stdin): `subscribe`, `send`, `post`, `track`, `untrack`, `set_auth`, `unsubscribe`,
+`remove`.
 **Reports** (line on stdout → `client.heard.expect(event, …)`):
 
 - `status` topic, status (SUBSCRIBED, CLOSED, CHANNEL_ERROR, TIMED_OUT), error
@@ -9,7 +9,8 @@
 - `presence` topic, kind (sync with `state`; join and leave with `key` and `states`)
 - `change` topic, type, schema, table, new, old, errors, committed_at
 - `system` topic, status, message, extension
-- `sent` topic, name, answer · `tracked`, `untracked`, `unsubscribed` and `removed` topic, answer · `authorized`
+- `sent` topic, name, answer · `posted` topic, name, error
+- `tracked`, `untracked`, `unsubscribed` and `removed` topic, answer · `authorized`
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ SUPABASE_JS_2_90 = Kind(
     ("supabase-js-2.90",),
     _TEXT_ONLY
     | {
+        "post one": "its httpSend() is a batch of one: JSON, and a denial is not told",
         "come back at once": "for 100 ms after its last channel was removed it does not connect",
     },
 )
@@ -86,7 +88,8 @@ PHOENIX_JS = Kind(
     "phoenix.mjs",
     lacks={
         "binary": "it knows none of the binary frames that Supabase clients exchange",
-        "http_send": "it has no HTTP API",
+        "post": "it has no HTTP API",
+        "post one": "it has no HTTP API",
         "send before subscribe": "it raises an error",
     },
 )
@@ -106,10 +109,6 @@ class Client:
     kind: Kind
     heard: subprocesses.Reports
     _process: subprocess.Popen[str]
-
-    def create(self, topic: str) -> None:
-        """Make a channel and do not subscribe."""
-        self._order("create", topic=topic)
 
     def subscribe(
         self,
@@ -157,11 +156,22 @@ class Client:
     def send_binary(self, topic: str, name: str, payload: bytes) -> None:
         self._order("send", topic=topic, name=name, binary=payload.hex())
 
-    def http_send(self, topic: str, name: str, payload: object) -> None:
-        self._order("http_send", topic=topic, name=name, payload=payload)
-
-    def http_send_binary(self, topic: str, name: str, payload: bytes) -> None:
-        self._order("http_send", topic=topic, name=name, binary=payload.hex())
+    def post(
+        self,
+        topic: str,
+        name: str,
+        payload: object = None,
+        *,
+        binary: bytes | None = None,
+        private: bool = False,
+        persist: bool = False,
+    ) -> str | None:
+        """Send over HTTP whether subscribed or not; return what the library says went wrong, if anything."""
+        content = {"payload": payload} if binary is None else {"binary": binary.hex()}
+        flags = {"config": {"private": private}, "persist": persist}
+        self._order("post", topic=topic, name=name, **content, **flags)
+        error: str | None = self.heard.expect("posted", topic=topic, name=name)["error"]
+        return error
 
     def track(self, topic: str, state: dict[str, object]) -> None:
         self._order("track", topic=topic, state=state)

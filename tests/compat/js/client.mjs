@@ -22,8 +22,11 @@ function listenToPresence(channel, topic) {
       report('presence', { topic, kind: 'leave', key: name, states: plainStates(leftPresences) }))
 }
 
+// A channel that was not subscribed sends over HTTP.
+const channelOf = (topic, config = {}) => channels.get(topic) ?? supabase.channel(topic, { config })
+
 const orders = {
-  create({ topic, config = {}, changes = [], presence = false }) {
+  subscribe({ topic, config = {}, changes = [], presence = false }) {
     const channel = supabase.channel(topic, { config })
     channels.set(topic, channel)
     channel.on('broadcast', { event: '*' }, ({ event: name, payload }) =>
@@ -44,25 +47,24 @@ const orders = {
           committed_at: change.commit_timestamp,
         }))
     }
-  },
-
-  subscribe(details) {
-    const { topic } = details
-    orders.create(details)
-    channels.get(topic).subscribe((status, error) =>
+    channel.subscribe((status, error) =>
       report('status', { topic, status, error: error?.message ?? null }))
   },
 
   async send(details) {
     const { topic, name } = details
-    const answer = await channels.get(topic).send({ type: 'broadcast', event: name, payload: outgoing(details) })
+    const answer = await channelOf(topic).send({ type: 'broadcast', event: name, payload: outgoing(details) })
     report('sent', { topic, name, answer })
   },
 
-  async http_send(details) {
-    const { topic, name } = details
-    const answer = await channels.get(topic).httpSend(name, outgoing(details)).catch((error) => error)
-    report('sent', { topic, name, answer: answer.success ? 'ok' : String(answer) })
+  async post(details) {
+    const { topic, name, config, persist } = details
+    try {
+      await channelOf(topic, config).httpSend(name, outgoing(details), { persist })
+      report('posted', { topic, name, error: null })
+    } catch (error) {
+      report('posted', { topic, name, error: error.message })
+    }
   },
 
   async track({ topic, state }) {

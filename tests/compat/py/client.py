@@ -11,6 +11,7 @@ import json
 import sys
 
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
+from realtime.exceptions import RealtimeHTTPError
 
 
 def report(event: str, **fields: object) -> None:
@@ -32,7 +33,7 @@ class Client:
         self.realtime = AsyncRealtimeClient(f"{url}/realtime/v1", key)
         self.channels: dict[str, AsyncRealtimeChannel] = {}
 
-    def create(self, topic, config=None, changes=(), presence=False):
+    async def subscribe(self, topic, config=None, changes=(), presence=False):
         defaults = {
             "broadcast": {"ack": False, "self": False},
             "presence": {"key": "", "enabled": False},
@@ -48,7 +49,11 @@ class Client:
             channel.on_postgres_changes(
                 callback=lambda change: self.report_change(topic, change["data"]), **wanted
             )
-        return channel
+        await channel.subscribe(
+            lambda status, error: report(
+                "status", topic=topic, status=status.value, error=error and str(error)
+            )
+        )
 
     def listen_to_presence(self, channel, topic):
         def changed(kind, key, states):
@@ -61,14 +66,6 @@ class Client:
         channel.on_presence_sync(synced)
         channel.on_presence_join(lambda key, _before, new: changed("join", key, new))
         channel.on_presence_leave(lambda key, _after, left: changed("leave", key, left))
-
-    async def subscribe(self, topic, config=None, changes=(), presence=False):
-        channel = self.create(topic, config, changes, presence)
-        await channel.subscribe(
-            lambda status, error: report(
-                "status", topic=topic, status=status.value, error=error and str(error)
-            )
-        )
 
     def report_broadcast(self, topic, message):
         report("broadcast", topic=topic, name=message["event"], payload=message["payload"])
@@ -90,10 +87,14 @@ class Client:
         await self.channels[topic].send_broadcast(name, payload)
         report("sent", topic=topic, name=name, answer="ok")
 
-    async def http_send(self, topic, name, payload=None, binary=None):
-        content = payload if binary is None else bytes.fromhex(binary)
-        await self.channels[topic].http_send(name, content)
-        report("sent", topic=topic, name=name, answer="ok")
+    async def post(self, topic, name, payload=None, binary=None, config=None, persist=None):
+        channel = self.channels.get(topic) or self.realtime.channel(topic, {"config": config})
+        error = None
+        try:
+            await channel.http_send(name, payload if binary is None else bytes.fromhex(binary))
+        except RealtimeHTTPError as refused:
+            error = str(refused)
+        report("posted", topic=topic, name=name, error=error)
 
     async def track(self, topic, state):
         await self.channels[topic].track(state)
@@ -118,15 +119,10 @@ class Client:
 
 async def main(url: str, key: str) -> None:
     client = Client(url, key)
-
-    async def create(**details):
-        client.create(**details)
-
     orders = {
-        "create": create,
         "subscribe": client.subscribe,
         "send": client.send,
-        "http_send": client.http_send,
+        "post": client.post,
         "track": client.track,
         "untrack": client.untrack,
         "set_auth": client.set_auth,
