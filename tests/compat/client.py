@@ -79,6 +79,7 @@ REALTIME_PY = Kind(
     lacks=_TEXT_ONLY
     | {
         "ack": "it sends a broadcast without waiting for the answer",
+        "system errors": "it reports them as CHANNEL_ERROR",
         "send before subscribe": "it raises an error instead of using HTTP",
     },
 )
@@ -118,13 +119,17 @@ class Client:
         ack: bool = False,
         echo: bool = False,
         presence: str | None = None,
+        private: bool = False,
     ) -> None:
         """Subscribe.
 
         `echo` is what the wire calls `self`: hear one's own broadcasts too.
         `presence` is the key under which this client is present; without one it does not listen to presence.
         """
-        config: dict[str, object] = {"broadcast": {"ack": ack, "self": echo}}
+        config: dict[str, object] = {
+            "broadcast": {"ack": ack, "self": echo},
+            "private": private,
+        }
         if presence is not None:
             config["presence"] = {"key": presence}
         self._order(
@@ -136,16 +141,10 @@ class Client:
         )
 
     def join(
-        self,
-        topic: str,
-        *,
-        changes: Sequence[dict[str, str]] = (),
-        ack: bool = False,
-        echo: bool = False,
-        presence: str | None = None,
+        self, topic: str, *, changes: Sequence[dict[str, str]] = (), **options: bool | str
     ) -> None:
         """Subscribe, and wait until the library says so and rows, if asked for, are on their way."""
-        self.subscribe(topic, changes=changes, ack=ack, echo=echo, presence=presence)
+        self.subscribe(topic, changes=changes, **options)
         self.heard.expect("status", topic=topic, status="SUBSCRIBED")
         if changes:
             self.heard.expect("system", topic=topic, message="Subscribed to PostgreSQL")
