@@ -312,3 +312,48 @@ class TestRowChanges:
 
             ids, _ = await next_change(client)
             assert sorted(ids) == sorted([every["id"], insert["id"]])
+
+
+def track(payload):
+    return {"type": "presence", "event": "track", "payload": payload}
+
+
+class TestPresence:
+    """C04: `metas` under each key. C11: a key alone asks for presence."""
+
+    @pytest.mark.capability("SB-166")
+    async def test_state_on_join_has_who_was_there_before(self, connect, room):
+        async with connect() as first, connect() as second:
+            await first.join(room, presence={"key": "user-1"})
+            await first.send("presence", room, track({"status": "online"}))
+            await first.receive_event("presence_diff")
+
+            await second.join(room, presence={"key": "user-2"})
+
+            state = (await second.receive_event("presence_state"))["payload"]
+            assert [meta["status"] for meta in state["user-1"]["metas"]] == ["online"]
+
+    @pytest.mark.capability("SB-167")
+    async def test_diff_on_track(self, connect, room):
+        async with connect() as first, connect() as second:
+            await first.join(room, presence={"key": "user-1"})
+            await second.join(room, presence={"key": "user-2"})
+
+            await second.send("presence", room, track({"status": "here"}))
+
+            diff = (await first.receive_event("presence_diff"))["payload"]
+            assert [meta["status"] for meta in diff["joins"]["user-2"]["metas"]] == ["here"]
+            assert diff["leaves"] == {}
+
+    @pytest.mark.capability("SB-168")
+    async def test_diff_on_leave(self, connect, room):
+        async with connect() as first, connect() as second:
+            await first.join(room, presence={"key": "user-1"})
+            await second.join(room, presence={"key": "user-2"})
+            await second.send("presence", room, track({}))
+            await first.receive_event("presence_diff")
+
+            await second.send("phx_leave", room)
+
+            diff = (await first.receive_event("presence_diff"))["payload"]
+            assert list(diff["leaves"]) == ["user-2"]
