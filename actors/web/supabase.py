@@ -76,7 +76,8 @@ class SupabaseEndpoint:
         return None
 
     async def _identify(self, request: WebSocketRequest) -> Identity:
-        key = request.headers.get("x-api-key", request.query.get("apikey"))
+        headers, query = request.headers, request.query
+        key = headers.get("x-api-key", headers.get("apikey", query.get("apikey")))
         if key is None:
             raise Unauthorized("MissingAPIKey", "API key is missing")
         return await self._verifier.verify(key)

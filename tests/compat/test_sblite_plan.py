@@ -318,6 +318,20 @@ def track(payload):
     return {"type": "presence", "event": "track", "payload": payload}
 
 
+@pytest.mark.capability("SB-001")
+async def test_one_channel_carries_all_three_features(server, connect, room, table):
+    async with connect() as client:
+        await follow(client, room, event="INSERT")
+
+        await client.send("presence", room, track({"name": "Ann"}))
+        await client.receive_event("presence_diff")
+        server.execute(f"insert into {table} values (1, 'a')")
+        await client.receive_event("postgres_changes")
+        await client.send("broadcast", room, broadcast("test", {}))
+
+        assert await client.silence() == []
+
+
 class TestPresence:
     """C04: `metas` under each key. C11: a key alone asks for presence."""
 

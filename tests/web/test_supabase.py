@@ -109,6 +109,14 @@ class TestKey:
         )
         assert (await client.response()).status == 101
 
+    @pytest.mark.capability("SB-100")
+    async def test_a_header_apikey_is_taken_too(self, autojump_clock, client):
+        without_key = GOOD.partition("?")[0]
+
+        await client.send(upgrade_head(without_key, f"Apikey: {GOOD_TOKEN}\r\n"))
+
+        assert (await client.response()).status == 101
+
     async def test_a_bad_header_is_not_saved_by_a_good_query(self, autojump_clock, client):
         await client.send(upgrade_head(GOOD, "X-Api-Key: bad\r\n"))
         assert (await client.response()).status == 401
