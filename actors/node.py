@@ -3,6 +3,7 @@
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
     ├─ keys         one child, restarted for ever           key_set, if keys are fetched
     ├─ postgres     the embedded server, if there is no other
+    ├─ janitor      installs the schema, keeps partitions
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      one child, restarted for ever           listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
@@ -15,6 +16,7 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,6 +33,7 @@ from actors.core.supervisor import Supervisor
 from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
@@ -140,6 +143,7 @@ class Node:
         specs = [
             *self._keys(),
             *self._postgres(),
+            *self._janitor(database),
             self._branch("channels", self.channels),
             *self._changes(feed, database),
             self._branch("connections", self.connections),
@@ -258,6 +262,25 @@ class Node:
                 restart=Restart.PERMANENT,
                 ready_within=math.inf,
                 stop_within=10.0,
+            )
+        ]
+
+    def _janitor(self, database: Database | None) -> list[ChildSpec[Any]]:
+        if database is None:
+            return []
+        options = JanitorOptions(
+            migrates=not self._settings.no_migrate,
+            every_s=self._settings.partitions_every_s,
+            retention=timedelta(hours=self._settings.messages_kept_h),
+        )
+        pool = database.pool
+        return [
+            ChildSpec(
+                name="janitor",
+                factory=lambda: Janitor(pool, options),
+                rank=3,
+                restart=Restart.PERMANENT,
+                ready_within=math.inf,
             )
         ]
 

@@ -148,6 +148,15 @@ class Settings:
         _one_of(*(mode.value for mode in SlotMode)),
         "slot that keeps the place of a server that is away: auto, durable or temporary",
     )
+    no_migrate: bool = _setting(
+        default=False, parse=_boolean, text="leave the schema of the database as it is"
+    )
+    messages_kept_h: float = _setting(
+        72.0, _number(float, 1), "hours that messages of private channels are kept for replay"
+    )
+    partitions_every_s: float = _setting(
+        4 * 3600.0, _number(float, 1), "seconds between two looks at the partitions of messages"
+    )
     slot_suffix: str = _setting(
         "", _slot_suffix, "ending of its name, to tell servers of one database apart"
     )
