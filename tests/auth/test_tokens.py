@@ -31,6 +31,7 @@ def part(value):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+@pytest.mark.capability("SB-070")
 async def test_a_good_token_gives_role_expiry_and_the_claims_as_signed():
     identity = await VERIFIER.verify(token({**GOOD, "sub": "u1"}))
 
@@ -95,6 +96,7 @@ MALFORMED = "The token provided is not a valid JWT"
         ("." * 100_000, "MalformedJWT", MALFORMED),
     ],
 )
+@pytest.mark.capability("SB-072")
 async def test_a_bad_token_is_refused_in_the_words_of_the_contract(bad, code, reason):
     with pytest.raises(Unauthorized) as caught:
         await VERIFIER.verify(bad)
