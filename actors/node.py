@@ -3,7 +3,8 @@
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
     ├─ keys         one child, restarted for ever           key_set, if keys are fetched
     ├─ postgres     the embedded server, if there is no other
-    ├─ channels     dynamic, each child is given up alone   channel, rows
+    ├─ janitor      installs the schema, keeps partitions
+    ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      one child, restarted for ever           listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
@@ -15,6 +16,7 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,6 +33,7 @@ from actors.core.supervisor import Supervisor
 from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
@@ -41,8 +44,11 @@ from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
+from actors.realtime.posting import Poster
 from actors.realtime.tenant import Limits, Tenant
 from actors.web.app import site
+from actors.web.bodies import BodyBudget
+from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
@@ -137,6 +143,7 @@ class Node:
         specs = [
             *self._keys(),
             *self._postgres(),
+            *self._janitor(database),
             self._branch("channels", self.channels),
             *self._changes(feed, database),
             self._branch("connections", self.connections),
@@ -213,7 +220,15 @@ class Node:
             self._key_ring,
             settings.jwt_claim_validators,
         )
-        return Tenant(TENANT, verifier, channels, feed, limits)
+        return Tenant(
+            TENANT,
+            verifier,
+            channels,
+            feed,
+            limits,
+            settings.presence_enabled,
+            self._surroundings.random,
+        )
 
     def _database(self) -> Database | None:
         conninfo = self.conninfo
@@ -250,6 +265,25 @@ class Node:
             )
         ]
 
+    def _janitor(self, database: Database | None) -> list[ChildSpec[Any]]:
+        if database is None:
+            return []
+        options = JanitorOptions(
+            migrates=not self._settings.no_migrate,
+            every_s=self._settings.partitions_every_s,
+            retention=timedelta(hours=self._settings.messages_kept_h),
+        )
+        pool = database.pool
+        return [
+            ChildSpec(
+                name="janitor",
+                factory=lambda: Janitor(pool, options),
+                rank=3,
+                restart=Restart.PERMANENT,
+                ready_within=math.inf,
+            )
+        ]
+
     def _changes(self, feed: ChangeFeed, database: Database | None) -> list[ChildSpec[Any]]:
         if database is None:
             return []
@@ -279,8 +313,13 @@ class Node:
             negotiate,
             SupabaseOptions(settings.connect_error_delay_s),
         )
-        operations = Operations(self, tenant.verifier).routes()
-        served = site(supabase=supabase, operations=operations)
+        poster = Poster(tenant, self._metrics)
+        bodies = BodyBudget(settings.bodies_bytes)
+        served = site(
+            supabase=supabase,
+            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            operations=Operations(self, tenant.verifier).routes(),
+        )
         cap = OutboxCap(settings.outboxes_bytes)
         self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
         return ChildSpec(

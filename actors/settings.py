@@ -148,6 +148,15 @@ class Settings:
         _one_of(*(mode.value for mode in SlotMode)),
         "slot that keeps the place of a server that is away: auto, durable or temporary",
     )
+    no_migrate: bool = _setting(
+        default=False, parse=_boolean, text="leave the schema of the database as it is"
+    )
+    messages_kept_h: float = _setting(
+        72.0, _number(float, 1), "hours that messages of private channels are kept for replay"
+    )
+    partitions_every_s: float = _setting(
+        4 * 3600.0, _number(float, 1), "seconds between two looks at the partitions of messages"
+    )
     slot_suffix: str = _setting(
         "", _slot_suffix, "ending of its name, to tell servers of one database apart"
     )
@@ -182,7 +191,17 @@ class Settings:
     change_log_window_s: float = _setting(
         60.0, _number(float, 0), "seconds that row changes are kept for them, and for a restart"
     )
-    payload_bytes: int = _setting(3_000_500, _number(int, 1), "largest payload of a broadcast")
+    bodies_bytes: int = _setting(
+        64 * 1024 * 1024, _number(int, 1), "bytes of HTTP bodies that are held at a time"
+    )
+    payload_bytes: int = _setting(
+        3_000_500, _number(int, 1), "largest payload of a broadcast or a track"
+    )
+    presence_enabled: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="send who is present to everybody who joins, not only to those who ask for it",
+    )
     idle_timeout_s: float = _setting(
         60.0, _number(float, 1), "seconds without any byte from a client before it is closed"
     )

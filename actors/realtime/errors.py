@@ -36,6 +36,14 @@ class Forbidden(Refused):
     """The identity is known and may not do this."""
 
 
+class ChannelBusy(Refused):
+    """A channel did not take a broadcast in time; of `total` in one request `accepted` were taken before."""
+
+    def __init__(self, accepted: int, total: int) -> None:
+        reason = f"The channel is too busy: {accepted} broadcasts of {total} were accepted"
+        super().__init__("channel_busy", reason)
+
+
 class Unavailable(Exception):
     """A resource is away; `advice` is one sentence that says what to change or what is being waited for."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import trio
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.changes.model import Lsn
     from protocol.commands import Join, JoinOptions
 
@@ -69,6 +71,27 @@ def authorise(key: ChannelKey, identity: Identity) -> None:
         )
 
 
+def gets_presence_state(options: JoinOptions, tenant: Tenant) -> bool:
+    """Whether a join is sent who is present; in a private channel it needs the right to read presence, too."""
+    return options.presence_enabled or tenant.presence_enabled
+
+
+def hears_presence(options: JoinOptions, tenant: Tenant) -> bool:
+    """Whether a join hears from the start who comes and goes.
+
+    **Source**: spec 5: in a public channel everybody does; in a private one who asked for presence, and who tracks.
+    """
+    return not options.private or gets_presence_state(options, tenant)
+
+
+def presence_key(options: JoinOptions, tenant: Tenant) -> str:
+    """Return the key under which a join is present, its own or one made up for it.
+
+    **Source**: spec 5: a UUID of version 1. Ours says nothing of time and machine.
+    """
+    return options.presence_key or str(UUID(bytes=tenant.random.randbytes(16), version=1))
+
+
 async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
     """Wait until row changes flow, and return the position from which on the join gets them.
 
@@ -97,8 +120,8 @@ async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
 
 async def attach(
     key: ChannelKey, subscription: Subscription, greeting: bytes, tenant: Tenant
-) -> Ref[ChannelMessage]:
-    """Enter the subscription in its channel's roster and return the channel.
+) -> tuple[Ref[ChannelMessage], TopicPresence]:
+    """Enter the subscription in its channel's roster; return the channel, and the tables of its presence.
 
     Raises:
         Refused: the channel did not answer in time, or failed again and again.
@@ -106,7 +129,7 @@ async def attach(
     for _ in range(ATTEMPTS):
         channel = tenant.channels.get_or_start(key)
         try:
-            await channel.ask(
+            presence: TopicPresence = await channel.ask(
                 lambda attached: Attach(subscription, greeting, attached),
                 within=tenant.limits.attach_within_s,
             )
@@ -120,7 +143,7 @@ async def attach(
             channel.tell(Detach(subscription, b""))
             raise
         else:
-            return channel
+            return channel, presence
     raise Refused("UnknownErrorOnChannel", TOO_BUSY)
 
 

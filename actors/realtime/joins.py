@@ -18,7 +18,16 @@ from attrs import define, field, frozen
 
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
-from actors.realtime.join import attach, authorise, channel_key, identify, start_of_changes
+from actors.realtime.join import (
+    attach,
+    authorise,
+    channel_key,
+    gets_presence_state,
+    hears_presence,
+    identify,
+    presence_key,
+    start_of_changes,
+)
 from actors.realtime.membership import Membership
 from actors.realtime.messages import JoinKey
 from actors.realtime.roster import Subscription
@@ -71,7 +80,10 @@ class PendingJoin:
 
 
 class Joins:
-    """See the module's text; `carry_out` is called with the commands that waited for a join."""
+    """See the module's text.
+
+    `carry_out` is called with the commands that waited for a join, `untrack` with each membership that ends.
+    """
 
     def __init__(
         self,
@@ -79,11 +91,13 @@ class Joins:
         session: Session,
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
+        untrack: Callable[[JoinKey], None],
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
+        self._untrack = untrack
         self._joining: dict[int, PendingJoin] = {}
         self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
@@ -145,12 +159,19 @@ class Joins:
         await self._end_earlier(join.topic, pending)
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
-        channel = await attach(
+        channel, presence = await attach(
             key, subscription, greeting + pending.farewell, self._seat.tenant
         )
         self._seat.inbox.watch(channel)
         self.memberships[join.topic] = Membership(
-            subscription, channel, key, join.sub_topic, join.options.ack, join.options.echo
+            subscription,
+            channel,
+            key,
+            join.sub_topic,
+            join.options.ack,
+            join.options.echo,
+            presence,
+            presence_key(join.options, self._seat.tenant),
         )
         self.set_alarm(identity)
 
@@ -173,6 +194,8 @@ class Joins:
             identity=identity,
             changes=join.options.changes,
             from_lsn=from_lsn,
+            gets_presence_state=gets_presence_state(join.options, self._seat.tenant),
+            hears_presence=hears_presence(join.options, self._seat.tenant),
         )
 
     async def leave(self, leave: Leave) -> None:
@@ -216,6 +239,7 @@ class Joins:
     async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
         del self.memberships[topic]
+        self._untrack(membership.key)
         self._seat.inbox.unwatch(membership.channel)
         try:
             await membership.detach(farewell)
@@ -228,5 +252,6 @@ class Joins:
         """Tell the client that a subscription is over by no will of its own."""
         self._seat.push(Failed(membership.join_ref), topic)
         del self.memberships[topic]
+        self._untrack(membership.key)
         self._seat.inbox.unwatch(membership.channel)
         self._session.forget(topic, membership.number)

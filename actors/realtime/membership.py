@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import ChannelKey, ChannelMessage, JoinKey
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.events import ClientRef, Event
 
 
@@ -27,6 +28,8 @@ class Membership:
     sub_topic: str
     ack: bool
     echo: bool
+    presence: TopicPresence
+    presence_key: str
 
     @property
     def key(self) -> JoinKey:

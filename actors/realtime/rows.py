@@ -27,7 +27,7 @@ from protocol.changes.model import Lsn, format_lsn
 from protocol.events import System
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from structlog.stdlib import BoundLogger
 
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
     from actors.realtime.pending_rows import PendingRows
-    from actors.realtime.ports import Question
+    from actors.realtime.ports import Identity, Question, Sight
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
+
+    #: What each identity may see of the changes it was asked about.
+    Sights = dict[Identity, Mapping[Change, Sight]]
 
 BATCH = 128
 #: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
@@ -106,9 +109,9 @@ class ChannelRowsActor:
         pending = self._pending
         changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
         found = [change for change in changes if change is not None]
-        visible, judged = await self._judge(found)
+        sights, judged = await self._judge(found)
         present = [(subscription, self._start_of(subscription)) for subscription in judged]
-        sends = row_sends(found, present, visible, self._feed.renderer)
+        sends = row_sends(found, present, sights, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
             await delivered.flush()
@@ -120,31 +123,29 @@ class ChannelRowsActor:
             self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
             pending.loss = EVICTED
 
-    async def _judge(
-        self, changes: list[Change]
-    ) -> tuple[dict[Question, frozenset[str]], list[Subscription]]:
+    async def _judge(self, changes: list[Change]) -> tuple[Sights, list[Subscription]]:
         """Return what may be seen of the changes, and for which subscriptions that was asked.
 
         Whoever left while the question was out gets nothing, and whoever came was not asked about.
         About those who speak for another identity by now it is asked again, but not for ever:
         a client that exchanges its token all the time would keep everybody else waiting.
         """
-        visible: dict[Question, frozenset[str]] = {}
+        sights: Sights = {}
         subscriptions: Sequence[Subscription] = self._roster.with_changes()
         asked: set[Subscription] = set()
         for _ in range(ROUNDS):
             version = self._roster.changes_version
             questions = questions_for(changes, subscriptions)
-            visible |= await self._ask([one for one in questions if one not in visible])
+            sights |= await self._ask([one for one in questions if one.identity not in sights])
             asked, subscriptions = set(subscriptions), self._present(subscriptions)
             if version == self._roster.changes_version:
-                return visible, subscriptions
+                return sights, subscriptions
         for subscription in subscriptions:
             if subscription not in asked:
                 self._tell(subscription, ok=False, message=UNSETTLED)
-        return visible, [one for one in subscriptions if one in asked]
+        return sights, [one for one in subscriptions if one in asked]
 
-    async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
+    async def _ask(self, questions: list[Question]) -> Sights:
         attempt = 0
         while questions:
             try:
@@ -152,7 +153,10 @@ class ChannelRowsActor:
             except Unavailable as away:
                 self._log.warning("visibility.unavailable", advice=away.advice)
             else:
-                return dict(zip(questions, answers, strict=True))
+                return {
+                    question.identity: answer
+                    for question, answer in zip(questions, answers, strict=True)
+                }
             attempt += 1
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
         return {}

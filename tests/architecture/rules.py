@@ -87,7 +87,8 @@ RANKS = {
 # The key is the file and the message's class, or the name of the variable that holds the message.
 WAITS = {
     ("actors/realtime/membership.py", "Detach"): ("connection", "channel"),
-    ("actors/realtime/connection.py", "message"): ("connection", "channel"),
+    ("actors/realtime/publisher.py", "message"): ("connection", "channel"),
+    ("actors/realtime/posting.py", "message"): ("http", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
     ("actors/realtime/join.py", "Refresh"): ("connection", "channel"),
     ("actors/auth/rotation.py", "Renew"): ("connection", "resource"),

@@ -29,8 +29,8 @@ from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
-from actors.realtime.messages import ChannelKey, RowsKey
-from actors.realtime.ports import Identity, Opening
+from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
+from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.tenant import Limits, Tenant
 from actors.telemetry.metrics import Metrics
 from protocol import frames
@@ -157,6 +157,15 @@ class Client:
         body = {"type": "broadcast", "event": event, "payload": payload}
         return self.push("broadcast", body, topic)
 
+    def track(self, payload, topic=ROOM, **refs) -> str:
+        """Send a track and return its ref."""
+        body = {"type": "presence", "event": "track", "payload": payload}
+        return self.push("presence", body, topic, **refs)
+
+    def untrack(self, topic=ROOM, **refs) -> str:
+        """Send an untrack and return its ref."""
+        return self.push("presence", {"type": "presence", "event": "untrack"}, topic, **refs)
+
     def leave_socket(self) -> None:
         """Go without a word."""
         self.socket.from_client.close()
@@ -229,10 +238,14 @@ class FakeVerifier:
 
 
 class FakeVisibility:
-    """Shows every column to every role unless told otherwise; can be held, and can fail."""
+    """Shows every column to every role unless told otherwise; can be held, and can fail.
+
+    `asked` has the number of changes of each call, counted once for each identity that asks.
+    """
 
     def __init__(self) -> None:
         self.hidden_from: set[str] = set()
+        self.fault: str | None = None
         self.asked: list[int] = []
         self.errors: deque[Exception] = deque()
         self._gate = trio.Event()
@@ -248,16 +261,21 @@ class FakeVisibility:
 
     async def check(self, questions):
         await trio.lowlevel.checkpoint()
-        self.asked.append(len(questions))
+        self.asked.append(sum(len(question.changes) for question in questions))
         await self._gate.wait()
         if self.errors:
             raise self.errors.popleft()
         return [
-            frozenset()
+            {}
             if question.identity.role in self.hidden_from
-            else frozenset(c.name for c in question.change.table.relation.columns)
+            else {change: self._sight(change) for change in question.changes}
             for question in questions
         ]
+
+    def _sight(self, change):
+        if self.fault is not None:
+            return Sight(frozenset(), fault=self.fault)
+        return Sight(frozenset(column.name for column in change.table.relation.columns))
 
 
 @define
@@ -266,6 +284,7 @@ class Stage:
 
     channels_supervisor: Supervisor
     connections_supervisor: Supervisor
+    tenant: Tenant
     channels: Channels
     connections: Connections
     feed: ChangeFeed
@@ -291,6 +310,12 @@ class Stage:
         """Return the ref of a rows actor."""
         return find_rows(self.channels_supervisor, ChannelKey("test", False, sub_topic))
 
+    def presence(self, sub_topic="room", *, private=False):
+        """Return the ref of a presence actor."""
+        key = ChannelKey("test", private, sub_topic)
+        channel = self.channels_supervisor.find(key)
+        return channel and self.channels_supervisor.find(PresenceKey(key, channel))
+
     def poison(self, ref) -> None:
         """Queue a message that crashes the actor."""
         assert self.channels_supervisor.poison(ref)
@@ -315,7 +340,13 @@ class Heirless(Channels):
 
 @asynccontextmanager
 async def open_stage(
-    *, limits=None, source=None, log_bytes=1 << 20, window_s=1e9, channels_type=Channels
+    *,
+    limits=None,
+    source=None,
+    log_bytes=1 << 20,
+    window_s=1e9,
+    channels_type=Channels,
+    presence_enabled=False,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -331,7 +362,15 @@ async def open_stage(
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
     verifier = FakeVerifier()
-    tenant = Tenant("test", verifier, channels, feed, limits or Limits())
+    tenant = Tenant(
+        "test",
+        verifier,
+        channels,
+        feed,
+        limits or Limits(),
+        presence_enabled=presence_enabled,
+        random=Random(1),
+    )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
     specs = [
         ChildSpec("channels", lambda: Branch(channels_supervisor), 0),
@@ -352,6 +391,7 @@ async def open_stage(
         yield Stage(
             channels_supervisor,
             connections_supervisor,
+            tenant,
             channels,
             connections,
             feed,
