@@ -2,7 +2,8 @@
 
 Reads frames, lets the session turn them into commands, and carries these out in the turn that read them.
 What waits (a join) runs in a task of its own beside the reader; what the client is to hear goes straight to the outbox.
-Neighbours: started by `connections.py`; joins channels through `joins.py`; is told by them when a subscription ends.
+Neighbours: started by `connections.py`; joins channels through `joins.py`, who say when a subscription ends;
+publishes through `publisher.py`, is present through `tracker.py`.
 
 Truth: its joins. Rank 3. Overflow: STOP. Restart: never. Recovery: rung 3, the socket closes and the client comes back.
 """
@@ -15,33 +16,37 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from actors.core.errors import ActorStopped
 from actors.core.signals import Restarted, Stopping, Terminated
+from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins, Seat
-from actors.realtime.messages import Publish, SubscriptionEnded
-from protocol import frames, jsontext
-from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
-from protocol.errors import ProtocolError
-from protocol.events import (
-    EMPTY_OBJECT,
-    Reply,
-    System,
-    TextBroadcast,
+from actors.realtime.messages import SubscriptionEnded
+from actors.realtime.publisher import Publisher
+from actors.realtime.tracker import Tracker
+from protocol import frames
+from protocol.commands import (
+    AccessToken,
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    PresencePush,
 )
+from protocol.errors import ProtocolError
+from protocol.events import Reply, System
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from actors.core.inbox import Inbox
-    from actors.core.ref import Ref
     from actors.core.signals import Signal
-    from actors.realtime.messages import ChannelMessage, ConnectionMessage
+    from actors.realtime.membership import Membership
+    from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening, Socket
     from actors.realtime.tenant import Tenant
-    from actors.telemetry.metrics import DropReason, Metrics
+    from actors.telemetry.metrics import Metrics
     from protocol.commands import Command
-    from protocol.events import UserBroadcast
 
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
@@ -76,10 +81,20 @@ class ConnectionActor:
         self._inbox = inbox
         self._metrics.connections_opened.inc()
         self._metrics.connections_open.inc()
+        self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
+        self._tracker = Tracker(self._seat, self._metrics)
         try:
             async with trio.open_nursery() as self._nursery:
-                self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
-                self._joins = Joins(self._seat, self._session, self._nursery, self._carry_out)
+                self._publisher = Publisher(self._seat, self._metrics)
+                self._joins = Joins(
+                    self._seat,
+                    self._session,
+                    self._nursery,
+                    self._carry_out,
+                    self._tracker.untrack,
+                )
+                self._credentials = Credentials(self._seat, self._joins)
+                self._nursery.start_soon(self._credentials.watch)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
                 async for message in inbox:
@@ -93,6 +108,7 @@ class ConnectionActor:
             socket.outbox.push(frames.close(self._close_code))
             raise
         finally:
+            self._tracker.untrack_all()
             self._metrics.connections_open.dec()
             self._metrics.count_close(self._close_code)
 
@@ -123,8 +139,10 @@ class ConnectionActor:
 
     async def _carry_out(self, command: Command) -> None:
         match command:
-            case Broadcast():
-                await self._publish(command)
+            case Broadcast() | PresencePush():
+                membership = self._joins.memberships.get(command.topic)
+                if membership is not None and membership.number == command.number:
+                    await self._serve_member(command, membership)
             case Heartbeat(topic, ref):
                 self._seat.push(Reply(ref, None, ok=True), topic)
             case Answer(topic, reply):
@@ -134,47 +152,15 @@ class ConnectionActor:
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
-                # Identities are fixed at the join until tokens can be refreshed.
-                pass
+                await self._credentials.refresh(command)
 
-    async def _publish(self, command: Broadcast) -> None:
-        membership = self._joins.memberships.get(command.topic)
-        if membership is None or membership.number != command.number:
-            return
-        fault = self._fault(command.message)
-        if fault is None:
-            skip = None if membership.echo else membership.key
-            message = Publish(command.message, skip)
-            channel = membership.channel
-            if not channel.tell(message) and not await self._park(channel, message):
-                fault = "channel_busy"
-        if fault is None:
-            self._metrics.broadcasts_accepted.inc()
-        else:
-            self._metrics.broadcasts_dropped[fault].inc()
-        if membership.ack:
-            response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
-            reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
-            self._seat.push(reply, command.topic)
-
-    def _fault(self, message: TextBroadcast | UserBroadcast) -> DropReason | None:
-        """Return why a broadcast cannot be delivered to anybody, in the word its sender is told."""
-        if len(message.payload) > self._tenant.limits.payload_bytes:
-            return "payload_size_exceeded"
-        # Clients look into the payload of every message without asking first whether it is an object.
-        if isinstance(message, TextBroadcast) and not message.payload.startswith(b"{"):
-            return "payload_not_an_object"
-        return None
-
-    async def _park(self, channel: Ref[ChannelMessage], message: Publish) -> bool:
-        """Do not read on until the channel has room; say whether it took the message in time."""
-        with trio.move_on_after(self._tenant.limits.park_s):
-            try:
-                await channel.send(message)
-            except ActorStopped:
-                return False
-            return True
-        return False
+    async def _serve_member(
+        self, command: Broadcast | PresencePush, membership: Membership
+    ) -> None:
+        if isinstance(command, Broadcast):
+            await self._publisher.publish(command, membership)
+        elif end := self._tracker.carry_out(command, membership):
+            await self._joins.expel(command.topic, membership, end)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:

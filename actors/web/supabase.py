@@ -64,7 +64,7 @@ class SupabaseEndpoint:
         except ProtocolError:
             return Refusal(403)
         try:
-            identity = self._identify(request)
+            identity = await self._identify(request)
         except Refused as refused:
             log.debug("websocket.refused", code=refused.code, peer=request.peer)
             await trio.sleep(self._options.refusal_delay_s)
@@ -74,11 +74,11 @@ class SupabaseEndpoint:
         self._door.admit(Opening(dialect, identity, request.peer, request.open_socket))
         return None
 
-    def _identify(self, request: WebSocketRequest) -> Identity:
+    async def _identify(self, request: WebSocketRequest) -> Identity:
         key = request.headers.get("x-api-key", request.query.get("apikey"))
         if key is None:
             raise Unauthorized("MissingAPIKey", "API key is missing")
-        return self._verifier.verify(key)
+        return await self._verifier.verify(key)
 
 
 def _refusal(refused: Refused) -> Refusal:

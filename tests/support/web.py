@@ -125,14 +125,14 @@ class FakeVerifier:
     def __init__(self) -> None:
         self.refusals: dict[str, Refused] = {}
 
-    def verify(self, token: str) -> Identity:
+    async def verify(self, token: str) -> Identity:
         if token == GOOD_TOKEN:
             return Identity("anon", b"{}", 2e9)
         malformed = Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
         raise self.refusals.get(token, malformed)
 
-    def check_expiry(self, identity: Identity) -> None:
-        """Every identity stays good."""
+    def seconds_left(self, identity: Identity) -> float:
+        return identity.expires_at - 1e9
 
 
 @define

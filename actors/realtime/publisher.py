@@ -1,0 +1,70 @@
+"""What becomes of a broadcast that a client sends: checked, given to its channel, answered.
+
+Called by the connection in the turn that read the frame, so that a channel which is full slows its publisher down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.core.errors import ActorStopped
+from actors.realtime.messages import Publish
+from protocol import jsontext
+from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast
+
+if TYPE_CHECKING:
+    from actors.core.ref import Ref
+    from actors.realtime.joins import Seat
+    from actors.realtime.membership import Membership
+    from actors.realtime.messages import ChannelMessage
+    from actors.telemetry.metrics import DropReason, Metrics
+    from protocol.commands import Broadcast
+    from protocol.events import UserBroadcast
+
+
+class Publisher:
+    """Publishes for one connection; see the module's text."""
+
+    def __init__(self, seat: Seat, metrics: Metrics) -> None:
+        self._seat = seat
+        self._limits = seat.tenant.limits
+        self._metrics = metrics
+
+    async def publish(self, command: Broadcast, membership: Membership) -> None:
+        """Give a broadcast to the channel, and answer it if the client wants that; waits for room in the channel."""
+        fault = self._fault(command.message)
+        if fault is None:
+            skip = None if membership.echo else membership.key
+            message = Publish(command.message, skip)
+            channel = membership.channel
+            if not channel.tell(message) and not await self._park(channel, message):
+                fault = "channel_busy"
+        if fault is None:
+            self._metrics.broadcasts_accepted.inc()
+        else:
+            self._metrics.broadcasts_dropped[fault].inc()
+        if membership.ack:
+            response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
+            reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
+            self._seat.push(reply, command.topic)
+
+    def _fault(self, message: TextBroadcast | UserBroadcast) -> DropReason | None:
+        """Return why a broadcast cannot be delivered to anybody, in the word its sender is told."""
+        if len(message.payload) > self._limits.payload_bytes:
+            return "payload_size_exceeded"
+        # Clients look into the payload of every message without asking first whether it is an object.
+        if isinstance(message, TextBroadcast) and not message.payload.startswith(b"{"):
+            return "payload_not_an_object"
+        return None
+
+    async def _park(self, channel: Ref[ChannelMessage], message: Publish) -> bool:
+        """Do not read on until the channel has room; say whether it took the message in time."""
+        with trio.move_on_after(self._limits.park_s):
+            try:
+                await channel.send(message)
+            except ActorStopped:
+                return False
+            return True
+        return False
