@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.core.signals import Signal
     from actors.realtime.channels import Channels
-    from actors.realtime.messages import ChannelMessage
+    from actors.realtime.messages import ChannelMessage, PresenceMessage
     from actors.realtime.roster import Roster, Subscription
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics

@@ -34,7 +34,7 @@ class Limits:
     wait_at_most_s: float = 60.0
     attach_within_s: float = 5.0
     tracked_bytes_per_topic: int = 8 * 1024 * 1024
-    tracked_bytes_per_connection: int = 8 * 1024 * 1024
+    tracked_bytes_per_connection: int = 4 * 1024 * 1024
 
 
 @frozen(eq=False)

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.commands import (
+    AccessToken,
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    PresenceAction,
+    PresencePush,
+)
 from protocol.errors import MalformedFrame, TooMuchPending, UnknownFrame
 from protocol.events import Reply, TextBroadcast, UserBroadcast
 from protocol.phoenix import PhoenixDialect, binary, v1, v2
@@ -308,9 +317,7 @@ NOTHING, UNKNOWN = PresenceAction.NOTHING, PresenceAction.UNKNOWN
     ],
 )
 def test_a_presence_push_is_read_leniently(send, joined, payload, action, tracked):
-    assert send(ROOM, "presence", payload) == [
-        PresencePush(ROOM, 1, "9", "1", action, tracked)
-    ]
+    assert send(ROOM, "presence", payload) == [PresencePush(ROOM, 1, "9", "1", action, tracked)]
 
 
 @pytest.mark.parametrize("event", ["unknown", "", "heartbeat", "phx_reply", "phx_close"])
