@@ -8,7 +8,7 @@ Made by the connection that tracks it; told to everybody through `published`.
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 from msgspec.json import Decoder
@@ -25,7 +25,7 @@ DEPTH_LIMIT: Final = 100
 #: What clients evaluate or set themselves: supabase-js hides it, realtime-py fails over foreign values.
 RESERVED: Final = frozenset({"phx_ref", "phx_ref_prev", "presence_ref"})
 
-_tree: Final[Decoder[object]] = Decoder()
+_object: Final = Decoder(dict[str, Any])
 
 #: What a `phx_ref` is made of, in bytes; as base64 these are 16 characters without padding.
 REF_BYTES: Final = 12
@@ -62,10 +62,10 @@ def readable(payload: bytes) -> bytes:
     Raises:
         MalformedFrame: it is nested deeper, or has larger numbers, than every client reads.
     """
-    tree = jsontext.decode(_tree, payload)
+    tree = jsontext.decode(_object, payload)
     if payload.count(b"{") + payload.count(b"[") > DEPTH_LIMIT and not _is_shallow(tree):
         raise MalformedFrame("nested too deeply")
-    if not isinstance(tree, dict) or RESERVED.isdisjoint(tree):
+    if RESERVED.isdisjoint(tree):
         return payload
     members = jsontext.members(payload).items()
     kept = (b"%b:%b" % (jsontext.write(k), raw) for k, raw in members if k not in RESERVED)
@@ -82,18 +82,13 @@ def member(key: str, entries: Iterable[bytes]) -> bytes:
     return b'%b:{"metas":[%b]}' % (jsontext.write(key), b",".join(entries))
 
 
-def _is_shallow(tree: object) -> bool:
-    level = [tree]
-    for _ in range(DEPTH_LIMIT + 1):
-        level = [child for node in level for child in _children(node)]
+def _is_shallow(tree: dict[str, Any]) -> bool:
+    level: list[Any] = [tree]
+    for _ in range(DEPTH_LIMIT):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
     return not level
-
-
-def _children(node: object) -> Iterable[object]:
-    match node:
-        case dict():
-            return node.values()
-        case list():
-            return node
-        case _:
-            return ()
