@@ -173,6 +173,10 @@ class Client:
     async def received(self) -> list[Message]:
         """Return what came, once everybody is blocked."""
         await trio.testing.wait_all_tasks_blocked()
+        return self.received_nowait()
+
+    def received_nowait(self) -> list[Message]:
+        """Return what came so far."""
         messages = self.socket.outbox.messages
         found = [read_message(self.version, data) for data in messages]
         messages.clear()
