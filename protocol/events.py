@@ -109,6 +109,14 @@ class RowChange:
     data: bytes
 
 
+@frozen
+class BareRowChange:
+    """One row change for a subscription that its topic alone describes; `kind` is INSERT, UPDATE or DELETE."""
+
+    kind: str
+    data: bytes
+
+
 Event = (
     Reply
     | Joined
@@ -120,4 +128,5 @@ Event = (
     | TextBroadcast
     | UserBroadcast
     | RowChange
+    | BareRowChange
 )

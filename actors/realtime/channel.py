@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.fanout import Delivery
 from actors.realtime.messages import Attach, Detach, Publish, RowsKey, SubscriptionEnded
+from actors.realtime.quota import TOO_MANY_MESSAGES
 
 if TYPE_CHECKING:
     from actors.core.inbox import Inbox
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from actors.core.signals import Signal
     from actors.realtime.channels import Channels
     from actors.realtime.messages import ChannelKey, ChannelMessage
+    from actors.realtime.quota import RateQuota
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
 
@@ -34,11 +36,17 @@ class ChannelActor:
     """The actor of one topic; see the module's text."""
 
     def __init__(
-        self, key: ChannelKey, roster: Roster, channels: Channels, metrics: Metrics
+        self,
+        key: ChannelKey,
+        roster: Roster,
+        channels: Channels,
+        events: RateQuota,
+        metrics: Metrics,
     ) -> None:
         self._key = key
         self._roster = roster
         self._channels = channels
+        self._events = events
         self._metrics = metrics
         self._delivery = Delivery(roster)
 
@@ -52,7 +60,7 @@ class ChannelActor:
                     if isinstance(message, Stopping):
                         return
                     await self._handle(message, inbox)
-                await self._flush()
+                await self._flush(inbox)
             finally:
                 # Invariant: what was prepared before an error is sent before the error leaves.
                 self._delivery.finish()
@@ -66,22 +74,41 @@ class ChannelActor:
             case Publish(event, skip):
                 self._delivery.add(event, skip)
                 if self._delivery.size_bytes >= FLUSH_BYTES:
-                    await self._flush()
+                    await self._flush(inbox)
             case Attach():
-                await self._flush()
+                await self._flush(inbox)
                 self._attach(message, inbox)
             case Detach(subscription, farewell):
-                await self._flush()
+                await self._flush(inbox)
                 self._remove(subscription, inbox)
                 subscription.outbox.push(farewell)
             case Terminated(ref, reason):
-                await self._flush()
+                await self._flush(inbox)
                 self._let_go(ref, reason, inbox)
             case Restarted() | Stopping():
                 pass
 
-    async def _flush(self) -> None:
+    async def _flush(self, inbox: Inbox[ChannelMessage]) -> None:
+        """Send what was prepared; a tenant over its quota closes those who would receive it (as upstream does)."""
+        if not self._delivery:
+            return
+        if self._events.is_tripped:
+            self._close_receivers(inbox)
+            return
+        before = self._delivery.received
         self._metrics.deliveries.inc(await self._delivery.flush())
+        self._events.count(self._delivery.received - before)
+
+    def _close_receivers(self, inbox: Inbox[ChannelMessage]) -> None:
+        """End the subscriptions that the prepared events were for, instead of sending them.
+
+        **Source**: spec 8, and 12 number 23: receiving counts, so who only listens is closed too.
+        """
+        self._metrics.broadcasts_dropped["rate_limited"].inc(len(self._delivery))
+        for key in self._delivery.discard():
+            subscription = self._roster.get(key)
+            if subscription is not None:
+                self._end(subscription, inbox, TOO_MANY_MESSAGES)
 
     def _attach(self, message: Attach, inbox: Inbox[ChannelMessage]) -> None:
         if message.attached.is_settled:
@@ -104,11 +131,18 @@ class ChannelActor:
             self._remove(subscription, inbox)
         if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key, inbox.ref):
             for subscription in self._roster.with_changes():
-                self._remove(subscription, inbox)
-                ended = SubscriptionEnded(
-                    subscription.encode_key.topic, subscription.key.number
-                )
-                subscription.connection.tell(ended)
+                self._end(subscription, inbox)
+
+    def _end(
+        self,
+        subscription: Subscription,
+        inbox: Inbox[ChannelMessage],
+        refusal: str | None = None,
+    ) -> None:
+        """Take a subscription out, and let its connection tell the client."""
+        self._remove(subscription, inbox)
+        topic, number = subscription.encode_key.topic, subscription.key.number
+        subscription.connection.tell(SubscriptionEnded(topic, number, refusal))
 
     def _remove(self, subscription: Subscription, inbox: Inbox[ChannelMessage]) -> None:
         """Take a subscription out of roster and router; one that is out already stays out."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actors.core.supervisor import Supervisor
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.messages import ChannelMessage, RowsMessage
+    from actors.realtime.quota import Quota
     from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics
 
@@ -40,6 +41,7 @@ class Channels:
         self,
         supervisor: Supervisor,
         feed: ChangeFeed,
+        quota: Quota,
         metrics: Metrics,
         mailboxes: WeightPool,
     ) -> None:
@@ -49,6 +51,7 @@ class Channels:
         # The heir belongs to the rows actor: when that is gone for good, so is the entry here.
         self._pending: WeakValueDictionary[RowsKey, PendingRows] = WeakValueDictionary()
         self._feed = feed
+        self._quota = quota
         self._metrics = metrics
         self._mailboxes = mailboxes
 
@@ -94,7 +97,7 @@ class Channels:
         roster = Roster()
         return ChildSpec(
             name=key,
-            factory=lambda: ChannelActor(key, roster, self, self._metrics),
+            factory=lambda: ChannelActor(key, roster, self, self._quota.events, self._metrics),
             rank=RANK,
             capacity=CHANNEL_CAPACITY,
             weigh=weight_bytes,

@@ -22,7 +22,15 @@ from actors.realtime.joins import Joins, Seat
 from actors.realtime.messages import SubscriptionEnded
 from actors.realtime.publisher import Publisher
 from protocol import frames
-from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.commands import (
+    AccessToken,
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    UnknownPush,
+)
 from protocol.errors import ProtocolError
 from protocol.events import Reply, System
 
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
+NO_CHANNEL = "No channel was joined"
 #: A client that reads too slowly is told on no more topics than this: the farewell is bounded.
 TOPICS_TOLD = 16
 #: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
@@ -55,6 +64,7 @@ class ConnectionActor:
         self._metrics = metrics
         self._session = opening.dialect.session()
         self._close_code: int = frames.CloseCode.NORMAL
+        self._idle_since: float | None = None
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
 
     async def run(self, inbox: Inbox[ConnectionMessage]) -> None:
@@ -73,8 +83,10 @@ class ConnectionActor:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
-                self._publisher = Publisher(self._seat, self._metrics)
-                self._joins = Joins(self._seat, self._session, self._nursery, self._carry_out)
+                self._joins = Joins(
+                    self._seat, self._session, self._nursery, self._carry_out, self._end
+                )
+                self._publisher = Publisher(self._seat, self._joins, self._metrics)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
                 async for message in inbox:
@@ -88,14 +100,19 @@ class ConnectionActor:
             socket.outbox.push(frames.close(self._close_code))
             raise
         finally:
+            self._tenant.quota.users.forget(self._name)
             self._metrics.connections_open.dec()
             self._metrics.count_close(self._close_code)
 
     async def _read(self) -> None:
         try:
             while True:
-                data = await self._socket.receive()
+                if self._joins.is_idle:
+                    data = await self._receive_without_channel()
+                else:
+                    data = await self._socket.receive()
                 self._metrics.frames_received.inc()
+                await self._joins.wait_for_turn()
                 await self._receive(data)
         except SocketClosed as closed:
             self._close_code = int(closed.code)
@@ -109,25 +126,40 @@ class ConnectionActor:
             self._metrics.frames_malformed[error.code].inc()
             self._log.debug("frame.dropped", code=error.code, reason=error.reason)
             if error.ends_connection:
-                with trio.move_on_after(CLOSE_WITHIN_S):
-                    await self._socket.close(frames.CloseCode.POLICY, error.reason)
-                raise SocketClosed(frames.CloseCode.POLICY) from None
+                await self._end(frames.CloseCode.POLICY, error.reason)
             return
         for command in commands:
             await self._carry_out(command)
 
+    async def _receive_without_channel(self) -> str | bytes:
+        """Wait for a frame, but not for ever: who has joined nothing hears nothing."""
+        if self._idle_since is None:
+            self._idle_since = trio.current_time()
+        with trio.move_on_at(self._idle_since + self._tenant.limits.no_channel_timeout_s):
+            return await self._socket.receive()
+        await self._end(frames.CloseCode.NORMAL, NO_CHANNEL)
+        raise SocketClosed(frames.CloseCode.NORMAL)
+
+    async def _end(self, code: frames.CloseCode, reason: str = "") -> None:
+        """Close the socket by our own will and end the connection."""
+        self._close_code = code
+        with trio.move_on_after(CLOSE_WITHIN_S):
+            await self._socket.close(code, reason)
+        self._nursery.cancel_scope.cancel()
+
     async def _carry_out(self, command: Command) -> None:
         match command:
-            case Broadcast(topic, number):
-                membership = self._joins.memberships.get(topic)
-                if membership is not None and membership.number == number:
-                    await self._publisher.publish(command, membership)
+            case Broadcast():
+                await self._publisher.publish(command)
+            case UnknownPush():
+                self._tenant.quota.events.count()
             case Heartbeat(topic, ref):
                 self._seat.push(Reply(ref, None, ok=True), topic)
             case Answer(topic, reply):
                 self._seat.push(reply, topic)
             case Join():
-                self._joins.start(command)
+                self._idle_since = None
+                await self._joins.start(command)
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
@@ -136,14 +168,12 @@ class ConnectionActor:
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
-            case SubscriptionEnded(topic, number):
-                membership = self._joins.memberships.get(topic)
-                if membership is not None and membership.number == number:
-                    self._joins.fail(topic, membership)
+            case SubscriptionEnded():
+                self._joins.note_end(message)
             case Terminated(ref):
-                for topic, membership in tuple(self._joins.memberships.items()):
+                for membership in tuple(self._joins.memberships.values()):
                     if membership.channel is ref:
-                        self._joins.fail(topic, membership)
+                        self._joins.fail(membership)
             case Restarted() | Stopping():
                 pass
 

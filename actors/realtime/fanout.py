@@ -59,6 +59,11 @@ class Delivery:
         self._count = 0
         self._sends = Sends(iter(()))
         self.size_bytes = 0
+        #: Events that went out since the start, each once per subscriber whose dialect can carry it.
+        self.received = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, event: Event, skip: JoinKey | None) -> None:
         """Encode an event for everybody who is on the roster now; a failure leaves what was added before intact."""
@@ -80,6 +85,17 @@ class Delivery:
         self._begin()
         return await self._sends.flush()
 
+    def discard(self) -> list[JoinKey]:
+        """Forget what was added, and return whom it would have reached."""
+        reached = [
+            join
+            for key, group_frames in self._frames.items()
+            for join in self._roster.outboxes(key)
+            if self._rest(group_frames, self._skips.get(join, set()))
+        ]
+        self._clear()
+        return reached
+
     def finish(self) -> None:
         """Send whatever `add` prepared or an interrupted `flush` left over; never waits."""
         self._begin()
@@ -93,8 +109,16 @@ class Delivery:
     def _begin(self) -> None:
         self._sends.finish()
         self._sends = Sends(chain.from_iterable(self._targets(self._frames, self._skips)))
+        self._clear()
+
+    def _clear(self) -> None:
         self._frames, self._skips = {}, {}
         self._count = self.size_bytes = 0
+
+    @staticmethod
+    def _rest(frames: list[bytes], own: set[int]) -> list[bytes]:
+        """Return the frames but those that the subscriber sent itself, and those its dialect cannot carry."""
+        return [frame for i, frame in enumerate(frames) if frame and i not in own]
 
     def _targets(
         self, frames: dict[EncodeKey, list[bytes]], skips: dict[JoinKey, set[int]]
@@ -103,10 +127,11 @@ class Delivery:
             outboxes = self._roster.outboxes(key)
             for publisher, own in skips.items():
                 outbox = outboxes.pop(publisher, None)
-                rest = b"".join(f for i, f in enumerate(group_frames) if i not in own)
-                if outbox is not None and rest:
-                    yield ((outbox, rest),)
-            joined = b"".join(group_frames)
-            if joined:
+                if outbox is not None and (rest := self._rest(group_frames, own)):
+                    self.received += len(rest)
+                    yield ((outbox, b"".join(rest)),)
+            if rest := self._rest(group_frames, set()):
+                self.received += len(rest) * len(outboxes)
+                joined = b"".join(rest)
                 # Pairs are made in C: whatever is done here in Python is paid once per delivery.
                 yield zip(outboxes.values(), repeat(joined))

@@ -63,6 +63,24 @@ def authorise(join: Join, identity: Identity) -> None:
         )
 
 
+def refuse_replay(options: JoinOptions) -> None:
+    """Refuse a join that wants stored broadcasts first.
+
+    **Source**: spec 2.3 for the texts, 4.5 for who may want them.
+
+    Raises:
+        Refused: it does.
+    """
+    if options.replay is None:
+        return
+    reason = "Realtime was unable to replay messages"
+    if not options.private:
+        reason = "Replay is not allowed for public channels"
+    elif options.replay.since_ms is None or options.replay.limit is None:
+        reason = "Replay params are not valid"
+    raise Refused("UnableToReplayMessages", reason)
+
+
 async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
     """Wait until row changes flow, and return the position from which on the join gets them.
 

@@ -1,11 +1,13 @@
 """The joins of one connection: those under way, and the memberships that came of them.
 
-Called by the connection, for which it carries out the commands `Join` and `Leave`; steps are in `join.py`.
+Called by the connection, for which it carries out the commands `Join` and `Leave`.
+The steps of a join are in `admission.py` and `join.py`.
 A join waits in a task of its own; whoever replaces or leaves it while it waits calls it off and waits for its end.
 
 **Invariants**
 - A topic has at most one membership, and its channel is watched as long.
 - Whatever ends a membership or a join tells the client once, or leaves that to what comes instead.
+- What waited for a join is carried out before anything that came later: the reader waits for its turn.
 """
 
 from __future__ import annotations
@@ -16,13 +18,22 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from actors.realtime.admission import admitted
 from actors.realtime.errors import Refused
-from actors.realtime.join import attach, authorise, channel_key, identify, start_of_changes
+from actors.realtime.join import (
+    attach,
+    authorise,
+    channel_key,
+    identify,
+    refuse_replay,
+    start_of_changes,
+)
 from actors.realtime.membership import Membership
 from actors.realtime.messages import JoinKey
 from actors.realtime.roster import Subscription
 from protocol.dialect import EncodeKey
-from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply
+from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply, System
+from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,13 +41,20 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from actors.core.inbox import Inbox
-    from actors.realtime.messages import ConnectionMessage
+    from actors.realtime.messages import ConnectionMessage, SubscriptionEnded
     from actors.realtime.ports import Identity, Opening, Outbox
     from actors.realtime.tenant import Tenant
     from protocol.changes.model import Lsn
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
     from protocol.events import Event
+
+
+REPLICATION_READY = "Replication connection established"
+REPLICATION_LATE = "Replication connection was not established in time"
+#: Joins of one connection under way at a time, those included whose refusal is being held back.
+#: Trade-off: each is a task of some kilobytes; a client that wants more at once waits for the oldest.
+UNDER_WAY = 1000
 
 
 @frozen
@@ -61,15 +79,22 @@ class PendingJoin:
     """A join under way: what cancels it, and what is set once it has ended one way or the other.
 
     `farewell` is for the join it replaced, to be sent behind its own answer.
+    `end` is set when the channel ended the subscription before the join had.
     """
 
+    topic: str
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     ended: trio.Event = field(factory=trio.Event)
     farewell: bytes = b""
+    end: SubscriptionEnded | None = None
+    is_refused: bool = False
 
 
 class Joins:
-    """See the module's text; `carry_out` is called with the commands that waited for a join."""
+    """See the module's text.
+
+    `carry_out` is called with the commands that waited for a join, `end` to close the whole connection.
+    """
 
     def __init__(
         self,
@@ -77,19 +102,36 @@ class Joins:
         session: Session,
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
+        end: Callable[[CloseCode], Awaitable[None]],
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
+        self._end = end
+        self._places = trio.Semaphore(UNDER_WAY)
+        self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
         self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
 
-    def start(self, join: Join) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is joined or being joined."""
+        return not self.memberships and not self._joining
+
+    async def wait_for_turn(self) -> None:
+        """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""
+        if self._turn.locked():
+            async with self._turn:
+                return
+
+    async def start(self, join: Join) -> None:
+        """Begin a join; waits only while too many are under way."""
         if join.warnings:
             self._log.debug("join.adjusted", topic=join.topic, warnings=join.warnings)
-        pending = self._joining[join.number] = PendingJoin()
+        await self._places.acquire()
+        pending = self._joining[join.number] = PendingJoin(join.topic)
         self._nursery.start_soon(self._join, join, pending)
 
     async def _join(self, join: Join, pending: PendingJoin) -> None:
@@ -102,15 +144,27 @@ class Joins:
                 await self._enter(join, pending)
                 joined = True
             except Refused as refused:
-                self._log.info("join.refused", topic=join.topic, code=refused.code)
-                await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
-                answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
-                self._seat.push(answer, join.topic)
-                self._seat.outbox.push(pending.farewell)
+                await self._refuse(join, pending, refused)
         del self._joining[join.number]
+        self._places.release()
         pending.ended.set()
-        for command in self._session.settle(join.topic, join.number, joined=joined):
-            await self._carry_out(command)
+        async with self._turn:
+            is_member = joined and pending.end is None
+            for command in self._session.settle(join.topic, join.number, joined=is_member):
+                await self._carry_out(command)
+        if pending.end is not None:
+            self.note_end(pending.end)
+
+    async def _refuse(self, join: Join, pending: PendingJoin, refused: Refused) -> None:
+        """Answer a join that is refused, late, so that clients which come back at once do not come back often."""
+        self._log.info("join.refused", topic=join.topic, code=refused.code)
+        pending.is_refused = True
+        await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
+        answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
+        self._seat.push(answer, join.topic)
+        self._seat.outbox.push(pending.farewell)
+        if refused.ends_connection:
+            await self._end(CloseCode.GOING_AWAY)
 
     async def _call_off(self, number: int) -> None:
         """Cancel a join if it is under way, and wait until it has ended.
@@ -129,12 +183,18 @@ class Joins:
             Refused: the client may not; an earlier join has ended all the same.
         """
         try:
-            identity = identify(join.options, self._seat.opening.identity, self._seat.tenant)
-            authorise(join, identity)
-            from_lsn = await start_of_changes(join.options, self._seat.tenant)
+            others = self._topics_besides(join.topic)
+            with admitted(join, self._seat.name, others, self._seat.tenant):
+                await self._become_member(join, pending)
         except Refused:
             await self._end_earlier(join.topic, pending)
             raise
+
+    async def _become_member(self, join: Join, pending: PendingJoin) -> None:
+        identity = identify(join.options, self._seat.opening.identity, self._seat.tenant)
+        authorise(join, identity)
+        refuse_replay(join.options)
+        from_lsn = await start_of_changes(join.options, self._seat.tenant)
         await self._end_earlier(join.topic, pending)
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
@@ -143,9 +203,33 @@ class Joins:
             key, subscription, greeting + pending.farewell, self._seat.tenant
         )
         self._seat.inbox.watch(channel)
-        self.memberships[join.topic] = Membership(
+        membership = self.memberships[join.topic] = Membership(
             subscription, channel, join.sub_topic, join.options.ack, join.options.echo
         )
+        if join.options.replication_ready:
+            self._nursery.start_soon(self._tell_when_replicating, membership)
+
+    def _topics_besides(self, topic: str) -> int:
+        """Return how many other topics are joined or being joined."""
+        joining = {
+            pending.topic for pending in self._joining.values() if not pending.is_refused
+        }
+        return len((self.memberships.keys() | joining) - {topic})
+
+    async def _tell_when_replicating(self, membership: Membership) -> None:
+        """Tell a client once when the database's changes stream in; if they do not in time, its subscription ends.
+
+        **Source**: spec 2.5, step 4, and 2.6.
+        """
+        with membership.lifetime:
+            with trio.move_on_after(self._seat.tenant.limits.replication_within_s):
+                await self._seat.tenant.feed.state.wait_live()
+                notice = System(
+                    membership.join_ref, "system", True, REPLICATION_READY, membership.sub_topic
+                )
+                self._seat.push(notice, membership.topic)
+                return
+            await self.close(membership, REPLICATION_LATE)
 
     async def _end_earlier(self, topic: str, pending: PendingJoin) -> None:
         """End the membership that a join replaces; its client hears of that behind the answer to the new one."""
@@ -183,6 +267,39 @@ class Joins:
         for event in farewell:
             self._seat.push(event, leave.topic)
 
+    async def close(self, membership: Membership, message: str) -> None:
+        """End a subscription by our will: its client reads `message`, and is not to come back by itself."""
+        self._log.info("subscription.closed", topic=membership.topic, reason=message)
+        await self._detach(membership.topic, membership, membership.refusal(message))
+        self._session.forget(membership.topic, membership.number)
+
+    def note_end(self, end: SubscriptionEnded) -> None:
+        """Tell the client that its channel has ended a subscription."""
+        pending = self._joining.get(end.number)
+        if pending is not None:
+            pending.end = end
+            return
+        membership = self.memberships.get(end.topic)
+        if membership is None or membership.number != end.number:
+            return
+        if end.refusal is None:
+            self.fail(membership)
+        else:
+            self._log.info("subscription.closed", topic=end.topic, reason=end.refusal)
+            self._seat.outbox.push(membership.refusal(end.refusal))
+            self._forget(membership)
+
+    def fail(self, membership: Membership) -> None:
+        """Tell the client that a subscription is over by no will of its own, and that it may join again."""
+        self._seat.push(Failed(membership.join_ref), membership.topic)
+        self._forget(membership)
+
+    def _forget(self, membership: Membership) -> None:
+        membership.lifetime.cancel()
+        del self.memberships[membership.topic]
+        self._seat.inbox.unwatch(membership.channel)
+        self._session.forget(membership.topic, membership.number)
+
     async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
         del self.memberships[topic]
@@ -193,10 +310,4 @@ class Joins:
             self.memberships[topic] = membership
             self._seat.inbox.watch(membership.channel)
             raise
-
-    def fail(self, topic: str, membership: Membership) -> None:
-        """Tell the client that a subscription is over by no will of its own."""
-        self._seat.push(Failed(membership.join_ref), topic)
-        del self.memberships[topic]
-        self._seat.inbox.unwatch(membership.channel)
-        self._session.forget(topic, membership.number)
+        membership.lifetime.cancel()

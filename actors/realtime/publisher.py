@@ -11,13 +11,13 @@ import trio
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Publish
+from actors.realtime.quota import TOO_MANY_MESSAGES
 from protocol import jsontext
 from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.joins import Seat
-    from actors.realtime.membership import Membership
+    from actors.realtime.joins import Joins, Seat
     from actors.realtime.messages import ChannelMessage
     from actors.telemetry.metrics import DropReason, Metrics
     from protocol.commands import Broadcast
@@ -27,13 +27,25 @@ if TYPE_CHECKING:
 class Publisher:
     """Publishes for one connection; see the module's text."""
 
-    def __init__(self, seat: Seat, metrics: Metrics) -> None:
+    def __init__(self, seat: Seat, joins: Joins, metrics: Metrics) -> None:
         self._seat = seat
+        self._joins = joins
         self._limits = seat.tenant.limits
+        self._events = seat.tenant.quota.events
         self._metrics = metrics
 
-    async def publish(self, command: Broadcast, membership: Membership) -> None:
-        """Give a broadcast to the channel, and answer it if the client wants that; waits for room in the channel."""
+    async def publish(self, command: Broadcast) -> None:
+        """Give a broadcast to its channel, and answer it if the client wants that; waits for room in the channel.
+
+        A tenant that is over its quota ends the subscription instead.
+        """
+        membership = self._joins.memberships.get(command.topic)
+        if membership is None or membership.number != command.number:
+            return
+        if self._events.is_tripped:
+            self._metrics.broadcasts_dropped["rate_limited"].inc()
+            await self._joins.close(membership, TOO_MANY_MESSAGES)
+            return
         fault = self._fault(command.message)
         if fault is None:
             skip = None if membership.echo else membership.key
@@ -42,6 +54,7 @@ class Publisher:
             if not channel.tell(message) and not await self._park(channel, message):
                 fault = "channel_busy"
         if fault is None:
+            self._events.count()
             self._metrics.broadcasts_accepted.inc()
         else:
             self._metrics.broadcasts_dropped[fault].inc()

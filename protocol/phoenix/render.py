@@ -14,6 +14,7 @@ from msgspec import Raw
 from protocol import jsontext
 from protocol.events import (
     EMPTY_OBJECT,
+    BareRowChange,
     Closed,
     Failed,
     Joined,
@@ -48,6 +49,8 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
             parts = None, None, "broadcast", _user_broadcast(event)
         case RowChange():
             parts = None, None, "postgres_changes", _row_change(event)
+        case BareRowChange():
+            parts = None, None, event.kind, event.data
         case Reply():
             parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
         case Joined():
@@ -60,10 +63,9 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
         case System():
             parts = event.join_ref, None, "system", _system(event)
         # supabase-js compares `ref` with the join_ref of its join and ignores the message if they differ.
-        case Closed() | Replaced():
-            parts = event.join_ref, event.join_ref, "phx_close", EMPTY_OBJECT
-        case Failed():
-            parts = event.join_ref, event.join_ref, "phx_error", EMPTY_OBJECT
+        case Closed() | Replaced() | Failed():
+            name = "phx_error" if isinstance(event, Failed) else "phx_close"
+            parts = event.join_ref, event.join_ref, name, EMPTY_OBJECT
     return parts
 
 

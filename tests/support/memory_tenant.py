@@ -31,6 +31,7 @@ from actors.realtime.errors import SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, RowsKey
 from actors.realtime.ports import Identity, Opening
+from actors.realtime.quota import Quota
 from actors.realtime.tenant import Limits, Tenant
 from actors.telemetry.metrics import Metrics
 from protocol import frames
@@ -233,6 +234,7 @@ class Stage:
     channels: Channels
     connections: Connections
     feed: ChangeFeed
+    tenant: Tenant
     visibility: FakeVisibility
     metrics: Metrics
     reports: list = field(factory=list)
@@ -277,7 +279,13 @@ class Heirless(Channels):
 
 @asynccontextmanager
 async def open_stage(
-    *, limits=None, source=None, log_bytes=1 << 20, window_s=1e9, channels_type=Channels
+    *,
+    limits=None,
+    quota=None,
+    source=None,
+    log_bytes=1 << 20,
+    window_s=1e9,
+    channels_type=Channels,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -291,8 +299,10 @@ async def open_stage(
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
-    channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
-    tenant = Tenant("test", FakeVerifier(), channels, feed, limits or Limits())
+    quota = Quota(quota)
+    pool = WeightPool(1 << 30)
+    channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
+    tenant = Tenant("test", FakeVerifier(), channels, feed, limits or Limits(), quota)
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
     specs = [
         ChildSpec("channels", lambda: Branch(channels_supervisor), 0),
@@ -316,6 +326,7 @@ async def open_stage(
             channels,
             connections,
             feed,
+            tenant,
             visibility,
             metrics,
             reports,

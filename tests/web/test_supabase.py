@@ -40,6 +40,12 @@ class Node:
 class Deaf:
     """A door that forgets whom it admits."""
 
+    def refuse_if_suspended(self) -> None:
+        pass
+
+    def refuse_if_full(self) -> None:
+        pass
+
     def admit(self, opening) -> None:
         pass
 
