@@ -55,8 +55,8 @@ class JwtVerifier:
         self._secret = secret.encode()
         self._now = now
 
-    def verify(self, token: str) -> Identity:
-        """Return whom the token speaks for; never waits. For errors see `ports.TokenVerifier`."""
+    async def verify(self, token: str) -> Identity:
+        """Return whom the token speaks for. For errors see `ports.TokenVerifier`."""
         # Source: spec 3.1, tokens are percent-decoded and stripped of white space before parsing.
         compact = _WHITESPACE.sub("", unquote(token))
         claims = self._claims(compact)

@@ -18,12 +18,15 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from actors.realtime.ports import Sight
+from protocol.changes.model import Kind
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from actors.db.pool import Pool
     from actors.realtime.ports import Question
-    from protocol.changes.model import Table
+    from protocol.changes.model import Change, Table
 
 #: How long a privilege that was taken away may still count, in seconds.
 MAX_AGE_S = 1.0
@@ -88,16 +91,30 @@ class ColumnVisibility:
     _answers: dict[_Key, _Answer] = field(factory=dict[_Key, _Answer], init=False)
     _withheld: set[int] = field(factory=set[int], init=False)
 
-    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
-        keys = [_key(question) for question in questions]
+    async def check(self, questions: Sequence[Question]) -> Sequence[Mapping[Change, Sight]]:
+        keys = {
+            (change.table.relation.oid, question.identity.role)
+            for question in questions
+            for change in question.changes
+        }
         answers = self._fresh(keys)
         missing = {key for key in keys if key not in answers and _is_role_name(key[1])}
         if missing:
             answers.update(await self._ask(missing))
-        return [
-            self._columns(question.change.table, key[1], answers.get(key))
-            for question, key in zip(questions, keys, strict=True)
-        ]
+        return [self._seen(question, answers) for question in questions]
+
+    def _seen(
+        self, question: Question, answers: Mapping[_Key, _Answer]
+    ) -> Mapping[Change, Sight]:
+        role = question.identity.role
+        seen = {}
+        for change in question.changes:
+            answer = answers.get((change.table.relation.oid, role))
+            columns = self._columns(change.table, role, answer)
+            if columns:
+                key_only = change.kind is Kind.DELETE and change.table.row_security
+                seen[change] = Sight(columns, key_only=key_only)
+        return seen
 
     def _fresh(self, keys: Iterable[_Key]) -> dict[_Key, _Answer]:
         now = self._clock()
@@ -139,10 +156,6 @@ class ColumnVisibility:
             structlog.get_logger().warning(
                 "table.withheld", schema=relation.schema, table=relation.name
             )
-
-
-def _key(question: Question) -> _Key:
-    return question.change.table.relation.oid, question.identity.role
 
 
 def _is_role_name(role: str) -> bool:

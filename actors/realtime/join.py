@@ -33,7 +33,7 @@ ASK_AGAIN_S = 0.25
 OVERLOADED = "The database retains too much for this server: try again later"
 
 
-def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
+async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
     """Return whom the join speaks for: its own token's identity, else the one the socket came with.
 
     A socket outlives the token it came with, a join does not begin with an expired one.
@@ -47,7 +47,7 @@ def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Iden
     if token is None or token.startswith(OPAQUE_KEY_PREFIX):
         tenant.verifier.check_expiry(at_connect)
         return at_connect
-    return tenant.verifier.verify(token)
+    return await tenant.verifier.verify(token)
 
 
 def authorise(join: Join, identity: Identity) -> None:

@@ -191,7 +191,7 @@ class Joins:
             raise
 
     async def _become_member(self, join: Join, pending: PendingJoin) -> None:
-        identity = identify(join.options, self._seat.opening.identity, self._seat.tenant)
+        identity = await identify(join.options, self._seat.opening.identity, self._seat.tenant)
         authorise(join, identity)
         refuse_replay(join.options)
         from_lsn = await start_of_changes(join.options, self._seat.tenant)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from actors.realtime.ports import Question
 from actors.realtime.router import covers
 from protocol.changes.render import shown_columns
@@ -15,7 +17,7 @@ from protocol.events import RowChange
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from actors.realtime.ports import Outbox
+    from actors.realtime.ports import Identity, Outbox, Sight
     from actors.realtime.roster import Subscription
     from protocol.changes.model import Change, Lsn
     from protocol.changes.render import ChangeRenderer
@@ -41,44 +43,51 @@ def fault_of(binding: ChangeBinding) -> str | None:
 def questions_for(
     changes: Iterable[Change], subscriptions: Sequence[Subscription]
 ) -> list[Question]:
-    """Return what must be asked before these changes may be shown, each question once."""
-    questions: dict[Question, None] = {}
+    """Return what must be asked before these changes may be shown, one question for each identity."""
+    wanted: dict[Identity, dict[Change, None]] = {}
     for change in changes:
         for subscription in subscriptions:
-            question = Question(change, subscription.identity)
-            if question not in questions and any(_selections(change, subscription)):
-                questions[question] = None
-    return list(questions)
+            if any(_selections(change, subscription)):
+                wanted.setdefault(subscription.identity, {})[change] = None
+    return [Question(identity, tuple(asked)) for identity, asked in wanted.items()]
 
 
 def row_sends(
     changes: Iterable[Change],
     subscriptions: Sequence[tuple[Subscription, Lsn]],
-    visible: Mapping[Question, frozenset[str]],
+    sights: Mapping[Identity, Mapping[Change, Sight]],
     renderer: ChangeRenderer,
 ) -> list[tuple[Outbox, bytes]]:
     """Return what goes into which outbox: the frames of all changes, in order, once per subscription.
 
     Each subscription comes with the position of the first commit it is to get.
-    Each frame is encoded once for all who get the same: encode key, bindings and columns.
+    Each frame is encoded once for all who get the same: encode key, bindings and what is shown.
     """
     frames: dict[Subscription, list[bytes]] = {}
     for change in changes:
-        encoded: dict[tuple[EncodeKey, tuple[int, ...], frozenset[str]], bytes] = {}
+        encoded: dict[tuple[EncodeKey, tuple[int, ...], Sight], bytes] = {}
         for subscription, from_lsn in subscriptions:
             if change.position.commit_lsn < from_lsn:
                 continue
-            columns = visible.get(Question(change, subscription.identity))
-            if not columns:
+            sight = sights.get(subscription.identity, {}).get(change)
+            if sight is None:
                 continue
             for select, ids in _selections(change, subscription):
-                shown = shown_columns(change.table, columns, select)
+                shown = evolve(
+                    sight, columns=shown_columns(change.table, sight.columns, select)
+                )
                 group = (subscription.encode_key, ids, shown)
                 if group not in encoded:
-                    data = renderer.render(change, shown)
+                    data = _data(change, shown, renderer)
                     encoded[group] = subscription.encode(RowChange(ids, data))
                 frames.setdefault(subscription, []).append(encoded[group])
     return [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
+
+
+def _data(change: Change, shown: Sight, renderer: ChangeRenderer) -> bytes:
+    if shown.fault is not None:
+        return renderer.render_fault(change, shown.fault)
+    return renderer.render(change, shown.columns, key_only=shown.key_only)
 
 
 def _selections(change: Change, subscription: Subscription) -> Iterator[Selection]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from protocol.changes.model import Change, Lsn, Position
@@ -35,11 +35,12 @@ class Identity:
 class TokenVerifier(Protocol):
     """From a JWT to an identity."""
 
-    def verify(self, token: str) -> Identity:
-        """Return whom `token` speaks for; never waits.
+    async def verify(self, token: str) -> Identity:
+        """Return whom `token` speaks for; waits, bounded, when a key it names has to be fetched first.
 
         Raises:
             Unauthorized: with the code and literal text of spec 1.2 and 2.3.
+            Refused: without a code, for a token that is signed and yet not for this server.
         """
         ...
 
@@ -221,19 +222,37 @@ class ChangeSource(Protocol):
 
 @frozen
 class Question:
-    """May this identity see this change, and which columns of it?"""
+    """Which of these changes may this identity see, and what of them?
 
-    change: Change
+    Identities that ask about the same changes best share one tuple, which is then looked at once.
+    """
+
     identity: Identity
+    changes: tuple[Change, ...]
+
+
+@frozen
+class Sight:
+    """What an identity is shown of a change.
+
+    `columns` are the names that may be shown.
+    `key_only` says that of the old row nothing but the primary key may be.
+    `fault` is the literal text of an error that the client is told in place of the row; no columns go with it.
+    """
+
+    columns: frozenset[str]
+    key_only: bool = False
+    fault: str | None = None
 
 
 class Visibility(Protocol):
     """Who may see which row and which columns of it."""
 
-    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
-        """Return for each question the names of the columns that may be seen; none means the row may not be.
+    async def check(self, questions: Sequence[Question]) -> Sequence[Mapping[Change, Sight]]:
+        """Return for each question what is shown of its changes; a change that is missing is withheld.
 
-        Fails closed: what cannot be decided may not be seen.
+        Fails closed: what cannot be decided is withheld, or told as a fault.
+        Who may see nothing costs nothing: answers are as large as what is shown.
 
         Raises:
             Unavailable: the database could not be asked; ask again later.

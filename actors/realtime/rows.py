@@ -27,7 +27,7 @@ from protocol.changes.model import Lsn, format_lsn
 from protocol.events import System
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from structlog.stdlib import BoundLogger
 
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
     from actors.realtime.pending_rows import PendingRows
-    from actors.realtime.ports import Question
+    from actors.realtime.ports import Identity, Question, Sight
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
+    from protocol.changes.model import Change
 
 BATCH = 128
 #: The start of a subscription that gets no changes yet: behind any commit.
@@ -101,14 +102,14 @@ class ChannelRowsActor:
         changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
         found = [change for change in changes if change is not None]
         subscriptions = self._roster.with_changes()
-        visible = await self._ask(questions_for(found, subscriptions))
+        sights = await self._ask(questions_for(found, subscriptions))
         # Whoever left while the question was out gets nothing; whoever came was not asked about.
         present = [
             (subscription, self._start_of(subscription))
             for subscription in subscriptions
             if self._is_present(subscription)
         ]
-        sends = row_sends(found, present, visible, self._feed.renderer)
+        sends = row_sends(found, present, sights, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
             await delivered.flush()
@@ -120,7 +121,7 @@ class ChannelRowsActor:
             self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
             pending.loss = EVICTED
 
-    async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
+    async def _ask(self, questions: list[Question]) -> dict[Identity, Mapping[Change, Sight]]:
         attempt = 0
         while questions:
             try:
@@ -128,7 +129,10 @@ class ChannelRowsActor:
             except Unavailable as away:
                 self._log.warning("visibility.unavailable", advice=away.advice)
             else:
-                return dict(zip(questions, answers, strict=True))
+                return {
+                    question.identity: answer
+                    for question, answer in zip(questions, answers, strict=True)
+                }
             attempt += 1
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
         return {}

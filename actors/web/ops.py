@@ -71,7 +71,7 @@ class Operations:
             try:
                 if (
                     scheme.lower() == BEARER
-                    and self.verifier.verify(token).role == SERVICE_ROLE
+                    and (await self.verifier.verify(token)).role == SERVICE_ROLE
                 ):
                     return await handle(request)
             except Refused as refused:

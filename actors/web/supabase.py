@@ -72,7 +72,7 @@ class SupabaseEndpoint:
             return Refusal(403)
         try:
             self._door.refuse_if_suspended()
-            identity = self._identify(request)
+            identity = await self._identify(request)
             self._door.refuse_if_full()
         except Refused as refused:
             log.debug("websocket.refused", code=refused.code, peer=request.peer)
@@ -83,11 +83,11 @@ class SupabaseEndpoint:
         self._door.admit(Opening(dialect, identity, request.peer, request.open_socket))
         return None
 
-    def _identify(self, request: WebSocketRequest) -> Identity:
+    async def _identify(self, request: WebSocketRequest) -> Identity:
         key = request.headers.get("x-api-key", request.query.get("apikey"))
         if key is None:
             raise Unauthorized("MissingAPIKey", "API key is missing")
-        return self._verifier.verify(key)
+        return await self._verifier.verify(key)
 
 
 def _refusal(refused: Refused) -> Refusal:

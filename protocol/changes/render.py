@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # UTC throughout; the zone is written by hand as `Z`
 
+_NONE: frozenset[str] = frozenset()
+
 #: How many sets of columns are remembered per table; clients choose them, so there is a bound.
 MAX_VIEWS = 256
 
@@ -52,11 +54,12 @@ class ChangeRenderer:
         factory=WeakKeyDictionary, init=False
     )
 
-    def render(self, change: Change, columns: frozenset[str]) -> bytes:
-        """Return the JSON of spec 6.3 with nothing in it but `columns`.
+    def render(
+        self, change: Change, columns: frozenset[str], *, key_only: bool = False
+    ) -> bytes:
+        """Return the JSON of spec 6.3 with nothing in it but `columns`, and of the old row at most the key if so asked.
 
         Names that the table does not have are ignored; `shown_columns` applies a subscription's `select`.
-        Under row security a deleted row is reduced to its primary key, as its policies cannot be asked any more.
         """
         view = self._view(change.table, columns)
         parts = [b'{"type":"', change.kind.value.encode(), view.head]
@@ -68,11 +71,25 @@ class ChangeRenderer:
         if change.new is not None:
             parts += [b',"record":', _record(change.new, view.shown)]
         if change.old is not None:
-            bare = change.kind is Kind.DELETE and change.table.row_security
             parts += [
                 b',"old_record":',
-                _record(change.old, view.key_only if bare else view.shown),
+                _record(change.old, view.key_only if key_only else view.shown),
             ]
+        parts.append(b"}")
+        return b"".join(parts)
+
+    def render_fault(self, change: Change, fault: str) -> bytes:
+        """Return the JSON of spec 6.5 that says why nothing of the change is shown.
+
+        Clients of realtime-py drop it if its timestamp is null, as upstream has it, so this one has its time.
+        """
+        parts = [b'{"type":"', change.kind.value.encode(), self._view(change.table, _NONE).head]
+        parts += [_timestamp(change.committed_at_us), b'","errors":[', string(fault), b"]"]
+        parts.append(b',"columns":[]')
+        if change.kind is not Kind.DELETE:
+            parts.append(b',"record":{}')
+        if change.kind is not Kind.INSERT:
+            parts.append(b',"old_record":{}')
         parts.append(b"}")
         return b"".join(parts)
 

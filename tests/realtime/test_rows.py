@@ -133,6 +133,20 @@ async def test_a_role_that_may_not_see_a_row_gets_nothing(autojump_clock):
         assert ids_of(await anon.received()) == []
 
 
+async def test_a_fault_is_told_in_place_of_the_row(autojump_clock):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        stage.visibility.fault = "Error 401: Unauthorized"
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+
+        source.insert((1, "a"))
+
+        (change,) = await client.received()
+        assert change.payload["data"]["errors"] == ["Error 401: Unauthorized"]
+        assert change.payload["data"]["record"] == {}
+
+
 async def test_one_question_is_asked_for_all_subscribers_of_one_identity(autojump_clock):
     source = MemorySource()
     async with open_stage(source=source) as stage:

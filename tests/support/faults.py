@@ -6,6 +6,7 @@ import math
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
+import psycopg
 import trio
 from attrs import define, field
 
@@ -16,7 +17,7 @@ from tests.support.tripwire import lay_tripwire
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from actors.node import Node
     from tests.support.postgres import PostgresServer
@@ -105,11 +106,15 @@ class Faults:
             case Fault("rows" | "channel" | "listener", how):
                 await self._crash(fault.what, how)
             case Fault("walsender", "terminate"):
-                await self._sql(f"select pg_terminate_backend(pid) {WALSENDERS}")
+                await self._ask(
+                    self.server.execute, f"select pg_terminate_backend(pid) {WALSENDERS}"
+                )
             case Fault("walsender", "kill"):
-                await trio.to_thread.run_sync(self.server.kill_backends, WALSENDERS)
+                await self._ask(self.server.kill_backends, WALSENDERS)
             case Fault("backends", "terminate"):
-                await self._sql(f"select pg_terminate_backend(pid) {TROUPE_BACKENDS}")
+                await self._ask(
+                    self.server.execute, f"select pg_terminate_backend(pid) {TROUPE_BACKENDS}"
+                )
             case Fault("postgres", how):
                 stop = self.server.kill if how == "kill" else self.server.stop
                 await trio.to_thread.run_sync(stop)
@@ -170,5 +175,11 @@ class Faults:
                             return supervisor, supervisor.find(name)
                 await trio.sleep(0.01)
 
-    async def _sql(self, statement: str) -> None:
-        await trio.to_thread.run_sync(self.server.execute, statement)
+    async def _ask(self, do: Callable[[str], None], argument: str) -> None:
+        """Do something that needs an answer of Postgres, once it gives one: an earlier fault may still be mending."""
+        with trio.fail_after(RESTART_WITHIN_S):
+            while True:
+                try:
+                    return await trio.to_thread.run_sync(do, argument)
+                except psycopg.OperationalError:
+                    await trio.sleep(0.1)

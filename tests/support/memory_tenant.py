@@ -30,7 +30,7 @@ from actors.realtime.connections import Connections
 from actors.realtime.errors import SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, RowsKey
-from actors.realtime.ports import Identity, Opening
+from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.quota import Quota
 from actors.realtime.tenant import Limits, Tenant
 from actors.telemetry.metrics import Metrics
@@ -183,7 +183,7 @@ class FakeVerifier:
 
     ROLES = ("anon", "authenticated", "service_role")
 
-    def verify(self, token: str) -> Identity:
+    async def verify(self, token: str) -> Identity:
         if token not in self.ROLES:
             raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
         return Identity(token, b"{}", 1e12)
@@ -194,10 +194,14 @@ class FakeVerifier:
 
 
 class FakeVisibility:
-    """Shows every column to every role unless told otherwise; can be held, and can fail."""
+    """Shows every column to every role unless told otherwise; can be held, and can fail.
+
+    `asked` has the number of changes of each call, counted once for each identity that asks.
+    """
 
     def __init__(self) -> None:
         self.hidden_from: set[str] = set()
+        self.fault: str | None = None
         self.asked: list[int] = []
         self.errors: deque[Exception] = deque()
         self._gate = trio.Event()
@@ -213,16 +217,21 @@ class FakeVisibility:
 
     async def check(self, questions):
         await trio.lowlevel.checkpoint()
-        self.asked.append(len(questions))
+        self.asked.append(sum(len(question.changes) for question in questions))
         await self._gate.wait()
         if self.errors:
             raise self.errors.popleft()
         return [
-            frozenset()
+            {}
             if question.identity.role in self.hidden_from
-            else frozenset(c.name for c in question.change.table.relation.columns)
+            else {change: self._sight(change) for change in question.changes}
             for question in questions
         ]
+
+    def _sight(self, change):
+        if self.fault is not None:
+            return Sight(frozenset(), fault=self.fault)
+        return Sight(frozenset(column.name for column in change.table.relation.columns))
 
 
 @define

@@ -125,7 +125,7 @@ class FakeVerifier:
     def __init__(self) -> None:
         self.refusals: dict[str, Refused] = {}
 
-    def verify(self, token: str) -> Identity:
+    async def verify(self, token: str) -> Identity:
         if token == GOOD_TOKEN:
             return Identity("anon", b"{}", 2e9)
         malformed = Unauthorized("MalformedJWT", "The token provided is not a valid JWT")

@@ -14,8 +14,33 @@ AT_US = 1_767_323_045_123_999
 ABSENT = Absent.NOT_LOGGED
 
 
-def rendered(change, columns=ALL):
-    return json.loads(ChangeRenderer().render(change, columns))
+def rendered(change, columns=ALL, *, key_only=False):
+    return json.loads(ChangeRenderer().render(change, columns, key_only=key_only))
+
+
+def rendered_fault(change):
+    return json.loads(ChangeRenderer().render_fault(change, "Error 401: Unauthorized"))
+
+
+def test_a_fault_shows_nothing_of_the_row():
+    table = make_table(COLUMNS)
+    row = ("1", "secret", "{}")
+
+    inserted = rendered_fault(make_change(Kind.INSERT, table, new=row, at_us=AT_US))
+    updated = rendered_fault(make_change(Kind.UPDATE, table, new=row, old=row))
+    deleted = rendered_fault(make_change(Kind.DELETE, table, old=row))
+
+    assert inserted == {
+        "type": "INSERT",
+        "schema": "public",
+        "table": "notes",
+        "commit_timestamp": "2026-01-02T03:04:05.123Z",
+        "errors": ["Error 401: Unauthorized"],
+        "columns": [],
+        "record": {},
+    }
+    assert (updated["record"], updated["old_record"]) == ({}, {})
+    assert (deleted.get("record"), deleted["old_record"]) == (None, {})
 
 
 def test_an_insert_has_the_shape_of_the_specification():
@@ -78,23 +103,19 @@ def test_columns_that_may_not_be_seen_are_nowhere():
     assert [column["name"] for column in data["columns"]] == ["id", "tags"]
 
 
-def test_under_row_security_a_deleted_row_is_its_primary_key():
-    table = make_table(COLUMNS, identity=ReplicaIdentity.FULL, row_security=True)
-    old = ("1", "a", "{}")
+def test_a_deleted_row_can_be_reduced_to_its_primary_key():
+    table = make_table(COLUMNS, identity=ReplicaIdentity.FULL)
+    change = make_change(Kind.DELETE, table, old=("1", "a", "{}"))
 
-    deleted = rendered(make_change(Kind.DELETE, table, old=old))
-    updated = rendered(make_change(Kind.UPDATE, table, new=old, old=old))
-
-    assert deleted["old_record"] == {"id": 1}
-    assert updated["old_record"] == {"id": 1, "body": "a", "tags": []}
+    assert rendered(change, key_only=True)["old_record"] == {"id": 1}
+    assert rendered(change)["old_record"] == {"id": 1, "body": "a", "tags": []}
 
 
 def test_the_primary_key_of_a_deleted_row_needs_the_privilege_too():
-    table = make_table(COLUMNS, identity=ReplicaIdentity.FULL, row_security=True)
-
+    table = make_table(COLUMNS, identity=ReplicaIdentity.FULL)
     change = make_change(Kind.DELETE, table, old=("1", "a", "{}"))
 
-    assert rendered(change, frozenset({"body"}))["old_record"] == {}
+    assert rendered(change, frozenset({"body"}), key_only=True)["old_record"] == {}
 
 
 def test_names_are_escaped():
