@@ -117,7 +117,9 @@ class Channels:
         view = ChannelView(channel, roster, pending)
         return ChildSpec(
             name=RowsKey(key, channel),
-            factory=lambda: ChannelRowsActor(key, view, self._feed, self._metrics),
+            factory=lambda: ChannelRowsActor(
+                key, view, self._feed, self._quota.changes, self._metrics
+            ),
             rank=RANK,
             capacity=ROWS_CAPACITY,
             heir=pending,

@@ -18,9 +18,10 @@ import trio
 
 from actors.core.signals import Restarted, Stopping, Terminated
 from actors.realtime.errors import SocketClosed
-from actors.realtime.joins import Joins, Seat
+from actors.realtime.joins import Joins
 from actors.realtime.messages import SubscriptionEnded
 from actors.realtime.publisher import Publisher
+from actors.realtime.seat import Seat
 from protocol import frames
 from protocol.commands import (
     AccessToken,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from actors.realtime.admission import admitted
 from actors.realtime.errors import Refused
@@ -40,10 +40,9 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
 
-    from actors.core.inbox import Inbox
-    from actors.realtime.messages import ConnectionMessage, SubscriptionEnded
-    from actors.realtime.ports import Identity, Opening, Outbox
-    from actors.realtime.tenant import Tenant
+    from actors.realtime.messages import SubscriptionEnded
+    from actors.realtime.ports import Identity
+    from actors.realtime.seat import Seat
     from protocol.changes.model import Lsn
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
@@ -55,23 +54,6 @@ REPLICATION_LATE = "Replication connection was not established in time"
 #: Joins of one connection under way at a time, those included whose refusal is being held back.
 #: Trade-off: each is a task of some kilobytes; a client that wants more at once waits for the oldest.
 UNDER_WAY = 1000
-
-
-@frozen
-class Seat:
-    """Who joins, and how the client is reached."""
-
-    name: str
-    opening: Opening
-    tenant: Tenant
-    inbox: Inbox[ConnectionMessage]
-    outbox: Outbox
-
-    def push(self, event: Event, topic: str) -> None:
-        """Send an event to the client, if its dialect can carry it."""
-        frame = self.opening.dialect.encode(event, topic)
-        if frame is not None:
-            self.outbox.push(frame.wire())
 
 
 @define

@@ -17,8 +17,9 @@ from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.joins import Joins, Seat
+    from actors.realtime.joins import Joins
     from actors.realtime.messages import ChannelMessage
+    from actors.realtime.seat import Seat
     from actors.telemetry.metrics import DropReason, Metrics
     from protocol.commands import Broadcast
     from protocol.events import UserBroadcast
