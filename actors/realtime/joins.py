@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from protocol.dialect import Session
     from protocol.events import Event
 
-
 REPLICATION_READY = "Replication connection established"
 REPLICATION_LATE = "Replication connection was not established in time"
 #: Joins of one connection under way at a time, those included whose refusal is being held back.

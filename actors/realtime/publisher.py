@@ -38,24 +38,24 @@ class Publisher:
     async def publish(self, command: Broadcast) -> None:
         """Give a broadcast to its channel, and answer it if the client wants that; waits for room in the channel.
 
-        A tenant that is over its quota ends the subscription instead.
+        A tenant that is over its quota ends the subscription of whoever speaks, as its channel does with the listeners.
         """
         membership = self._joins.memberships.get(command.topic)
         if membership is None or membership.number != command.number:
             return
-        if self._events.is_tripped:
-            self._metrics.broadcasts_dropped["rate_limited"].inc()
-            await self._joins.close(membership, TOO_MANY_MESSAGES)
-            return
+        is_tripped = self._events.is_tripped
         fault = self._fault(command.message)
         if fault is None:
+            self._events.count()
             skip = None if membership.echo else membership.key
             message = Publish(command.message, skip)
             channel = membership.channel
             if not channel.tell(message) and not await self._park(channel, message):
                 fault = "channel_busy"
+        if is_tripped:
+            await self._joins.close(membership, TOO_MANY_MESSAGES)
+            return
         if fault is None:
-            self._events.count()
             self._metrics.broadcasts_accepted.inc()
         else:
             self._metrics.broadcasts_dropped[fault].inc()
