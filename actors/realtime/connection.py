@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from actors.core.signals import Restarted, Stopping, Terminated
+from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins
 from actors.realtime.messages import SubscriptionEnded
@@ -65,7 +65,6 @@ class ConnectionActor:
         self._metrics = metrics
         self._session = opening.dialect.session()
         self._close_code: int = frames.CloseCode.NORMAL
-        self._idle_since: float | None = None
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
 
     async def run(self, inbox: Inbox[ConnectionMessage]) -> None:
@@ -134,9 +133,8 @@ class ConnectionActor:
 
     async def _receive_without_channel(self) -> str | bytes:
         """Wait for a frame, but not for ever: who has joined nothing hears nothing."""
-        if self._idle_since is None:
-            self._idle_since = trio.current_time()
-        with trio.move_on_at(self._idle_since + self._tenant.limits.no_channel_timeout_s):
+        timeout_s = self._tenant.limits.no_channel_timeout_s
+        with trio.move_on_at(self._joins.idle_since + timeout_s):
             return await self._socket.receive()
         await self._end(frames.CloseCode.NORMAL, NO_CHANNEL)
         raise SocketClosed(frames.CloseCode.NORMAL)
@@ -159,7 +157,6 @@ class ConnectionActor:
             case Answer(topic, reply):
                 self._seat.push(reply, topic)
             case Join():
-                self._idle_since = None
                 await self._joins.start(command)
             case Leave():
                 await self._joins.leave(command)
@@ -171,6 +168,9 @@ class ConnectionActor:
         match message:
             case SubscriptionEnded():
                 self._joins.note_end(message)
+            case Terminated(_, Reason.RETURNED):
+                # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
+                pass
             case Terminated(ref):
                 for membership in tuple(self._joins.memberships.values()):
                     if membership.channel is ref:

@@ -95,6 +95,8 @@ class Joins:
         self._joining: dict[int, PendingJoin] = {}
         self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
+        #: Since when nothing is joined, if nothing is (seconds, trio clock).
+        self.idle_since = trio.current_time()
 
     @property
     def is_idle(self) -> bool:
@@ -276,9 +278,9 @@ class Joins:
         self._forget(membership)
 
     def _forget(self, membership: Membership) -> None:
-        membership.lifetime.cancel()
         del self.memberships[membership.topic]
         self._seat.inbox.unwatch(membership.channel)
+        self._note_parting(membership)
         self._session.forget(membership.topic, membership.number)
 
     async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
@@ -291,4 +293,8 @@ class Joins:
             self.memberships[topic] = membership
             self._seat.inbox.watch(membership.channel)
             raise
+        self._note_parting(membership)
+
+    def _note_parting(self, membership: Membership) -> None:
         membership.lifetime.cancel()
+        self.idle_since = trio.current_time()
