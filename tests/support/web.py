@@ -197,6 +197,7 @@ async def start_port(
     websockets=None,
     options: WebOptions | None = None,
     listener=None,
+    on_stopping=lambda: None,
 ) -> RunningPort:
     """Start an acceptor under a supervisor of its own; the nursery's end stops it."""
     listener = listener or MemoryListener()
@@ -209,6 +210,7 @@ async def start_port(
             site,
             options or WebOptions(),
             OutboxCap(1 << 30),
+            on_stopping=on_stopping,
             open_listener=lambda _options: listener,
         ),
         rank=3,
