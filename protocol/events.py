@@ -117,6 +117,25 @@ class BareRowChange:
     data: bytes
 
 
+@frozen
+class PresenceState:
+    """Who is present when somebody joins; `metas` is a JSON object, `{key: {"metas": [{…, "phx_ref": …}]}}`."""
+
+    join_ref: ClientRef
+    metas: bytes
+
+
+@frozen
+class PresenceDiff:
+    """Who came and who went since then, each a JSON object like that of `PresenceState`.
+
+    Clients apply the joins first, then the leaves by `phx_ref`.
+    """
+
+    joins: bytes
+    leaves: bytes
+
+
 Event = (
     Reply
     | Joined
@@ -129,4 +148,6 @@ Event = (
     | UserBroadcast
     | RowChange
     | BareRowChange
+    | PresenceState
+    | PresenceDiff
 )

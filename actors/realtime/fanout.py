@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from protocol.events import PresenceDiff
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Outbox
-    from actors.realtime.roster import Roster
+    from actors.realtime.roster import Audience, Roster
     from protocol.dialect import EncodeKey
     from protocol.events import Event
 
@@ -54,26 +56,39 @@ class Delivery:
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._frames: dict[EncodeKey, list[bytes]] = {}
+        self._frames: dict[Audience, list[bytes]] = {}
         self._skips: dict[JoinKey, set[int]] = {}
         self._count = 0
         self._sends = Sends(iter(()))
         self.size_bytes = 0
-        #: Events that went out since the start, each once per subscriber whose dialect can carry it.
-        self.received = 0
+        #: Which of the events are presence diffs.
+        self._diffs: set[int] = set()
+        #: How many broadcasts and how many diffs went out, each once per receiver.
+        self._received = [0, 0]
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, event: Event, skip: JoinKey | None) -> None:
         """Encode an event for everybody who is on the roster now; a failure leaves what was added before intact."""
-        frames = {key: self._encode(event, key) for key in self._roster.encode_keys()}
-        for key, frame in frames.items():
-            self._frames.setdefault(key, []).append(frame)
+        audiences = self._roster.audiences()
+        encoded = {key: self._encode(event, key) for key in {a.encode_key for a in audiences}}
+        for audience in audiences:
+            is_deaf = isinstance(event, PresenceDiff) and not audience.hears_presence
+            frame = b"" if is_deaf else encoded[audience.encode_key]
+            self._frames.setdefault(audience, []).append(frame)
             self.size_bytes += len(frame)
         if skip is not None:
             self._skips.setdefault(skip, set()).add(self._count)
+        if isinstance(event, PresenceDiff):
+            self._diffs.add(self._count)
         self._count += 1
+
+    def take_received(self) -> tuple[int, int]:
+        """Return what went out since this was asked last: broadcasts and presence diffs, each once per receiver."""
+        broadcasts, diffs = self._received
+        self._received = [0, 0]
+        return broadcasts, diffs
 
     async def flush(self) -> int:
         """Send what was added, in order; return the number of pushes that were taken.
@@ -89,9 +104,9 @@ class Delivery:
         """Forget what was added, and return whom it would have reached."""
         reached = [
             join
-            for key, group_frames in self._frames.items()
-            for join in self._roster.outboxes(key)
-            if self._rest(group_frames, self._skips.get(join, set()))
+            for audience, group_frames in self._frames.items()
+            for join in self._roster.outboxes(audience)
+            if _kept(group_frames, self._skips.get(join, ()))
         ]
         self._clear()
         return reached
@@ -108,30 +123,41 @@ class Delivery:
 
     def _begin(self) -> None:
         self._sends.finish()
-        self._sends = Sends(chain.from_iterable(self._targets(self._frames, self._skips)))
+        targets = self._targets(self._frames, self._skips, self._diffs)
+        self._sends = Sends(chain.from_iterable(targets))
         self._clear()
 
     def _clear(self) -> None:
-        self._frames, self._skips = {}, {}
+        self._frames, self._skips, self._diffs = {}, {}, set()
         self._count = self.size_bytes = 0
 
-    @staticmethod
-    def _rest(frames: list[bytes], own: set[int]) -> list[bytes]:
-        """Return the frames but those that the subscriber sent itself, and those its dialect cannot carry."""
-        return [frame for i, frame in enumerate(frames) if frame and i not in own]
-
     def _targets(
-        self, frames: dict[EncodeKey, list[bytes]], skips: dict[JoinKey, set[int]]
+        self,
+        frames: dict[Audience, list[bytes]],
+        skips: dict[JoinKey, set[int]],
+        diffs: set[int],
     ) -> Iterator[Iterable[tuple[Outbox, bytes]]]:
-        for key, group_frames in frames.items():
-            outboxes = self._roster.outboxes(key)
+        for audience, group_frames in frames.items():
+            outboxes = self._roster.outboxes(audience)
             for publisher, own in skips.items():
                 outbox = outboxes.pop(publisher, None)
-                if outbox is not None and (rest := self._rest(group_frames, own)):
-                    self.received += len(rest)
-                    yield ((outbox, b"".join(rest)),)
-            if rest := self._rest(group_frames, set()):
-                self.received += len(rest) * len(outboxes)
-                joined = b"".join(rest)
+                rest = _kept(group_frames, own)
+                if outbox is not None and rest:
+                    self._note(rest, diffs, 1)
+                    yield ((outbox, b"".join(group_frames[i] for i in rest)),)
+            joined = b"".join(group_frames)
+            if joined:
+                self._note(_kept(group_frames, ()), diffs, len(outboxes))
                 # Pairs are made in C: whatever is done here in Python is paid once per delivery.
                 yield zip(outboxes.values(), repeat(joined))
+
+    def _note(self, sent: list[int], diffs: set[int], receivers: int) -> None:
+        """Count what goes out: per batch, so that the quotas cost nothing per delivery."""
+        told = len(diffs.intersection(sent))
+        self._received[0] += (len(sent) - told) * receivers
+        self._received[1] += told * receivers
+
+
+def _kept(frames: list[bytes], own: Collection[int]) -> list[int]:
+    """Return which frames a subscriber gets: not those it sent itself, nor those its dialect cannot carry."""
+    return [i for i, frame in enumerate(frames) if frame and i not in own]

@@ -19,12 +19,16 @@ import trio
 from attrs import define, field
 
 from actors.realtime.admission import admitted
+from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import (
     attach,
     authorise,
     channel_key,
+    gets_presence_state,
+    hears_presence,
     identify,
+    presence_key,
     refuse_replay,
     start_of_changes,
 )
@@ -74,7 +78,7 @@ class PendingJoin:
 class Joins:
     """See the module's text.
 
-    `carry_out` is called with the commands that waited for a join, `end` to close the whole connection.
+    `carry_out` is called with the commands that waited for a join, `untrack` with each membership that ends.
     """
 
     def __init__(
@@ -83,18 +87,20 @@ class Joins:
         session: Session,
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
-        end: Callable[[CloseCode], Awaitable[None]],
+        untrack: Callable[[JoinKey], None],
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
-        self._end = end
+        self._untrack = untrack
         self._places = trio.Semaphore(UNDER_WAY)
         self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
         self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
+        #: Rings when the identity of a membership is to be looked at again.
+        self.alarm = Alarm()
         #: Since when nothing is joined, if nothing is (seconds, trio clock).
         self.idle_since = trio.current_time()
 
@@ -147,7 +153,7 @@ class Joins:
         self._seat.push(answer, join.topic)
         self._seat.outbox.push(pending.farewell)
         if refused.ends_connection:
-            await self._end(CloseCode.GOING_AWAY)
+            await self._seat.end(CloseCode.GOING_AWAY)
 
     async def _call_off(self, number: int) -> None:
         """Cancel a join if it is under way, and wait until it has ended.
@@ -174,21 +180,28 @@ class Joins:
             raise
 
     async def _become_member(self, join: Join, pending: PendingJoin) -> None:
-        identity = await identify(join.options, self._seat.opening.identity, self._seat.tenant)
-        authorise(join, identity)
+        tenant = self._seat.tenant
+        key = channel_key(join, tenant)
+        identity = await identify(join.options, self._seat.opening.identity, tenant)
+        authorise(key, identity)
         refuse_replay(join.options)
-        from_lsn = await start_of_changes(join.options, self._seat.tenant)
+        from_lsn = await start_of_changes(join.options, tenant)
         await self._end_earlier(join.topic, pending)
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
-        key = channel_key(join, self._seat.tenant)
-        channel = await attach(
-            key, subscription, greeting + pending.farewell, self._seat.tenant
-        )
+        channel, presence = await attach(key, subscription, greeting + pending.farewell, tenant)
         self._seat.inbox.watch(channel)
         membership = self.memberships[join.topic] = Membership(
-            subscription, channel, join.sub_topic, join.options.ack, join.options.echo
+            subscription,
+            channel,
+            key,
+            join.sub_topic,
+            join.options.ack,
+            join.options.echo,
+            presence,
+            presence_key(join.options, tenant),
         )
+        self.set_alarm(identity)
         if join.options.replication_ready:
             self._nursery.start_soon(self._tell_when_replicating, membership)
 
@@ -212,7 +225,7 @@ class Joins:
                 )
                 self._seat.push(notice, membership.topic)
                 return
-            await self.close(membership, REPLICATION_LATE)
+            await self.expel(membership.topic, membership, REPLICATION_LATE)
 
     async def _end_earlier(self, topic: str, pending: PendingJoin) -> None:
         """End the membership that a join replaces; its client hears of that behind the answer to the new one."""
@@ -233,6 +246,8 @@ class Joins:
             identity=identity,
             changes=join.options.changes,
             from_lsn=from_lsn,
+            gets_presence_state=gets_presence_state(join.options, self._seat.tenant),
+            hears_presence=hears_presence(join.options, self._seat.tenant),
         )
 
     async def leave(self, leave: Leave) -> None:
@@ -250,11 +265,32 @@ class Joins:
         for event in farewell:
             self._seat.push(event, leave.topic)
 
-    async def close(self, membership: Membership, message: str) -> None:
-        """End a subscription by our will: its client reads `message`, and is not to come back by itself."""
-        self._log.info("subscription.closed", topic=membership.topic, reason=message)
-        await self._detach(membership.topic, membership, membership.refusal(message))
-        self._session.forget(membership.topic, membership.number)
+    def renew(self, topic: str, renewed: Membership) -> None:
+        """Note that a membership speaks for another identity, which its channel knows."""
+        self.memberships[topic] = renewed
+        self.set_alarm(renewed.identity)
+
+    def set_alarm(self, identity: Identity) -> None:
+        """Remember that the identity is to be looked at again, at the latest when its token expires."""
+        tenant = self._seat.tenant
+        left_s = max(tenant.verifier.seconds_left(identity), 0.0)
+        self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
+
+    async def expel(self, topic: str, membership: Membership, notice: str) -> None:
+        """End a membership by the server's will; the client is told why, and that it is over, in one push."""
+        self._session.forget(topic, membership.number)
+        await self._detach(topic, membership, self._refusal(membership, notice))
+
+    def _refusal(self, membership: Membership, notice: str) -> bytes:
+        """Return what a client is told whose membership ends and shall not come back by itself."""
+        self._log.info("subscription.closed", topic=membership.topic, reason=notice)
+        join_ref, topic = membership.join_ref, membership.topic
+        is_replaced = any(pending.topic == topic for pending in self._joining.values())
+        farewell: tuple[Event, ...] = (
+            System(join_ref, "system", ok=False, message=notice, channel=membership.sub_topic),
+            Replaced(join_ref) if is_replaced else Closed(join_ref),
+        )
+        return b"".join(membership.encode(event) for event in farewell)
 
     def note_end(self, end: SubscriptionEnded) -> None:
         """Tell the client that its channel has ended a subscription."""
@@ -268,8 +304,7 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            self._log.info("subscription.closed", topic=end.topic, reason=end.refusal)
-            self._seat.outbox.push(membership.refusal(end.refusal))
+            self._seat.outbox.push(self._refusal(membership, end.refusal))
             self._forget(membership)
 
     def fail(self, membership: Membership) -> None:
@@ -279,6 +314,7 @@ class Joins:
 
     def _forget(self, membership: Membership) -> None:
         del self.memberships[membership.topic]
+        self._untrack(membership.key)
         self._seat.inbox.unwatch(membership.channel)
         self._note_parting(membership)
         self._session.forget(membership.topic, membership.number)
@@ -286,6 +322,7 @@ class Joins:
     async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
         del self.memberships[topic]
+        self._untrack(membership.key)
         self._seat.inbox.unwatch(membership.channel)
         try:
             await membership.detach(farewell)

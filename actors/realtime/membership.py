@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Detach
-from protocol.events import Closed, System
+from protocol.limits import FixedWindow
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.messages import ChannelMessage, JoinKey
+    from actors.realtime.messages import ChannelKey, ChannelMessage, JoinKey
+    from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.events import ClientRef, Event
 
 
@@ -22,14 +24,19 @@ if TYPE_CHECKING:
 class Membership:
     """One subscription, from the side of its connection.
 
-    `lifetime` is cancelled when it ends, for the tasks that go on for as long as it does.
+    `presence_window` counts what it says of its presence.
+    `lifetime` is cancelled when it ends, for a task that goes on for as long as it does.
     """
 
     subscription: Subscription
     channel: Ref[ChannelMessage]
+    channel_key: ChannelKey
     sub_topic: str
     ack: bool
     echo: bool
+    presence: TopicPresence
+    presence_key: str
+    presence_window: FixedWindow = field(factory=FixedWindow, eq=False)
     lifetime: trio.CancelScope = field(factory=trio.CancelScope, eq=False)
 
     @property
@@ -48,6 +55,11 @@ class Membership:
         return self.subscription.encode_key.topic
 
     @property
+    def identity(self) -> Identity:
+        """Whom the subscription speaks for."""
+        return self.subscription.identity
+
+    @property
     def join_ref(self) -> ClientRef:
         """What the client calls the join."""
         return self.subscription.join_ref
@@ -56,10 +68,11 @@ class Membership:
         """Return the WebSocket frame of an event for this subscription."""
         return self.subscription.encode(event)
 
-    def refusal(self, message: str) -> bytes:
-        """Return what the client is told of an end that is final: why, and that it shall not come back by itself."""
-        notice = System(self.join_ref, "system", False, message, self.sub_topic)
-        return self.encode(notice) + self.encode(Closed(self.join_ref))
+    def speaking_for(self, identity: Identity) -> Membership:
+        """Return this membership with another identity; the channel is to be told of it."""
+        subscription = self.subscription
+        renewed = evolve(subscription, identity=identity, refreshes=subscription.refreshes + 1)
+        return evolve(self, subscription=renewed)
 
     async def detach(self, farewell: bytes) -> None:
         """Leave the channel; what is still queued for the client there comes before the farewell."""

@@ -17,7 +17,7 @@ from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.joins import Joins
+    from actors.realtime.membership import Membership
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.seat import Seat
     from actors.telemetry.metrics import DropReason, Metrics
@@ -28,21 +28,18 @@ if TYPE_CHECKING:
 class Publisher:
     """Publishes for one connection; see the module's text."""
 
-    def __init__(self, seat: Seat, joins: Joins, metrics: Metrics) -> None:
+    def __init__(self, seat: Seat, metrics: Metrics) -> None:
         self._seat = seat
-        self._joins = joins
         self._limits = seat.tenant.limits
         self._events = seat.tenant.quota.events
         self._metrics = metrics
 
-    async def publish(self, command: Broadcast) -> None:
+    async def publish(self, command: Broadcast, membership: Membership) -> str | None:
         """Give a broadcast to its channel, and answer it if the client wants that; waits for room in the channel.
 
-        A tenant that is over its quota ends the subscription of whoever speaks, as its channel does with the listeners.
+        Return the literal text that ends the subscription if the tenant is over its quota, else None;
+        the subscriptions of those who would hear it are ended by the channel.
         """
-        membership = self._joins.memberships.get(command.topic)
-        if membership is None or membership.number != command.number:
-            return
         is_tripped = self._events.is_tripped
         fault = self._fault(command.message)
         if fault is None:
@@ -53,8 +50,7 @@ class Publisher:
             if not channel.tell(message) and not await self._park(channel, message):
                 fault = "channel_busy"
         if is_tripped:
-            await self._joins.close(membership, TOO_MANY_MESSAGES)
-            return
+            return TOO_MANY_MESSAGES
         if fault is None:
             self._metrics.broadcasts_accepted.inc()
         else:
@@ -63,6 +59,7 @@ class Publisher:
             response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
             reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
             self._seat.push(reply, command.topic)
+        return None
 
     def _fault(self, message: TextBroadcast | UserBroadcast) -> DropReason | None:
         """Return why a broadcast cannot be delivered to anybody, in the word its sender is told."""

@@ -13,17 +13,20 @@ The counting rules are in `protocol/limits.py`; here is the clock, which is trio
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field, frozen
 
-from protocol.limits import EventRate, FixedWindow
+from protocol.limits import EventRate
+
+if TYPE_CHECKING:
+    from protocol.limits import FixedWindow
 
 #: What a client reads in the system message that ends a subscription (spec 2.6).
 TOO_MANY_MESSAGES = "Too many messages per second"
 TOO_MANY_PRESENCE_MESSAGES = "Too many presence messages per second"
 CLIENT_PRESENCE_LIMITED = "Client presence rate limit exceeded"
-TRACK_TOO_LARGE = "Track message size exceeded"
 
 
 @frozen
@@ -159,21 +162,14 @@ class Quota:
         limit = self.limits.max_concurrent_users
         return 0 < limit <= len(self.users)
 
+    def count_presence_push(self, window: FixedWindow) -> str | None:
+        """Count a presence push of the subscription that `window` belongs to.
 
-class PresenceWindow:
-    """How many presence messages one subscription may still send; made with it, gone with it."""
-
-    __slots__ = ("_quota", "_window")
-
-    def __init__(self, quota: Quota) -> None:
-        self._quota = quota
-        self._window = FixedWindow()
-
-    def count(self) -> bool:
-        """Count a presence message, and say whether it is still within the client's quota."""
-        limits = self._quota.limits
-        calls = limits.max_client_presence_events_per_window
-        if not calls:
-            return True
-        window_s = limits.client_presence_window_ms / 1000
-        return self._window.count(trio.current_time(), calls=calls, window_s=window_s)
+        Return the literal text that ends the subscription, or None while it is within the quotas.
+        """
+        calls = self.limits.max_client_presence_events_per_window
+        window_s = self.limits.client_presence_window_ms / 1000
+        now = trio.current_time()
+        if calls and not window.count(now, calls=calls, window_s=window_s):
+            return CLIENT_PRESENCE_LIMITED
+        return TOO_MANY_PRESENCE_MESSAGES if self.presence.is_exceeded else None

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from actors.core.inbox import Inbox
     from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening, Outbox
     from actors.realtime.tenant import Tenant
     from protocol.events import Event
+    from protocol.frames import CloseCode
 
 
 @frozen
@@ -26,6 +29,8 @@ class Seat:
     tenant: Tenant
     inbox: Inbox[ConnectionMessage]
     outbox: Outbox
+    #: Closes the socket by the server's will.
+    end: Callable[[CloseCode], Awaitable[None]]
 
     def push(self, event: Event, topic: str) -> None:
         """Send an event to the client, if its dialect can carry it."""

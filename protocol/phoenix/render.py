@@ -2,7 +2,7 @@
 
 Called by `dialect`, which then chooses the serializer.
 
-**Source**: spec 1.4 (refs and origins), 2.4, 2.6, 2.7, 6.3.
+**Source**: spec 1.4 (refs and origins), 2.4, 2.6, 2.7, 5, 6.3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from protocol.events import (
     Failed,
     Joined,
     JoinRefused,
+    PresenceDiff,
+    PresenceState,
     Replaced,
     Reply,
     RowChange,
@@ -43,14 +45,10 @@ def render(event: Event, topic: str) -> Envelope:
 def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
     parts: tuple[ClientRef, ClientRef, str, bytes]
     match event:
-        case TextBroadcast():
-            parts = None, None, "broadcast", event.payload
-        case UserBroadcast():
-            parts = None, None, "broadcast", _user_broadcast(event)
-        case RowChange():
-            parts = None, None, "postgres_changes", _row_change(event)
-        case BareRowChange():
-            parts = None, None, event.kind, event.data
+        case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
+            parts = None, None, *_fanned_out(event)
+        case PresenceState():
+            parts = event.join_ref, None, "presence_state", event.metas
         case Reply():
             parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
         case Joined():
@@ -69,6 +67,23 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
     return parts
 
 
+def _fanned_out(
+    event: TextBroadcast | UserBroadcast | RowChange | BareRowChange | PresenceDiff,
+) -> tuple[str, bytes]:
+    """Return name and payload of what is the same for everybody who gets it, hence without refs."""
+    match event:
+        case TextBroadcast():
+            return "broadcast", event.payload
+        case UserBroadcast():
+            return "broadcast", _user_broadcast(event)
+        case RowChange():
+            return "postgres_changes", _row_change(event)
+        case BareRowChange():
+            return event.kind, event.data
+        case PresenceDiff():
+            return "presence_diff", _presence_diff(event)
+
+
 def _reply(response: bytes, *, ok: bool) -> bytes:
     status = b'{"status":"ok","response":' if ok else b'{"status":"error","response":'
     return status + response + b"}"
@@ -76,6 +91,10 @@ def _reply(response: bytes, *, ok: bool) -> bytes:
 
 def _row_change(event: RowChange) -> bytes:
     return b'{"ids":' + jsontext.write(event.ids) + b',"data":' + event.data + b"}"
+
+
+def _presence_diff(event: PresenceDiff) -> bytes:
+    return b'{"joins":%b,"leaves":%b}' % (event.joins, event.leaves)
 
 
 def _user_broadcast(event: UserBroadcast) -> bytes:

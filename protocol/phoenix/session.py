@@ -29,6 +29,7 @@ from protocol.commands import (
     JoinFault,
     JoinOptions,
     Leave,
+    PresencePush,
     UnknownPush,
 )
 from protocol.errors import MalformedFrame, TooMuchPending
@@ -36,6 +37,7 @@ from protocol.events import Reply, TextBroadcast
 from protocol.phoenix import codes
 from protocol.phoenix.envelope import BinaryPush, Envelope
 from protocol.phoenix.join import InvalidJoin, ParsedJoin, parse_join
+from protocol.phoenix.presence import parse_presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -229,8 +231,8 @@ def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
         case "access_token":
             return (AccessToken(push.topic, number, _token(push)),)
         case "presence":
-            response = codes.error_response(codes.PRESENCE_UNAVAILABLE)
-            return (Answer(push.topic, Reply(push.ref, join_ref, False, response)),)
+            action, payload = parse_presence(push)
+            return (PresencePush(push.topic, number, push.ref, join_ref, action, payload),)
         case _:
             return (UnknownPush(push.topic, number),)
 

@@ -13,6 +13,9 @@ from actors.realtime.channels import Channels
 from actors.realtime.joins import UNDER_WAY
 from actors.realtime.messages import Publish
 from actors.realtime.roster import Roster
+from actors.realtime.topic_presence import TopicPresence
+from actors.realtime.tracks import Tracks
+from protocol.presence.published import Published
 from tests.support.memory_tenant import open_stage
 from tests.support.source import MemorySource
 
@@ -35,9 +38,10 @@ class SlowChannel(ChannelActor):
 class SlowChannels(Channels):
     def channel_spec(self, key):
         roster = Roster()
+        presence = TopicPresence(key, Tracks(self._metrics), Published())
         return ChildSpec(
             name=key,
-            factory=lambda: SlowChannel(key, roster, self, self._quota.events, self._metrics),
+            factory=lambda: SlowChannel(roster, presence, self, self._quota, self._metrics),
             rank=2,
             capacity=CAPACITY,
             heir=roster,

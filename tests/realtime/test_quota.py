@@ -9,16 +9,20 @@ import trio.testing
 from actors.realtime.quota import (
     SUPABASE,
     ConnectedUsers,
-    PresenceWindow,
     Quota,
     QuotaLimits,
     RateQuota,
 )
+from protocol.limits import FixedWindow
 from tests.support.memory_tenant import open_stage
 from tests.support.source import MemorySource
 
 #: Counts, and never trips.
-COUNTING = QuotaLimits(max_joins_per_second=10**6, max_events_per_second=10**6)
+COUNTING = QuotaLimits(
+    max_joins_per_second=10**6,
+    max_events_per_second=10**6,
+    max_presence_events_per_second=10**6,
+)
 NOTES = {"event": "*", "schema": "public", "table": "notes"}
 
 
@@ -99,19 +103,30 @@ class TestUsers:
         assert users.begin_join("b", 1)
 
 
-class TestPresenceWindow:
-    async def test_it_holds_a_client_to_the_quota(self, autojump_clock):
-        window = PresenceWindow(Quota(SUPABASE))
-        assert [window.count() for _ in range(6)] == [True] * 5 + [False]
+class TestPresence:
+    async def test_a_client_is_held_to_its_window(self, autojump_clock):
+        quota, window = Quota(SUPABASE), FixedWindow()
+        found = [quota.count_presence_push(window) for _ in range(6)]
+        assert found == [None] * 5 + ["Client presence rate limit exceeded"]
 
         await trio.sleep(30)
 
-        assert window.count()
+        assert quota.count_presence_push(window) is None
 
-    async def test_without_a_quota_it_holds_nobody(self, autojump_clock):
-        window = PresenceWindow(Quota())
+    async def test_a_tenant_is_held_to_its_rate(self, autojump_clock):
+        quota = Quota(QuotaLimits(max_presence_events_per_second=1))
+        quota.presence.count(6)
+        await trio.sleep(5)
 
-        assert all(window.count() for _ in range(100))
+        end = quota.count_presence_push(FixedWindow())
+        assert end == "Too many presence messages per second"
+
+    async def test_without_quotas_nobody_is_held(self, autojump_clock):
+        quota, window = Quota(), FixedWindow()
+        quota.presence.count(10**9)
+        await trio.sleep(5)
+
+        assert {quota.count_presence_push(window) for _ in range(100)} == {None}
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
@@ -168,6 +183,17 @@ class TestWhatCounts:
             client.join("realtime:third", token="nonsense")
 
             assert await counted(stage.tenant.quota.joins) == 4
+
+    async def test_presence_counts_tracks_states_and_diffs(self, autojump_clock, version):
+        async with open_stage(quota=COUNTING) as stage:
+            clients = [stage.connect(version), stage.connect(version)]
+            for client in clients:
+                await client.joined(presence={"enabled": True})
+            clients[0].push("presence", {"event": "track", "payload": {"a": 1}})
+
+            # Two states, one track, and the diff to each of the two.
+            assert await counted(stage.tenant.quota.presence) == 5
+            assert stage.tenant.quota.events.average == 0
 
     async def test_a_change_counts_once_per_subscription_it_matches(
         self, autojump_clock, version
