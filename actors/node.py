@@ -31,7 +31,7 @@ from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
-from actors.db.visibility import ColumnVisibility
+from actors.db.visibility import DatabaseVisibility
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -82,7 +82,11 @@ class Database:
 
     pool: Pool
     source: ReplicationSource
-    visibility: ColumnVisibility
+    visibility: DatabaseVisibility
+
+    def close(self) -> None:
+        self.visibility.close()
+        self.pool.close()
 
 
 class Node:
@@ -141,7 +145,7 @@ class Node:
             await self.root.run(*specs, task_status=task_status)
         finally:
             if database is not None:
-                database.pool.close()
+                database.close()
 
     def render_metrics(self) -> bytes:
         """Return all figures in the Prometheus text format."""
@@ -216,7 +220,7 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        return Database(pool, source, ColumnVisibility(pool))
+        return Database(pool, source, DatabaseVisibility.open(pool))
 
     def _postgres(self) -> list[ChildSpec[Any]]:
         cluster = self._surroundings.cluster
