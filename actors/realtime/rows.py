@@ -27,7 +27,7 @@ from protocol.changes.model import Lsn, format_lsn
 from protocol.events import System
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from structlog.stdlib import BoundLogger
 
@@ -41,12 +41,20 @@ if TYPE_CHECKING:
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
 
+    #: What each identity may see of the changes it was asked about.
+    Sights = dict[Identity, Mapping[Change, Sight]]
+
 BATCH = 128
+#: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
+ROUNDS = 3
 #: The start of a subscription that gets no changes yet: behind any commit.
 NEVER = Lsn(1 << 64)
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
+UNSETTLED = (
+    "Changes were lost: the access token was exchanged too often to decide who may see them"
+)
 SKIPPED = "A change could not be processed and was skipped"
 
 
@@ -101,14 +109,8 @@ class ChannelRowsActor:
         pending = self._pending
         changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
         found = [change for change in changes if change is not None]
-        subscriptions = self._roster.with_changes()
-        sights = await self._ask(questions_for(found, subscriptions))
-        # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        present = [
-            (subscription, self._start_of(subscription))
-            for subscription in subscriptions
-            if self._is_present(subscription)
-        ]
+        sights, judged = await self._judge(found)
+        present = [(subscription, self._start_of(subscription)) for subscription in judged]
         sends = row_sends(found, present, sights, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
@@ -121,7 +123,29 @@ class ChannelRowsActor:
             self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
             pending.loss = EVICTED
 
-    async def _ask(self, questions: list[Question]) -> dict[Identity, Mapping[Change, Sight]]:
+    async def _judge(self, changes: list[Change]) -> tuple[Sights, list[Subscription]]:
+        """Return what may be seen of the changes, and for which subscriptions that was asked.
+
+        Whoever left while the question was out gets nothing, and whoever came was not asked about.
+        About those who speak for another identity by now it is asked again, but not for ever:
+        a client that exchanges its token all the time would keep everybody else waiting.
+        """
+        sights: Sights = {}
+        subscriptions: Sequence[Subscription] = self._roster.with_changes()
+        asked: set[Subscription] = set()
+        for _ in range(ROUNDS):
+            version = self._roster.changes_version
+            questions = questions_for(changes, subscriptions)
+            sights |= await self._ask([one for one in questions if one.identity not in sights])
+            asked, subscriptions = set(subscriptions), self._present(subscriptions)
+            if version == self._roster.changes_version:
+                return sights, subscriptions
+        for subscription in subscriptions:
+            if subscription not in asked:
+                self._tell(subscription, ok=False, message=UNSETTLED)
+        return sights, [one for one in subscriptions if one in asked]
+
+    async def _ask(self, questions: list[Question]) -> Sights:
         attempt = 0
         while questions:
             try:
@@ -136,6 +160,11 @@ class ChannelRowsActor:
             attempt += 1
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
         return {}
+
+    def _present(self, subscriptions: Iterable[Subscription]) -> list[Subscription]:
+        """Return those of the subscriptions that are there still, as they are now."""
+        current = (self._roster.get(subscription.key) for subscription in subscriptions)
+        return [one for one in current if one is not None and self._channel.alive]
 
     def _is_present(self, subscription: Subscription) -> bool:
         """Whether a subscription is still one: a channel that was given up has left all that are on its roster."""
@@ -158,7 +187,11 @@ class ChannelRowsActor:
             return
         announced = self._pending.announced
         subscriptions = self._roster.with_changes()
-        news = [sub for sub in subscriptions if announced.get(sub.key) != state.is_live]
+        news = [
+            sub
+            for sub in subscriptions
+            if announced.get(sub.key) != (sub.refreshes, state.is_live)
+        ]
         if news and state.is_live and not await self._set_starts(news):
             return
         for subscription in news:
@@ -185,7 +218,9 @@ class ChannelRowsActor:
 
     def _announce_to(self, subscription: Subscription, *, is_live: bool) -> None:
         announced = self._pending.announced
-        is_new = subscription.key not in announced
+        # Source: spec 2.6 and 3.4, who exchanged a token is subscribed anew and told so.
+        told_refreshes, _ = announced.get(subscription.key, (None, False))
+        is_new = told_refreshes != subscription.refreshes
         faults = [fault_of(binding) for binding in subscription.changes]
         if is_new:
             for fault in sorted({fault for fault in faults if fault is not None}):
@@ -193,7 +228,7 @@ class ChannelRowsActor:
         if None in faults and (is_live or is_new):
             message = SUBSCRIBED if is_live else self._feed.state.advice
             self._tell(subscription, ok=is_live, message=message)
-        announced[subscription.key] = is_live
+        announced[subscription.key] = (subscription.refreshes, is_live)
 
     def _loss(self) -> str:
         """Return what was lost, and from where on nothing is."""

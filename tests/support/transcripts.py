@@ -107,7 +107,7 @@ def parse_transcript(name: str, text: str) -> Transcript:
 def _client_frame(text: str) -> str | bytes:
     if not text.startswith("binary "):
         return text
-    data, is_head = _parse_bytes(text.removeprefix("binary "))
+    data, is_head = parse_bytes(text.removeprefix("binary "))
     if is_head:
         raise ValueError(f"a client's frame has no open end: {text}")
     return data
@@ -115,11 +115,12 @@ def _client_frame(text: str) -> str | bytes:
 
 def _pattern(text: str) -> TextPattern | BytesPattern:
     if text.startswith("binary "):
-        return BytesPattern(*_parse_bytes(text.removeprefix("binary ")))
+        return BytesPattern(*parse_bytes(text.removeprefix("binary ")))
     return TextPattern(json.loads(text))
 
 
-def _parse_bytes(text: str) -> tuple[bytes, bool]:
+def parse_bytes(text: str) -> tuple[bytes, bool]:
+    """Return the bytes that `text` describes, and whether any rest may follow."""
     parts, at = [], 0
     while at < len(text):
         token = _BYTES_TOKEN.match(text, at)
