@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import psycopg
 import pytest
 import trio
 import trio.lowlevel
 from structlog.testing import capture_logs
 
+from actors.db import row_judge
+from actors.db.driver import connect
 from actors.db.privileges import MAX_AGE_S
 from actors.db.row_judge import ERROR_FAILED, ERROR_SLOW
 from actors.realtime.errors import DatabaseUnavailable
 from actors.realtime.ports import Identity, Question
+from tests.support.postgres import until
 from tests.support.row_security import ALICE, BOB, court, identity_of, prepare
 
 pytestmark = pytest.mark.postgres
@@ -586,3 +591,62 @@ async def test_what_is_asked_meanwhile_goes_with_the_next_statement(notes):
                 nursery.start_soon(judge.seen, [change], user(ALICE, exp=number))
 
     assert [len(arguments[1]) for arguments in judge.calls] == [1, 100]
+
+
+async def test_a_commit_that_other_sessions_do_not_see_yet_is_waited_for(notes):
+    notes.execute("create policy everybody on notes using (true)")
+    async with (
+        court(notes) as judge,
+        trio.open_nursery() as nursery,
+        waiting_for_a_standby(notes),
+    ):
+        nursery.start_soon(commit_synchronously, notes, insert(1, ALICE))
+        (change,) = await judge.read(1)
+        sights = []
+
+        async def look():
+            sights.append(await judge.sight(change, ANON))
+
+        nursery.start_soon(look)
+        while len(judge.calls) < 3:
+            await trio.sleep(0.01)
+        assert sights == []
+
+    assert [sight.columns for sight in sights] == [{"id", "user_id", "body"}]
+
+
+async def test_a_commit_that_is_not_seen_for_long_can_be_asked_about_later(notes, monkeypatch):
+    monkeypatch.setattr(row_judge, "COMMIT_WITHIN_S", 0.05)
+    notes.execute("create policy everybody on notes using (true)")
+    async with (
+        court(notes) as judge,
+        trio.open_nursery() as nursery,
+        waiting_for_a_standby(notes),
+    ):
+        nursery.start_soon(commit_synchronously, notes, insert(1, ALICE))
+        (change,) = await judge.read(1)
+        with pytest.raises(DatabaseUnavailable, match="standby"):
+            await judge.sight(change, ANON)
+
+
+@asynccontextmanager
+async def waiting_for_a_standby(database):
+    """Let synchronous commits wait until the end of the block; the write-ahead log has them at once."""
+    setting = "synchronous_standby_names"
+    reload = "select pg_reload_conf()"
+    database.execute(f"alter system set {setting} = 'nobody'", reload)
+    try:
+        async with await connect(database.conninfo) as connection:
+            await until(
+                connection,
+                f"select from pg_settings where name = '{setting}' and setting <> ''",
+            )
+        yield
+    finally:
+        database.execute(f"alter system reset {setting}", reload)
+
+
+async def commit_synchronously(database, statement):
+    async with await connect(database.conninfo) as connection:
+        await connection.execute("set synchronous_commit = on")
+        await connection.execute(statement)

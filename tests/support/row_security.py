@@ -90,7 +90,11 @@ class Court:
     async def written(self, *statements: str, count: int | None = None) -> list[Change]:
         """Run statements, each in a transaction of its own, and return the changes they made: one each unless told."""
         self.database.execute(*statements)
-        return await self._reader.changes(len(statements) if count is None else count)
+        return await self.read(len(statements) if count is None else count)
+
+    async def read(self, count: int) -> list[Change]:
+        """Return the next changes of the stream."""
+        return await self._reader.changes(count)
 
     async def sight(self, change: Change, identity: Identity) -> Sight | None:
         """Return what one identity is shown of one change."""
