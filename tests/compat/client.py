@@ -1,6 +1,6 @@
 """Stock clients of three kinds, each in a process of its own, driven by the tests.
 
-**Orders** (method → line on stdin): `subscribe`, `send`, `post`, `unsubscribe`, `remove`.
+**Orders** (method → line on stdin): `subscribe`, `send`, `post`, `set_auth`, `unsubscribe`, `remove`.
 **Reports** (line on stdout → `client.heard.expect(event, …)`):
 
 - `status` topic, status (SUBSCRIBED, CLOSED, CHANNEL_ERROR, TIMED_OUT), error
@@ -8,6 +8,7 @@
 - `change` topic, type, schema, table, new, old, errors, committed_at
 - `system` topic, status, message, extension
 - `sent` topic, name, answer · `posted` topic, name, error
+- `authorised`
 - `unsubscribed` and `removed` topic, answer
 """
 
@@ -114,6 +115,11 @@ class Client:
         self._order("post", topic=topic, name=name, **content, **flags)
         error: str | None = self.heard.expect("posted", topic=topic, name=name)["error"]
         return error
+
+    def set_auth(self, token: str | None) -> None:
+        """Exchange the token of all topics, and wait until the library has told the server."""
+        self._order("set_auth", token=token)
+        self.heard.expect("authorised")
 
     def unsubscribe(self, topic: str) -> None:
         self._order("unsubscribe", topic=topic)

@@ -351,6 +351,7 @@ async def open_stage(
     window_s=1e9,
     channels_type=Channels,
     presence_enabled=False,
+    verifier=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -365,7 +366,7 @@ async def open_stage(
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
-    verifier = FakeVerifier()
+    verifier = verifier or FakeVerifier()
     tenant = Tenant(
         "test",
         verifier,

@@ -61,6 +61,12 @@ const orders = {
     }
   },
 
+  // The name is the order's, which all clients share.
+  async set_auth({ token }) {
+    await supabase.realtime.setAuth(token)
+    report('authorised')
+  },
+
   async unsubscribe({ topic }) {
     report('unsubscribed', { topic, answer: await channels.get(topic).unsubscribe() })
   },

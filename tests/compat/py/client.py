@@ -73,6 +73,10 @@ class Client:
             error = str(refused)
         report("posted", topic=topic, name=name, error=error)
 
+    async def set_auth(self, token):
+        await self.realtime.set_auth(token)
+        report("authorised")
+
     async def unsubscribe(self, topic):
         await self.channels[topic].unsubscribe()
         report("unsubscribed", topic=topic, answer="ok")
@@ -88,6 +92,7 @@ async def main(url: str, key: str) -> None:
         "subscribe": client.subscribe,
         "send": client.send,
         "post": client.post,
+        "set_auth": client.set_auth,
         "unsubscribe": client.unsubscribe,
         "remove": client.remove,
     }
