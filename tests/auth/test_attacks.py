@@ -248,6 +248,7 @@ ATTACKS = (
 
 
 @pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.capability("SB-072")
 async def test_an_attack_is_refused_in_the_words_of_the_contract(name):
     token, answer = ATTACKS[name]
     verifier = JwtVerifier(SECRET, lambda: NOW, KeyRing(parse_key_set(JWKS)))

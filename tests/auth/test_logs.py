@@ -90,7 +90,7 @@ async def test_nothing_of_a_token_is_logged_whatever_becomes_of_it(autojump_cloc
         await trio.sleep(1000)
         events = {json.loads(line)["event"] for line in stream.getvalue().splitlines()}
 
-        assert {"token.refused", "join.refused"} <= events
+        assert {"subscription.closed", "join.refused"} <= events
         assert_nothing_of(tokens(), stream.getvalue())
 
 

@@ -32,6 +32,7 @@ def token(claims, key=OWN, **header):
     return sign({"alg": key.algorithm} | header, claims, key)
 
 
+@pytest.mark.capability("SB-070")
 async def test_a_good_token_gives_role_expiry_and_the_claims_as_signed():
     identity = await VERIFIER.verify(token({**GOOD, "sub": "u1"}))
 
