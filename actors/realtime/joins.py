@@ -276,14 +276,23 @@ class Joins:
         left_s = max(tenant.verifier.seconds_left(identity), 0.0)
         self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
 
-    async def expel(self, topic: str, membership: Membership, notice: str) -> None:
-        """End a membership by the server's will; the client is told why, and that it is over, in one push."""
-        self._session.forget(topic, membership.number)
-        await self._detach(topic, membership, self._refusal(membership, notice))
+    async def expel(
+        self, topic: str, membership: Membership, notice: str, code: str | None = None
+    ) -> None:
+        """End a membership by the server's will; the client is told why, and that it is over, in one push.
 
-    def _refusal(self, membership: Membership, notice: str) -> bytes:
+        `code` is for the log where the notice repeats words of the client.
+        One that ended meanwhile stays as it is.
+        """
+        current = self.memberships.get(topic)
+        if current is None or current.number != membership.number:
+            return
+        self._session.forget(topic, membership.number)
+        await self._detach(topic, membership, self._refusal(membership, notice, code))
+
+    def _refusal(self, membership: Membership, notice: str, code: str | None = None) -> bytes:
         """Return what a client is told whose membership ends and shall not come back by itself."""
-        self._log.info("subscription.closed", topic=membership.topic, reason=notice)
+        self._log.info("subscription.closed", topic=membership.topic, reason=code or notice)
         join_ref, topic = membership.join_ref, membership.topic
         is_replaced = any(pending.topic == topic for pending in self._joining.values())
         farewell: tuple[Event, ...] = (
