@@ -37,7 +37,7 @@ from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
-from actors.db.visibility import ColumnVisibility
+from actors.db.visibility import DatabaseVisibility
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -91,7 +91,11 @@ class Database:
 
     pool: Pool
     source: ReplicationSource
-    visibility: ColumnVisibility
+    visibility: DatabaseVisibility
+
+    def close(self) -> None:
+        self.visibility.close()
+        self.pool.close()
 
 
 class Node:
@@ -154,7 +158,7 @@ class Node:
             await self.root.run(*specs, task_status=task_status)
         finally:
             if database is not None:
-                database.pool.close()
+                database.close()
 
     def render_metrics(self) -> bytes:
         """Return all figures in the Prometheus text format."""
@@ -247,7 +251,7 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        return Database(pool, source, ColumnVisibility(pool))
+        return Database(pool, source, DatabaseVisibility.open(pool))
 
     def _keys(self) -> list[ChildSpec[Any]]:
         ring, url = self._key_ring, self._settings.jwt_jwks_url

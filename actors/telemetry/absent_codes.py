@@ -46,7 +46,6 @@ ABSENT: Final = {
     ),
     "a subscription that ends by our will is told why in a `system` message": (
         "ChannelShutdown",
-        "MessagePerSecondRateLimitReached",
     ),
     "a broadcast that is dropped has a reason of its own (above)": ("UnableToHandleBroadcast",),
     _STATES: (
@@ -89,6 +88,9 @@ ABSENT: Final = {
         "ReplicationSlotCheckSkipped",
         "ReplicationRecoveryWindowExceeded",
         "UnexpectedMessageReceived",
+    ),
+    "who is over a quota of events is told in a `system` message": (
+        "MessagePerSecondRateLimitReached",
     ),
     "a presence message that is refused is counted under a reason of its own (above)": (
         "PresenceRateLimitReached",

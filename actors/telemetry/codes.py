@@ -131,61 +131,6 @@ CODES: Final = (
         Fault.CLIENT,
         (Place.JOIN, Place.SYSTEM),
     ),
-    # How much the tenant takes.
-    Code(
-        "RealtimeDisabledForTenant",
-        "The tenant is switched off (`--suspend`).",
-        Fault.OPERATOR,
-        (Place.CONNECT, Place.JOIN),
-    ),
-    Code(
-        "RealtimeRestarting",
-        "The server is about to stop; whoever connects again finds the next one.",
-        Fault.SERVER,
-        (Place.JOIN,),
-    ),
-    Code(
-        "PrivateOnly",
-        "Only private topics may be joined (`--private-only`).",
-        Fault.CLIENT,
-        (Place.JOIN,),
-    ),
-    Code(
-        "ConnectionRateLimitReached",
-        "As many clients have a topic as `--max-concurrent-users` allows.",
-        Fault.OPERATOR,
-        (Place.CONNECT, Place.JOIN),
-    ),
-    Code(
-        "JoinsRateLimitReached",
-        "Topics are joined faster than `--max-joins-per-second` allows, and nobody else may connect.",
-        Fault.OPERATOR,
-        (Place.CONNECT,),
-    ),
-    Code(
-        "ClientJoinRateLimitReached",
-        "The same at a join, which ends the connection with 1001.",
-        Fault.OPERATOR,
-        (Place.JOIN,),
-    ),
-    Code(
-        "ChannelRateLimitReached",
-        "The client has joined as many topics as `--max-channels-per-client` allows.",
-        Fault.CLIENT,
-        (Place.JOIN,),
-    ),
-    Code(
-        "rate_limited",
-        "There are more events than `--max-events-per-second` allows: who speaks and who listens is closed.",
-        Fault.OPERATOR,
-        (Place.METRIC,),
-    ),
-    Code(
-        "UnableToReplayMessages",
-        "Stored broadcasts were asked for, on a public topic or in a way that makes no sense; or there are none yet.",
-        Fault.CLIENT,
-        (Place.JOIN,),
-    ),
     # What becomes of a broadcast.
     Code(
         "channel_busy",
@@ -204,6 +149,67 @@ CODES: Final = (
         "The payload of a text broadcast is no JSON object, at which stock clients throw; the broadcast is dropped.",
         Fault.CLIENT,
         (Place.REPLY, Place.METRIC),
+    ),
+    # What a tenant's settings and quotas allow (docs/reference/limits.md).
+    Code(
+        "RealtimeDisabledForTenant",
+        "The tenant is suspended: `--suspend` is set.",
+        Fault.OPERATOR,
+        (Place.CONNECT, Place.JOIN),
+    ),
+    Code(
+        "RealtimeRestarting",
+        "The server is about to stop; the client comes back to the next one.",
+        Fault.SERVER,
+        (Place.JOIN,),
+    ),
+    Code(
+        "PrivateOnly",
+        "The topic was joined as a public one, and `--private-only` is set.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "ConnectionRateLimitReached",
+        "As many clients as allowed are in channels.",
+        Fault.CLIENT,
+        (Place.CONNECT, Place.JOIN),
+    ),
+    Code(
+        "JoinsRateLimitReached",
+        "More joins a second than allowed: who connects is answered 429.",
+        Fault.CLIENT,
+        (Place.CONNECT,),
+    ),
+    Code(
+        "ClientJoinRateLimitReached",
+        "More joins a second than allowed: who joins is refused, and the connection closed with 1001.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "ChannelRateLimitReached",
+        "The client is in as many channels as allowed.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "UnableToReplayMessages",
+        "The join asks for stored broadcasts that it cannot have.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "rate_limited",
+        "More events a second than allowed: broadcasts and row changes are dropped.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
+    Code(
+        "unreadable",
+        "A presence payload is nested more deeply than other clients could read.",
+        Fault.CLIENT,
+        (Place.METRIC,),
     ),
     # What becomes of presence.
     Code(
