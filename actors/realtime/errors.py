@@ -36,6 +36,10 @@ class Forbidden(Refused):
     """The identity is known and may not do this."""
 
 
+class RateLimited(Refused):
+    """A quota of the tenant is used up."""
+
+
 class ChannelBusy(Refused):
     """A channel did not take a broadcast in time; of `total` in one request `accepted` were taken before."""
 

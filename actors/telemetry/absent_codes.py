@@ -97,7 +97,6 @@ ABSENT: Final = {
         "ConnectionRateLimitReached",
         "ClientJoinRateLimitReached",
         "JoinsRateLimitReached",
-        "MessagePerSecondRateLimitReached",
         "UnableToReplayMessages",
     ),
     "a presence message that is refused is counted under a reason of its own (above)": (
