@@ -134,11 +134,13 @@ class ChannelRowsActor:
         subscriptions: Sequence[Subscription] = self._roster.with_changes()
         asked: set[Subscription] = set()
         for _ in range(ROUNDS):
-            version = self._roster.changes_version
-            questions = questions_for(changes, subscriptions)
-            sights |= await self._ask([one for one in questions if one.identity not in sights])
-            asked, subscriptions = set(subscriptions), self._present(subscriptions)
-            if version == self._roster.changes_version:
+            unasked = [one for one in subscriptions if one not in asked]
+            for identity, shown in (await self._ask(questions_for(changes, unasked))).items():
+                # Another subscription of the same identity may have asked for other changes.
+                sights[identity] = {**sights.get(identity, {}), **shown}
+            asked.update(unasked)
+            subscriptions = self._present(subscriptions)
+            if asked.issuperset(subscriptions):
                 return sights, subscriptions
         for subscription in subscriptions:
             if subscription not in asked:
