@@ -9,6 +9,8 @@ import pytest
 
 from protocol.changes.model import Kind
 from tests.architecture.source import ROOT, modules
+from tests.compat.client import KINDS, who_can
+from tests.support.client_table import rows
 from tests.support.reference import pages
 
 if TYPE_CHECKING:
@@ -129,3 +131,15 @@ def test_a_word_that_is_not_ours_is_found():
     glossary = "| **node** | one process | instance, server process |\n"
 
     assert len(not_our_words(["NodeInstance", "Node"], glossary)) == 1
+
+
+def test_the_table_of_clients_knows_whom_a_test_runs_for():
+    source = """
+@pytest.mark.parametrize("kind", who_can("ack"), ids=str)
+def test_some(start_client, kind): ...
+@pytest.mark.parametrize("size", [1, 2])
+def test_all_kinds(client, size): ...
+def test_none(server): ...
+"""
+
+    assert dict(rows(source)) == {"some": who_can("ack"), "all kinds": KINDS}
