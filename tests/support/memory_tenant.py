@@ -31,7 +31,8 @@ from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthor
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.ports import Identity, Opening, Sight
-from actors.realtime.tenant import Limits, Tenant
+from actors.realtime.quota import Quota
+from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
@@ -350,6 +351,7 @@ class Heirless(Channels):
 async def open_stage(
     *,
     limits=None,
+    quota=None,
     source=None,
     log_bytes=1 << 20,
     window_s=1e9,
@@ -368,7 +370,9 @@ async def open_stage(
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
-    channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
+    quota = Quota(quota)
+    pool = WeightPool(1 << 30)
+    channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
     verifier = FakeVerifier()
     tenant = Tenant(
         "test",
@@ -376,7 +380,8 @@ async def open_stage(
         channels,
         feed,
         limits or Limits(),
-        presence_enabled=presence_enabled,
+        quota,
+        TenantStatus(is_presence_enabled=presence_enabled),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
