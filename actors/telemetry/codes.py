@@ -237,12 +237,6 @@ CODES: Final = (
         (Place.METRIC,),
     ),
     Code(
-        "unreadable",
-        "What is to be tracked is nested too deeply, or has a number too large; the client is answered `error`.",
-        Fault.CLIENT,
-        (Place.METRIC,),
-    ),
-    Code(
         "unknown_event",
         "A presence message is neither `track` nor `untrack`; the client is answered `error`.",
         Fault.CLIENT,

@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import fields
 
+from actors.settings import Settings, flag
 from protocol.changes.model import Kind
 from tests.architecture.source import ROOT, modules
 from tests.compat.client import KINDS, who_can
@@ -66,6 +68,17 @@ def test_every_link_between_documents_leads_somewhere():
     assert [
         dead for path in markdown_files() for dead in dead_links(path, path.read_text("utf-8"))
     ] == []
+
+
+def test_every_flag_that_a_reference_page_names_is_a_setting():
+    named = {
+        name
+        for path in (ROOT / "docs" / "reference").glob("*.md")
+        for name in re.findall(r"`(--[a-z][a-z-]*)`", path.read_text("utf-8"))
+    }
+
+    assert named - {flag(field) for field in fields(Settings)} == set()
+    assert named
 
 
 def test_a_link_that_leads_nowhere_is_found():
