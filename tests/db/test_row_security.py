@@ -609,7 +609,7 @@ async def test_a_commit_that_other_sessions_do_not_see_yet_is_waited_for(notes):
 
         nursery.start_soon(look)
         while len(judge.calls) < 3:
-            await trio.sleep(0.01)
+            await trio.lowlevel.checkpoint()
         assert sights == []
 
     assert [sight.columns for sight in sights] == [{"id", "user_id", "body"}]
