@@ -94,7 +94,7 @@ class ChannelActor:
             self._roster.add(subscription)
             subscription.outbox.push(message.greeting)
             if subscription.changes:
-                rows = self._channels.route(self._key, inbox.ref, self._roster, subscription)
+                rows = self._channels.route(self._key, inbox.ref, self._roster)
                 inbox.watch(rows)
         message.attached.set(None)
 

@@ -12,24 +12,31 @@ import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Forbidden, Refused, Unavailable
-from actors.realtime.messages import Attach, ChannelKey, Detach
+from actors.realtime.interests import Denied
+from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey
+from actors.realtime.subscribing import Applicant, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.changes.model import Lsn
-    from protocol.commands import Join, JoinOptions
+    from protocol.commands import ChangeBinding, Join, JoinOptions
 
 #: Keys of this form are no tokens: a gateway exchanges them, and what the socket came with holds.
 OPAQUE_KEY_PREFIX = "sb_"
 SERVICE_ROLE = "service_role"
+#: Who applies without having joined yet.
+NOBODY = JoinKey("", 0)
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
 ASK_AGAIN_S = 0.25
+UNABLE = "UnableToSubscribeToPostgres"
 OVERLOADED = "The database retains too much for this server: try again later"
 
 
@@ -63,13 +70,16 @@ def authorise(join: Join, identity: Identity) -> None:
         )
 
 
-async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
+async def start_of_changes(
+    options: JoinOptions, identity: Identity, tenant: Tenant
+) -> Lsn | None:
     """Wait until row changes flow, and return the position from which on the join gets them.
 
     None means that it cannot be known yet: the join is let in, and told later when changes flow.
 
     Raises:
-        Refused: the client asked to be let in only when changes flow, or the database must not keep more for us.
+        Refused: the client asked to be let in only when changes flow, and they do not or it cannot have them;
+            or the database must not keep more for us.
     """
     feed, limits = tenant.feed, tenant.limits
     if not options.changes:
@@ -82,11 +92,27 @@ async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
             while True:
                 await feed.state.wait_live()
                 with suppress(Unavailable):
+                    if options.wait_s is not None:
+                        await _refuse_if_denied(options.changes, identity, tenant)
                     return await feed.source.insert_position()
                 await trio.sleep(ASK_AGAIN_S)
     if options.wait_s is not None:
-        raise Refused("UnableToSubscribeToPostgres", feed.state.advice)
+        raise Refused(UNABLE, feed.state.advice)
     return None
+
+
+async def _refuse_if_denied(
+    changes: Sequence[ChangeBinding], identity: Identity, tenant: Tenant
+) -> None:
+    """Refuse a join whose entries Postgres does not accept; who does not wait is told later, and stays joined.
+
+    Raises:
+        Refused: with the text that others are told.
+        Unavailable: the database could not be asked.
+    """
+    (outcome,) = await resolve([Applicant(NOBODY, identity.role, tuple(changes))], tenant.feed)
+    if isinstance(outcome, Denied):
+        raise Refused(UNABLE, outcome.fault)
 
 
 async def attach(

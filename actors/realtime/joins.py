@@ -133,7 +133,7 @@ class Joins:
                 join.options, self._seat.opening.identity, self._seat.tenant
             )
             authorise(join, identity)
-            from_lsn = await start_of_changes(join.options, self._seat.tenant)
+            from_lsn = await start_of_changes(join.options, identity, self._seat.tenant)
         except Refused:
             await self._end_earlier(join.topic, pending)
             raise

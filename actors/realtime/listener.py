@@ -119,7 +119,7 @@ class DbListener:
         touched: dict[PendingRows, None] = {}
         for change in chunk.changes:
             # Invariant: what can fail comes first, so that a change is in the log and filed with everybody, or neither.
-            matches = self._feed.router.match(change.table.relation)
+            matches = self._feed.router.match(change)
             number = self._feed.log.append(change, now)
             if number is None:
                 continue
