@@ -36,6 +36,7 @@ from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
 from protocol.phoenix.binary import decode_server_frame
+from tests.support.memory_database import MemoryDatabase
 
 ROOM = "realtime:room"
 
@@ -243,6 +244,7 @@ class Stage:
     connections: Connections
     feed: ChangeFeed
     visibility: FakeVisibility
+    database: MemoryDatabase
     metrics: Metrics
     reports: list = field(factory=list)
 
@@ -286,7 +288,13 @@ class Heirless(Channels):
 
 @asynccontextmanager
 async def open_stage(
-    *, limits=None, source=None, log_bytes=1 << 20, window_s=1e9, channels_type=Channels
+    *,
+    limits=None,
+    source=None,
+    database=None,
+    log_bytes=1 << 20,
+    window_s=1e9,
+    channels_type=Channels,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -299,7 +307,9 @@ async def open_stage(
         )
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
-    feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
+    database = database or MemoryDatabase()
+    log = ChangeLog(log_bytes, window_s)
+    feed = ChangeFeed(log, visibility, source, database, database)
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
     tenant = Tenant("test", FakeVerifier(), channels, feed, limits or Limits())
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
@@ -326,6 +336,7 @@ async def open_stage(
             connections,
             feed,
             visibility,
+            database,
             metrics,
             reports,
         )
