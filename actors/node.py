@@ -1,8 +1,10 @@
 """The node: the supervision tree of one server process, and the only place where its parts are joined.
 
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
+    ├─ keys         one child, restarted for ever           key_set, if keys are fetched
     ├─ postgres     the embedded server, if there is no other
-    ├─ channels     dynamic, each child is given up alone   channel, rows
+    ├─ janitor      installs the schema, keeps partitions
+    ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      one child, restarted for ever           listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
@@ -14,12 +16,15 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 from attrs import frozen
 
+from actors.auth.fetch import HttpKeySet
+from actors.auth.rotation import KeyRing, refresher_spec
 from actors.auth.tokens import JwtVerifier
 from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
@@ -28,6 +33,7 @@ from actors.core.supervisor import Supervisor
 from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
@@ -38,9 +44,11 @@ from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
+from actors.realtime.posting import Poster
 from actors.realtime.tenant import Limits, Tenant
-from actors.settings import DEVELOPMENT_SECRET
 from actors.web.app import site
+from actors.web.bodies import BodyBudget
+from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
@@ -100,6 +108,8 @@ class Node:
         self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
         self.channels = self._supervisor(CHANNEL_INTENSITY)
         self.connections = self._supervisor(CHANNEL_INTENSITY)
+        keys = settings.key_set
+        self._key_ring = None if keys is None else KeyRing(keys)
         #: The TCP port, once the acceptor listens.
         self.port = settings.port
 
@@ -131,7 +141,9 @@ class Node:
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
         specs = [
+            *self._keys(),
             *self._postgres(),
+            *self._janitor(database),
             self._branch("channels", self.channels),
             *self._changes(feed, database),
             self._branch("connections", self.connections),
@@ -203,9 +215,20 @@ class Node:
             join_error_delay_s=settings.join_error_delay_s,
         )
         verifier = JwtVerifier(
-            settings.jwt_secret or DEVELOPMENT_SECRET, self._surroundings.now
+            settings.signing_secret,
+            self._surroundings.now,
+            self._key_ring,
+            settings.jwt_claim_validators,
         )
-        return Tenant(TENANT, verifier, channels, feed, limits)
+        return Tenant(
+            TENANT,
+            verifier,
+            channels,
+            feed,
+            limits,
+            settings.presence_enabled,
+            self._surroundings.random,
+        )
 
     def _database(self) -> Database | None:
         conninfo = self.conninfo
@@ -217,6 +240,14 @@ class Node:
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
         return Database(pool, source, ColumnVisibility(pool))
+
+    def _keys(self) -> list[ChildSpec[Any]]:
+        ring, url = self._key_ring, self._settings.jwt_jwks_url
+        if ring is None or url is None:
+            return []
+        interval_s = self._settings.jwt_jwks_refresh_s
+        refresher = refresher_spec(ring, HttpKeySet(url), interval_s, self._metrics)
+        return [self._branch("keys", self._supervisor(ENDLESS), refresher)]
 
     def _postgres(self) -> list[ChildSpec[Any]]:
         cluster = self._surroundings.cluster
@@ -231,6 +262,25 @@ class Node:
                 restart=Restart.PERMANENT,
                 ready_within=math.inf,
                 stop_within=10.0,
+            )
+        ]
+
+    def _janitor(self, database: Database | None) -> list[ChildSpec[Any]]:
+        if database is None:
+            return []
+        options = JanitorOptions(
+            migrates=not self._settings.no_migrate,
+            every_s=self._settings.partitions_every_s,
+            retention=timedelta(hours=self._settings.messages_kept_h),
+        )
+        pool = database.pool
+        return [
+            ChildSpec(
+                name="janitor",
+                factory=lambda: Janitor(pool, options),
+                rank=3,
+                restart=Restart.PERMANENT,
+                ready_within=math.inf,
             )
         ]
 
@@ -263,8 +313,13 @@ class Node:
             negotiate,
             SupabaseOptions(settings.connect_error_delay_s),
         )
-        operations = Operations(self, tenant.verifier).routes()
-        served = site(supabase=supabase, operations=operations)
+        poster = Poster(tenant, self._metrics)
+        bodies = BodyBudget(settings.bodies_bytes)
+        served = site(
+            supabase=supabase,
+            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            operations=Operations(self, tenant.verifier).routes(),
+        )
         cap = OutboxCap(settings.outboxes_bytes)
         self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
         return ChildSpec(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actors.core.reports import CrashReport, GiveUpReport, OverdueReport, RestartReport
-from actors.realtime.messages import ChannelKey, RowsKey
+from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: Names of static actors to the kind they are counted under; the rest of the tree is supervisors.
 STATIC_KINDS: dict[Hashable, ActorKind] = {
     "acceptor": "acceptor",
+    "key_set": "resource",
     "listener": "listener",
     "postgres": "resource",
 }
@@ -65,6 +66,8 @@ def kind_of(name: Hashable) -> ActorKind:
             return "channel"
         case RowsKey():
             return "rows"
+        case PresenceKey():
+            return "presence"
         case str() if name.startswith("conn_"):
             return "connection"
         case _:
@@ -76,6 +79,8 @@ def label_of(name: Hashable) -> str:
     match name:
         case RowsKey(channel):
             return f"rows:{topic_of(channel)}"
+        case PresenceKey(channel):
+            return f"presence:{topic_of(channel)}"
         case ChannelKey():
             return f"channel:{topic_of(name)}"
         case _:

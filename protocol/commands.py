@@ -7,6 +7,7 @@ so that what belongs to an earlier join of the same topic can be told apart.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -99,12 +100,45 @@ class Broadcast:
 
 
 @frozen
+class PostedBroadcast:
+    """A broadcast from somebody who is not joined: it came over HTTP, with the sub-topic it is for."""
+
+    sub_topic: str
+    private: bool
+    message: TextBroadcast | UserBroadcast
+
+
+@frozen
 class AccessToken:
     """A new token for a joined topic; `token` is None when it was no string."""
 
     topic: str
     number: int
     token: str | None
+
+
+class PresenceAction(Enum):
+    """What a presence push asks for."""
+
+    TRACK = "be present with this payload, in place of an earlier one"
+    UNTRACK = "be absent"
+    NOTHING = "it names no event"
+    UNKNOWN = "it names an event that there is not"
+
+
+@frozen
+class PresencePush:
+    """Something about the client's own presence on a topic.
+
+    `payload` is for TRACK: the JSON object to track, None if it was no object.
+    """
+
+    topic: str
+    number: int
+    ref: ClientRef
+    join_ref: ClientRef
+    action: PresenceAction
+    payload: bytes | None = None
 
 
 @frozen
@@ -115,4 +149,4 @@ class Answer:
     reply: Reply
 
 
-Command = Heartbeat | Join | Leave | Broadcast | AccessToken | Answer
+Command = Heartbeat | Join | Leave | Broadcast | AccessToken | PresencePush | Answer

@@ -109,6 +109,25 @@ class RowChange:
     data: bytes
 
 
+@frozen
+class PresenceState:
+    """Who is present when somebody joins; `metas` is a JSON object, `{key: {"metas": [{…, "phx_ref": …}]}}`."""
+
+    join_ref: ClientRef
+    metas: bytes
+
+
+@frozen
+class PresenceDiff:
+    """Who came and who went since then, each a JSON object like that of `PresenceState`.
+
+    Clients apply the joins first, then the leaves by `phx_ref`.
+    """
+
+    joins: bytes
+    leaves: bytes
+
+
 Event = (
     Reply
     | Joined
@@ -120,4 +139,6 @@ Event = (
     | TextBroadcast
     | UserBroadcast
     | RowChange
+    | PresenceState
+    | PresenceDiff
 )

@@ -137,18 +137,16 @@ class Announcer:
         for subscription, outcome in zip(stale, outcomes, strict=True):
             if self._view.present(subscription.key) is subscription:
                 self._enter(subscription, outcome)
-                self._pending.standing(subscription.key).resolved_in = epoch
+                standing = self._pending.standing(subscription.key)
+                standing.resolved = (epoch, subscription.refreshes)
         for subscription in subscriptions:
             # Who was replaced meanwhile is among the fresh ones, and resolved next.
             if self._view.present(subscription.key) is subscription:
                 self._tell_outcome(subscription)
 
     def _is_resolved(self, subscription: Subscription) -> bool:
-        standing = self._pending.standing(subscription.key)
-        return (
-            standing.resolved_in == self._feed.state.epoch
-            and standing.resolved_for == subscription.identity
-        )
+        situation = (self._feed.state.epoch, subscription.refreshes)
+        return self._pending.standing(subscription.key).resolved == situation
 
     async def _set_starts(self, subscriptions: Sequence[Subscription]) -> None:
         """Read from where on those get changes who joined while that could not be read."""
@@ -180,34 +178,34 @@ class Announcer:
             router.remove(route, self._pending)
 
     def _tell_outcome(self, subscription: Subscription) -> None:
-        standing = self._pending.standing(subscription.key)
         outcome = self._pending.interests.outcome(subscription.key)
-        connects = self._feed.state.connects
-        is_news = (standing.connects, standing.resolved_for) != (
-            connects,
-            subscription.identity,
-        )
-        standing.connects, standing.resolved_for = connects, subscription.identity
         message = outcome.fault if isinstance(outcome, Denied) else SUBSCRIBED
-        if is_news or standing.message != message:
-            standing.message = message
-            self._view.tell(subscription, message, ok=message == SUBSCRIBED)
+        self._tell(subscription, message, (self._feed.state.connects, subscription.refreshes))
 
     def complain(self, subscription: Subscription, fault: str | None) -> None:
         """Tell a subscription what is wrong with a filter of it, once; None that all is well again."""
+        if self._view.is_present(subscription):
+            self._tell(subscription, SUBSCRIBED if fault is None else fault)
+
+    def _tell(
+        self, subscription: Subscription, message: str, situation: tuple[int, int] | None = None
+    ) -> None:
+        """Send a notice, unless it is what was said last and the situation is the same."""
         standing = self._pending.standing(subscription.key)
-        message = SUBSCRIBED if fault is None else fault
-        if self._view.is_present(subscription) and standing.message != message:
-            standing.message = message
-            self._view.tell(subscription, message, ok=fault is None)
+        if message != standing.message or situation not in (None, standing.told):
+            self._view.tell(subscription, message, ok=message == SUBSCRIBED)
+        standing.message = message
+        standing.told = situation or standing.told
 
     def _tell_why_not(self, advice: str) -> None:
-        """Tell those who were told nothing yet why no changes flow to them."""
+        """Tell those who joined, or exchanged a token, and were told nothing yet why no changes flow to them."""
         for join in self._pending.unsettled:
             subscription = self._view.present(join)
-            if subscription is not None and self._pending.standing(join).message is None:
-                self._pending.standing(join).message = advice
-                self._view.tell(subscription, advice)
+            if subscription is None:
+                continue
+            standing = self._pending.standing(join)
+            if standing.told is None or standing.told[1] != subscription.refreshes:
+                self._tell(subscription, advice, (0, subscription.refreshes))
 
     def _loss(self) -> str:
         """Return what was lost, and from where on nothing is."""

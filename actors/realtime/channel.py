@@ -2,7 +2,8 @@
 
 One per (tenant, privacy, topic). Takes messages in batches, encodes each event once per encode key,
 and sends once per subscriber and batch (`fanout.py`). It never waits for a subscriber.
-Neighbours: connections send it `Attach`, `Detach` and `Publish`; it starts the rows actor of its topic (`rows.py`).
+Neighbours: connections send it `Attach`, `Detach`, `Refresh` and `Publish`; it starts the rows actor (`rows.py`);
+it tells its roster what the presence actor found out (`presence.py`).
 
 Truth: none; the roster is an heir table. Rank 2. Overflow: REJECT, the publisher is parked.
 Recovery: rung 1, the message in hand is lost; beyond the limit rung 2 (each connection tells its client).
@@ -14,44 +15,68 @@ from typing import TYPE_CHECKING, Any
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.fanout import Delivery
-from actors.realtime.messages import Attach, Detach, Publish, RowsKey, SubscriptionEnded
+from actors.realtime.messages import (
+    Attach,
+    Detach,
+    HearPresence,
+    PresenceChanged,
+    PresenceKey,
+    Publish,
+    Refresh,
+    RowsKey,
+    SubscriptionEnded,
+)
+from protocol.events import PresenceState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from actors.core.inbox import Inbox
     from actors.core.ref import Ref
     from actors.core.signals import Signal
     from actors.realtime.channels import Channels
-    from actors.realtime.messages import ChannelKey, ChannelMessage
+    from actors.realtime.messages import ChannelMessage, PresenceMessage
     from actors.realtime.roster import Roster, Subscription
+    from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics
 
 BATCH = 64
 #: Bytes prepared for one group of subscribers before they are sent, although the batch is not over.
 FLUSH_BYTES = 256 * 1024
+#: Where a presence diff ends although more is to be told; so that what else is said does not wait for long.
+DIFF_BYTES = 64 * 1024
 
 
 class ChannelActor:
     """The actor of one topic; see the module's text."""
 
     def __init__(
-        self, key: ChannelKey, roster: Roster, channels: Channels, metrics: Metrics
+        self, roster: Roster, presence: TopicPresence, channels: Channels, metrics: Metrics
     ) -> None:
-        self._key = key
+        self._key = presence.key
         self._roster = roster
+        self._presence = presence
         self._channels = channels
         self._metrics = metrics
         self._delivery = Delivery(roster)
+        #: The presence actor whose end this incarnation hears of.
+        self._watched: Ref[PresenceMessage] | None = None
 
     async def run(self, inbox: Inbox[ChannelMessage]) -> None:
         """Serve the topic until nobody is subscribed to it."""
-        if inbox.incarnation > 1 and not self._roster and inbox.retire():
-            return
+        self._presence.channel = inbox.ref
+        if inbox.incarnation > 1:
+            if not self._roster and inbox.retire():
+                return
+            # What woke the one before may be lost with it.
+            inbox.ref.tell(PresenceChanged())
         while True:
             try:
                 async for message in inbox.batch(BATCH):
                     if isinstance(message, Stopping):
                         return
                     await self._handle(message, inbox)
+                self._publish_presence(inbox)
                 await self._flush()
             finally:
                 # Invariant: what was prepared before an error is sent before the error leaves.
@@ -74,11 +99,35 @@ class ChannelActor:
                 await self._flush()
                 self._remove(subscription, inbox)
                 subscription.outbox.push(farewell)
+            case Refresh(subscription, refreshed):
+                await self._flush()
+                if self._roster.replace(subscription) and subscription.changes:
+                    self._channels.wake_rows(self._key, inbox.ref)
+                refreshed.set(None)
             case Terminated(ref, reason):
                 await self._flush()
                 self._let_go(ref, reason, inbox)
-            case Restarted() | Stopping():
+            case HearPresence(key):
+                await self._flush()
+                self._roster.hear_presence(key)
+            # Of presence is looked after every batch.
+            case PresenceChanged() | Restarted() | Stopping():
                 pass
+
+    def _publish_presence(self, inbox: Inbox[ChannelMessage]) -> None:
+        """Prepare to tell everybody who came and who went; what is too much for now is for the next batch."""
+        if self._presence.actor is not None and self._presence.actor is not self._watched:
+            self._watched = self._presence.actor
+            inbox.watch(self._watched)
+        published = self._presence.published
+        diff = published.next_diff(DIFF_BYTES)
+        if diff is None:
+            return
+        self._delivery.add(diff.event(), None)
+        published.confirm(diff)
+        self._metrics.presence_diffs.inc()
+        if published.is_pending:
+            inbox.ref.tell(PresenceChanged())
 
     async def _flush(self) -> None:
         self._metrics.deliveries.inc(await self._delivery.flush())
@@ -93,22 +142,37 @@ class ChannelActor:
         if self._roster.get(subscription.key) is None:
             self._roster.add(subscription)
             subscription.outbox.push(message.greeting)
+            if subscription.gets_presence_state:
+                self._push_presence_state(subscription)
             if subscription.changes:
                 rows = self._channels.route(self._key, inbox.ref, self._roster)
                 inbox.watch(rows)
-        message.attached.set(None)
+        message.attached.set(self._presence)
+
+    def _push_presence_state(self, subscription: Subscription) -> None:
+        metas = self._presence.published.state()
+        state = PresenceState(subscription.join_ref, metas)
+        subscription.outbox.push(subscription.encode(state))
+        self._metrics.presence_states.inc()
 
     def _let_go(self, ref: Ref[Any], reason: Reason, inbox: Inbox[ChannelMessage]) -> None:
-        """A connection is gone, or the rows actor of this topic is."""
+        """A connection is gone, or the rows or the presence actor of this topic is."""
         for subscription in self._roster.of_connection(ref):
             self._remove(subscription, inbox)
-        if reason is Reason.GAVE_UP and ref.name == RowsKey(self._key, inbox.ref):
-            for subscription in self._roster.with_changes():
-                self._remove(subscription, inbox)
-                ended = SubscriptionEnded(
-                    subscription.encode_key.topic, subscription.key.number
-                )
-                subscription.connection.tell(ended)
+        if reason is not Reason.GAVE_UP:
+            return
+        if ref.name == RowsKey(self._key, inbox.ref):
+            self._end(self._roster.with_changes(), inbox)
+        elif ref.name == PresenceKey(self._key, inbox.ref):
+            self._end(self._roster, inbox)
+            self._presence.start_over()
+
+    def _end(self, subscriptions: Iterable[Subscription], inbox: Inbox[ChannelMessage]) -> None:
+        """End subscriptions whose clients shall join again."""
+        for subscription in subscriptions:
+            self._remove(subscription, inbox)
+            ended = SubscriptionEnded(subscription.encode_key.topic, subscription.key.number)
+            subscription.connection.tell(ended)
 
     def _remove(self, subscription: Subscription, inbox: Inbox[ChannelMessage]) -> None:
         """Take a subscription out of roster and router; one that is out already stays out."""

@@ -16,6 +16,9 @@ from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
 from actors.realtime.pending_rows import PendingRows
 from actors.realtime.roster import Roster
 from actors.realtime.rows import ChannelRowsActor
+from actors.realtime.topic_presence import PresenceActors, TopicPresence
+from actors.realtime.tracks import Tracks
+from protocol.presence.published import Published
 
 if TYPE_CHECKING:
     from actors.core.mailbox import WeightPool
@@ -52,6 +55,11 @@ class Channels:
         self._feed = feed
         self._metrics = metrics
         self._mailboxes = mailboxes
+        self.presence_actors = PresenceActors(supervisor)
+
+    def get(self, key: ChannelKey) -> Ref[ChannelMessage] | None:
+        """Return the channel of that key, if anybody is subscribed to it."""
+        return self._registry.get(key)
 
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""
@@ -91,12 +99,19 @@ class Channels:
         if pending.rows is not None:
             pending.rows.tell(Wake())
 
+    def wake_rows(self, key: ChannelKey, channel: Ref[ChannelMessage]) -> None:
+        """Let the channel's rows actor look at the roster again."""
+        rows = self._rows.get(RowsKey(key, channel))
+        if rows is not None:
+            rows.tell(Wake())
+
     def channel_spec(self, key: ChannelKey) -> ChildSpec[ChannelMessage]:
-        """Return the spec of a channel; its roster is the heir."""
+        """Return the spec of a channel; its roster is the heir, and so are the tables of its presence."""
         roster = Roster()
+        presence = TopicPresence(key, Tracks(self._metrics), Published())
         return ChildSpec(
             name=key,
-            factory=lambda: ChannelActor(key, roster, self, self._metrics),
+            factory=lambda: ChannelActor(roster, presence, self, self._metrics),
             rank=RANK,
             capacity=CHANNEL_CAPACITY,
             weigh=weight_bytes,

@@ -3,7 +3,7 @@
 Reads frames, lets the session turn them into commands, and carries these out in the turn that read them.
 What waits (a join) runs in a task of its own beside the reader; what the client is to hear goes straight to the outbox.
 Neighbours: started by `connections.py`; joins channels through `joins.py`, who say when a subscription ends;
-publishes through `publisher.py`.
+publishes through `publisher.py`, is present through `tracker.py`.
 
 Truth: its joins. Rank 3. Overflow: STOP. Restart: never. Recovery: rung 3, the socket closes and the client comes back.
 """
@@ -17,12 +17,22 @@ import structlog
 import trio
 
 from actors.core.signals import Restarted, Stopping, Terminated
+from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins, Seat
 from actors.realtime.messages import SubscriptionEnded
 from actors.realtime.publisher import Publisher
+from actors.realtime.tracker import Tracker
 from protocol import frames
-from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.commands import (
+    AccessToken,
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    PresencePush,
+)
 from protocol.errors import ProtocolError
 from protocol.events import Reply, System
 
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.core.signals import Signal
+    from actors.realtime.membership import Membership
     from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening, Socket
     from actors.realtime.tenant import Tenant
@@ -70,11 +81,20 @@ class ConnectionActor:
         self._inbox = inbox
         self._metrics.connections_opened.inc()
         self._metrics.connections_open.inc()
+        self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
+        self._tracker = Tracker(self._seat, self._metrics)
         try:
             async with trio.open_nursery() as self._nursery:
-                self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
                 self._publisher = Publisher(self._seat, self._metrics)
-                self._joins = Joins(self._seat, self._session, self._nursery, self._carry_out)
+                self._joins = Joins(
+                    self._seat,
+                    self._session,
+                    self._nursery,
+                    self._carry_out,
+                    self._tracker.untrack,
+                )
+                self._credentials = Credentials(self._seat, self._joins)
+                self._nursery.start_soon(self._credentials.watch)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
                 async for message in inbox:
@@ -88,6 +108,7 @@ class ConnectionActor:
             socket.outbox.push(frames.close(self._close_code))
             raise
         finally:
+            self._tracker.untrack_all()
             self._metrics.connections_open.dec()
             self._metrics.count_close(self._close_code)
 
@@ -118,10 +139,10 @@ class ConnectionActor:
 
     async def _carry_out(self, command: Command) -> None:
         match command:
-            case Broadcast(topic, number):
-                membership = self._joins.memberships.get(topic)
-                if membership is not None and membership.number == number:
-                    await self._publisher.publish(command, membership)
+            case Broadcast() | PresencePush():
+                membership = self._joins.memberships.get(command.topic)
+                if membership is not None and membership.number == command.number:
+                    await self._serve_member(command, membership)
             case Heartbeat(topic, ref):
                 self._seat.push(Reply(ref, None, ok=True), topic)
             case Answer(topic, reply):
@@ -131,8 +152,15 @@ class ConnectionActor:
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
-                # Identities are fixed at the join until tokens can be refreshed.
-                pass
+                await self._credentials.refresh(command)
+
+    async def _serve_member(
+        self, command: Broadcast | PresencePush, membership: Membership
+    ) -> None:
+        if isinstance(command, Broadcast):
+            await self._publisher.publish(command, membership)
+        elif end := self._tracker.carry_out(command, membership):
+            await self._joins.expel(command.topic, membership, end)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:

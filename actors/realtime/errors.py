@@ -8,12 +8,16 @@ from __future__ import annotations
 
 
 class Refused(Exception):
-    """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client."""
+    """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client.
 
-    def __init__(self, code: str, reason: str) -> None:
+    `notice` is the text for a subscription that ends by this; mostly the reason too.
+    """
+
+    def __init__(self, code: str, reason: str, notice: str | None = None) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.notice = reason if notice is None else notice
 
 
 class Unauthorized(Refused):
@@ -30,6 +34,14 @@ class TokenExpired(Unauthorized):
 
 class Forbidden(Refused):
     """The identity is known and may not do this."""
+
+
+class ChannelBusy(Refused):
+    """A channel did not take a broadcast in time; of `total` in one request `accepted` were taken before."""
+
+    def __init__(self, accepted: int, total: int) -> None:
+        reason = f"The channel is too busy: {accepted} broadcasts of {total} were accepted"
+        super().__init__("channel_busy", reason)
 
 
 class Unavailable(Exception):

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from protocol.events import PresenceDiff
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Outbox
-    from actors.realtime.roster import Roster
+    from actors.realtime.roster import Audience, Roster
     from protocol.dialect import EncodeKey
     from protocol.events import Event
 
@@ -54,7 +56,7 @@ class Delivery:
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._frames: dict[EncodeKey, list[bytes]] = {}
+        self._frames: dict[Audience, list[bytes]] = {}
         self._skips: dict[JoinKey, set[int]] = {}
         self._count = 0
         self._sends = Sends(iter(()))
@@ -62,9 +64,12 @@ class Delivery:
 
     def add(self, event: Event, skip: JoinKey | None) -> None:
         """Encode an event for everybody who is on the roster now; a failure leaves what was added before intact."""
-        frames = {key: self._encode(event, key) for key in self._roster.encode_keys()}
-        for key, frame in frames.items():
-            self._frames.setdefault(key, []).append(frame)
+        audiences = self._roster.audiences()
+        encoded = {key: self._encode(event, key) for key in {a.encode_key for a in audiences}}
+        for audience in audiences:
+            is_deaf = isinstance(event, PresenceDiff) and not audience.hears_presence
+            frame = b"" if is_deaf else encoded[audience.encode_key]
+            self._frames.setdefault(audience, []).append(frame)
             self.size_bytes += len(frame)
         if skip is not None:
             self._skips.setdefault(skip, set()).add(self._count)
@@ -97,10 +102,10 @@ class Delivery:
         self._count = self.size_bytes = 0
 
     def _targets(
-        self, frames: dict[EncodeKey, list[bytes]], skips: dict[JoinKey, set[int]]
+        self, frames: dict[Audience, list[bytes]], skips: dict[JoinKey, set[int]]
     ) -> Iterator[Iterable[tuple[Outbox, bytes]]]:
-        for key, group_frames in frames.items():
-            outboxes = self._roster.outboxes(key)
+        for audience, group_frames in frames.items():
+            outboxes = self._roster.outboxes(audience)
             for publisher, own in skips.items():
                 outbox = outboxes.pop(publisher, None)
                 rest = b"".join(f for i, f in enumerate(group_frames) if i not in own)

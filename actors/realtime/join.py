@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Forbidden, Refused, Unavailable
 from actors.realtime.interests import Denied
-from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey
+from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
 from actors.realtime.subscribing import Applicant, resolve
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.changes.model import Lsn
     from protocol.commands import ChangeBinding, Join, JoinOptions
 
-#: Keys of this form are no tokens: a gateway exchanges them, and what the socket came with holds.
+#: Keys of this form are no tokens: a gateway exchanges them.
 OPAQUE_KEY_PREFIX = "sb_"
 SERVICE_ROLE = "service_role"
 #: Who applies without having joined yet.
@@ -37,37 +39,64 @@ ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
 ASK_AGAIN_S = 0.25
 UNABLE = "UnableToSubscribeToPostgres"
+TOO_BUSY = "the channel is too busy to be joined"
 OVERLOADED = "The database retains too much for this server: try again later"
 
 
 async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
     """Return whom the join speaks for: its own token's identity, else the one the socket came with.
 
-    A socket outlives the token it came with, a join does not begin with an expired one.
+    A socket outlives the token it came with; a join begins with a good one, so that token is verified again.
 
-    **Source**: spec 3.1 for the precedence, 2.3 for the expired token.
+    **Source**: spec 3.1: `user_token` goes before `access_token`, and `access_token` says whether keys are opaque.
 
     Raises:
-        Unauthorized: the token is not valid, or not any more.
+        Refused: the token is not valid, or not any more.
     """
-    token = options.user_token if options.user_token is not None else options.access_token
-    if token is None or token.startswith(OPAQUE_KEY_PREFIX):
-        tenant.verifier.check_expiry(at_connect)
-        return at_connect
-    return await tenant.verifier.verify(token)
+    user, access = options.user_token, options.access_token
+    decisive = user if access is None else access
+    if decisive is None or is_opaque(decisive):
+        return await tenant.verifier.verify(at_connect.token)
+    return await tenant.verifier.verify(decisive if user is None else user)
 
 
-def authorise(join: Join, identity: Identity) -> None:
+def is_opaque(token: str) -> bool:
+    """Whether this is a key that only a gateway understands; what the client came with holds then."""
+    return token.startswith(OPAQUE_KEY_PREFIX)
+
+
+def authorise(key: ChannelKey, identity: Identity) -> None:
     """Let nobody but the service role into a private channel, as there are no policies to ask yet.
 
     Raises:
         Forbidden: with the literal reason of spec 2.3.
     """
-    if join.options.private and identity.role != SERVICE_ROLE:
+    if key.is_private and identity.role != SERVICE_ROLE:
         raise Forbidden(
             "Unauthorized",
-            f"You do not have permissions to read from this Channel topic: {join.sub_topic}",
+            f"You do not have permissions to read from this Channel topic: {key.sub_topic}",
         )
+
+
+def gets_presence_state(options: JoinOptions, tenant: Tenant) -> bool:
+    """Whether a join is sent who is present; in a private channel it needs the right to read presence, too."""
+    return options.presence_enabled or tenant.presence_enabled
+
+
+def hears_presence(options: JoinOptions, tenant: Tenant) -> bool:
+    """Whether a join hears from the start who comes and goes.
+
+    **Source**: spec 5: in a public channel everybody does; in a private one who asked for presence, and who tracks.
+    """
+    return not options.private or gets_presence_state(options, tenant)
+
+
+def presence_key(options: JoinOptions, tenant: Tenant) -> str:
+    """Return the key under which a join is present, its own or one made up for it.
+
+    **Source**: spec 5: a UUID of version 1. Ours says nothing of time and machine.
+    """
+    return options.presence_key or str(UUID(bytes=tenant.random.randbytes(16), version=1))
 
 
 async def start_of_changes(
@@ -117,8 +146,8 @@ async def _refuse_if_denied(
 
 async def attach(
     key: ChannelKey, subscription: Subscription, greeting: bytes, tenant: Tenant
-) -> Ref[ChannelMessage]:
-    """Enter the subscription in its channel's roster and return the channel.
+) -> tuple[Ref[ChannelMessage], TopicPresence]:
+    """Enter the subscription in its channel's roster; return the channel, and the tables of its presence.
 
     Raises:
         Refused: the channel did not answer in time, or failed again and again.
@@ -126,7 +155,7 @@ async def attach(
     for _ in range(ATTEMPTS):
         channel = tenant.channels.get_or_start(key)
         try:
-            await channel.ask(
+            presence: TopicPresence = await channel.ask(
                 lambda attached: Attach(subscription, greeting, attached),
                 within=tenant.limits.attach_within_s,
             )
@@ -140,8 +169,35 @@ async def attach(
             channel.tell(Detach(subscription, b""))
             raise
         else:
-            return channel
-    raise Refused("UnknownErrorOnChannel", "the channel is too busy to be joined")
+            return channel, presence
+    raise Refused("UnknownErrorOnChannel", TOO_BUSY)
+
+
+async def refresh(
+    channel: Ref[ChannelMessage], subscription: Subscription, tenant: Tenant
+) -> None:
+    """Let the channel know a subscription by its new identity.
+
+    A channel that is gone is none of our business: the connection is told of that.
+
+    Raises:
+        Refused: the channel did not answer in time, or failed again and again; it may know either identity.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            await channel.ask(
+                lambda refreshed: Refresh(subscription, refreshed),
+                within=tenant.limits.attach_within_s,
+            )
+        except ActorCrashed:
+            continue
+        except ActorStopped:
+            return
+        except AskTimeout:
+            break
+        else:
+            return
+    raise Refused("UnknownErrorOnChannel", TOO_BUSY)
 
 
 def channel_key(join: Join, tenant: Tenant) -> ChannelKey:

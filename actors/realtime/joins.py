@@ -16,13 +16,23 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
-from actors.realtime.join import attach, authorise, channel_key, identify, start_of_changes
+from actors.realtime.join import (
+    attach,
+    authorise,
+    channel_key,
+    gets_presence_state,
+    hears_presence,
+    identify,
+    presence_key,
+    start_of_changes,
+)
 from actors.realtime.membership import Membership
 from actors.realtime.messages import JoinKey
 from actors.realtime.roster import Subscription
 from protocol.dialect import EncodeKey
-from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply
+from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply, System
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,13 +73,17 @@ class PendingJoin:
     `farewell` is for the join it replaced, to be sent behind its own answer.
     """
 
+    topic: str
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     ended: trio.Event = field(factory=trio.Event)
     farewell: bytes = b""
 
 
 class Joins:
-    """See the module's text; `carry_out` is called with the commands that waited for a join."""
+    """See the module's text.
+
+    `carry_out` is called with the commands that waited for a join, `untrack` with each membership that ends.
+    """
 
     def __init__(
         self,
@@ -77,19 +91,23 @@ class Joins:
         session: Session,
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
+        untrack: Callable[[JoinKey], None],
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
+        self._untrack = untrack
         self._joining: dict[int, PendingJoin] = {}
         self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
+        #: Rings when the identity of a membership is to be looked at again.
+        self.alarm = Alarm()
 
     def start(self, join: Join) -> None:
         if join.warnings:
             self._log.debug("join.adjusted", topic=join.topic, warnings=join.warnings)
-        pending = self._joining[join.number] = PendingJoin()
+        pending = self._joining[join.number] = PendingJoin(join.topic)
         self._nursery.start_soon(self._join, join, pending)
 
     async def _join(self, join: Join, pending: PendingJoin) -> None:
@@ -128,11 +146,12 @@ class Joins:
         Raises:
             Refused: the client may not; an earlier join has ended all the same.
         """
+        key = channel_key(join, self._seat.tenant)
         try:
             identity = await identify(
                 join.options, self._seat.opening.identity, self._seat.tenant
             )
-            authorise(join, identity)
+            authorise(key, identity)
             from_lsn = await start_of_changes(join.options, identity, self._seat.tenant)
         except Refused:
             await self._end_earlier(join.topic, pending)
@@ -140,14 +159,21 @@ class Joins:
         await self._end_earlier(join.topic, pending)
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
-        key = channel_key(join, self._seat.tenant)
-        channel = await attach(
+        channel, presence = await attach(
             key, subscription, greeting + pending.farewell, self._seat.tenant
         )
         self._seat.inbox.watch(channel)
         self.memberships[join.topic] = Membership(
-            subscription, channel, join.sub_topic, join.options.ack, join.options.echo
+            subscription,
+            channel,
+            key,
+            join.sub_topic,
+            join.options.ack,
+            join.options.echo,
+            presence,
+            presence_key(join.options, self._seat.tenant),
         )
+        self.set_alarm(identity)
 
     async def _end_earlier(self, topic: str, pending: PendingJoin) -> None:
         """End the membership that a join replaces; its client hears of that behind the answer to the new one."""
@@ -168,6 +194,8 @@ class Joins:
             identity=identity,
             changes=join.options.changes,
             from_lsn=from_lsn,
+            gets_presence_state=gets_presence_state(join.options, self._seat.tenant),
+            hears_presence=hears_presence(join.options, self._seat.tenant),
         )
 
     async def leave(self, leave: Leave) -> None:
@@ -185,9 +213,33 @@ class Joins:
         for event in farewell:
             self._seat.push(event, leave.topic)
 
+    def renew(self, topic: str, renewed: Membership) -> None:
+        """Note that a membership speaks for another identity, which its channel knows."""
+        self.memberships[topic] = renewed
+        self.set_alarm(renewed.identity)
+
+    async def expel(self, topic: str, membership: Membership, notice: str) -> None:
+        """End a membership by the server's will; the client is told why, and that it is over, in one push."""
+        join_ref = membership.join_ref
+        is_replaced = any(pending.topic == topic for pending in self._joining.values())
+        farewell: tuple[Event, ...] = (
+            System(join_ref, "system", ok=False, message=notice, channel=membership.sub_topic),
+            Replaced(join_ref) if is_replaced else Closed(join_ref),
+        )
+        self._session.forget(topic, membership.number)
+        data = b"".join(membership.encode(event) for event in farewell)
+        await self._detach(topic, membership, data)
+
+    def set_alarm(self, identity: Identity) -> None:
+        """Remember that the identity is to be looked at again, at the latest when its token expires."""
+        tenant = self._seat.tenant
+        left_s = max(tenant.verifier.seconds_left(identity), 0.0)
+        self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
+
     async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
         del self.memberships[topic]
+        self._untrack(membership.key)
         self._seat.inbox.unwatch(membership.channel)
         try:
             await membership.detach(farewell)
@@ -200,5 +252,6 @@ class Joins:
         """Tell the client that a subscription is over by no will of its own."""
         self._seat.push(Failed(membership.join_ref), topic)
         del self.memberships[topic]
+        self._untrack(membership.key)
         self._seat.inbox.unwatch(membership.channel)
         self._session.forget(topic, membership.number)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Detach
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.messages import ChannelMessage, JoinKey
+    from actors.realtime.messages import ChannelKey, ChannelMessage, JoinKey
+    from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.events import ClientRef, Event
 
 
@@ -22,9 +24,12 @@ class Membership:
 
     subscription: Subscription
     channel: Ref[ChannelMessage]
+    channel_key: ChannelKey
     sub_topic: str
     ack: bool
     echo: bool
+    presence: TopicPresence
+    presence_key: str
 
     @property
     def key(self) -> JoinKey:
@@ -37,6 +42,11 @@ class Membership:
         return self.key.number
 
     @property
+    def identity(self) -> Identity:
+        """Whom the subscription speaks for."""
+        return self.subscription.identity
+
+    @property
     def join_ref(self) -> ClientRef:
         """What the client calls the join."""
         return self.subscription.join_ref
@@ -44,6 +54,12 @@ class Membership:
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription."""
         return self.subscription.encode(event)
+
+    def speaking_for(self, identity: Identity) -> Membership:
+        """Return this membership with another identity; the channel is to be told of it."""
+        subscription = self.subscription
+        renewed = evolve(subscription, identity=identity, refreshes=subscription.refreshes + 1)
+        return evolve(self, subscription=renewed)
 
     async def detach(self, farewell: bytes) -> None:
         """Leave the channel; what is still queued for the client there comes before the farewell."""

@@ -9,6 +9,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from actors.core.ref import Ref, Reply
     from actors.realtime.roster import Subscription
+    from actors.realtime.topic_presence import TopicPresence
     from protocol.events import TextBroadcast, UserBroadcast
 
 
@@ -31,6 +32,13 @@ class RowsKey(NamedTuple):
     channel: Ref[ChannelMessage]
 
 
+class PresenceKey(NamedTuple):
+    """The name of the presence actor beside a channel; of that channel alone, as for rows actors."""
+
+    presence_of: ChannelKey
+    channel: Ref[ChannelMessage]
+
+
 class JoinKey(NamedTuple):
     """One join of one connection; a rejoin of the same topic has another number."""
 
@@ -47,7 +55,7 @@ class Attach:
 
     subscription: Subscription
     greeting: bytes = field(repr=False)
-    attached: Reply[None]
+    attached: Reply[TopicPresence]
 
 
 @frozen
@@ -59,6 +67,17 @@ class Detach:
 
 
 @frozen
+class Refresh:
+    """Put a subscription that speaks for another identity in the place of the one of the same join, if it is there.
+
+    Doing so twice is doing so once: who lost the answer may ask again.
+    """
+
+    subscription: Subscription
+    refreshed: Reply[None]
+
+
+@frozen
 class Publish:
     """Deliver an event to everybody on the roster but `skip`."""
 
@@ -66,7 +85,19 @@ class Publish:
     skip: JoinKey | None = None
 
 
-ChannelMessage = Attach | Detach | Publish
+@frozen
+class PresenceChanged:
+    """There may be something to tell of who is present; the channel looks after every batch."""
+
+
+@frozen
+class HearPresence:
+    """Let a join hear from now on who comes and goes."""
+
+    key: JoinKey
+
+
+ChannelMessage = Attach | Detach | Refresh | Publish | PresenceChanged | HearPresence
 
 
 @frozen
@@ -75,6 +106,14 @@ class Wake:
 
 
 RowsMessage = Wake
+
+
+@frozen
+class TracksChanged:
+    """Look at the tracks of the topic."""
+
+
+PresenceMessage = TracksChanged
 
 
 @frozen

@@ -17,7 +17,6 @@ from actors.realtime.interests import Interests
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import JoinKey, RowsMessage
-    from actors.realtime.ports import Identity
     from protocol.changes.model import Lsn
 
 EVICTED = "Changes were lost: this server could not keep them long enough"
@@ -25,15 +24,16 @@ EVICTED = "Changes were lost: this server could not keep them long enough"
 
 @define
 class Standing:
-    """What a subscription was told last, and when and for whom it was resolved.
+    """What a subscription was told last, and how often it had been resolved by then.
 
-    `message` is the text, None at the very first; `connects` counts the connections of the source at that time.
+    `message` is the text, None at the very first.
+    `resolved` is the epoch of the source, and how often the client had exchanged its token.
+    `told` counts the connections of the source, and the tokens as well.
     """
 
     message: str | None = None
-    connects: int = 0
-    resolved_in: int | None = None
-    resolved_for: Identity | None = None
+    resolved: tuple[int, int] | None = None
+    told: tuple[int, int] | None = None
 
 
 @define(eq=False)

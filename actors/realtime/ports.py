@@ -27,11 +27,13 @@ class Identity:
 
     `claims` is the JSON object of all claims, as signed.
     `expires_at` is in seconds since 1970-01-01 UTC.
+    `token` is what it was read from, to be verified again later; it does not make two identities different.
     """
 
     role: str
     claims: bytes = field(repr=False)
     expires_at: float
+    token: str = field(default="", repr=False, eq=False)
 
 
 class TokenVerifier(Protocol):
@@ -46,11 +48,19 @@ class TokenVerifier(Protocol):
         """
         ...
 
-    def check_expiry(self, identity: Identity) -> None:
-        """Return if the identity is still good; never waits.
+    def seconds_left(self, identity: Identity) -> float:
+        """Return how long the identity is good by its token's `exp`; never waits, and may be negative."""
+        ...
+
+
+class BroadcastPolicy(Protocol):
+    """Who may broadcast on a private topic without being joined to it."""
+
+    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:
+        """Return whether `identity` may; fails closed.
 
         Raises:
-            TokenExpired: it was good when it was verified.
+            Unavailable: it could not be found out.
         """
         ...
 

@@ -7,9 +7,9 @@ The rows actor of the same topic reads it in synchronous blocks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Audience(NamedTuple):
+    """Those who are sent the same bytes."""
+
+    encode_key: EncodeKey
+    hears_presence: bool
+
+
 @frozen(eq=False)
 class Subscription:
     """One connection's membership in one channel, with its options."""
@@ -39,6 +46,16 @@ class Subscription:
     changes: tuple[ChangeBinding, ...] = ()
     #: Changes of commits before this are not for it; None if that could not be read when it joined.
     from_lsn: Lsn | None = None
+    #: How often the client exchanged its token, and with it the identity.
+    refreshes: int = 0
+    #: It is sent who is present when it attaches, and from then on or from later on who comes and goes.
+    gets_presence_state: bool = False
+    hears_presence: bool = True
+
+    @property
+    def audience(self) -> Audience:
+        """With whom it shares its bytes."""
+        return Audience(self.encode_key, self.hears_presence)
 
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
@@ -48,10 +65,10 @@ class Subscription:
 
 @define
 class Roster:
-    """Subscriptions by join, and by encode key."""
+    """Subscriptions by join, and by audience."""
 
     _entries: dict[JoinKey, Subscription] = field(factory=dict)
-    _outboxes: dict[EncodeKey, dict[JoinKey, Outbox]] = field(factory=dict)
+    _outboxes: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
     _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
     #: Who asked for row changes and was not looked at since; a dict, as it keeps its order.
@@ -71,30 +88,49 @@ class Roster:
         """Enter a subscription."""
         key = subscription.key
         self._entries[key] = subscription
-        self._outboxes.setdefault(subscription.encode_key, {})[key] = subscription.outbox
+        self._outboxes.setdefault(subscription.audience, {})[key] = subscription.outbox
         self._by_connection.setdefault(subscription.connection, {})[key] = subscription
         if subscription.changes:
             self._with_changes[key] = subscription
             self._fresh[key] = None
+
+    def replace(self, subscription: Subscription) -> bool:
+        """Put a subscription in the place of the one of its key; False if there is none.
+
+        Connection, outbox and encode key must be the same, and changes must not appear or vanish.
+        """
+        old = self.remove(subscription.key)
+        if old is None:
+            return False
+        # Its connection does not know whether it has come to hear of presence since.
+        self.add(evolve(subscription, hears_presence=old.hears_presence))
+        return True
 
     def remove(self, key: JoinKey) -> Subscription | None:
         """Take a subscription out, if it is there."""
         subscription = self._entries.pop(key, None)
         if subscription is None:
             return None
-        _drop(self._outboxes, subscription.encode_key, key)
+        _drop(self._outboxes, subscription.audience, key)
         _drop(self._by_connection, subscription.connection, key)
         self._with_changes.pop(key, None)
         self._fresh.pop(key, None)
         return subscription
 
-    def encode_keys(self) -> tuple[EncodeKey, ...]:
-        """Return the encode keys there are subscriptions for."""
+    def hear_presence(self, key: JoinKey) -> None:
+        """Move a subscription, if it is there, to those who hear who comes and goes."""
+        subscription = self._entries.get(key)
+        if subscription is not None and not subscription.hears_presence:
+            self.remove(key)
+            self.add(evolve(subscription, hears_presence=True))
+
+    def audiences(self) -> tuple[Audience, ...]:
+        """Return the audiences there are subscriptions for."""
         return tuple(self._outboxes)
 
-    def outboxes(self, encode_key: EncodeKey) -> dict[JoinKey, Outbox]:
+    def outboxes(self, audience: Audience) -> dict[JoinKey, Outbox]:
         """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
-        return self._outboxes.get(encode_key, {}).copy()
+        return self._outboxes.get(audience, {}).copy()
 
     @property
     def has_changes(self) -> bool:

@@ -47,10 +47,12 @@ BATCH = 128
 #: Candidates of one batch of changes; what is more waits for the next.
 MAX_CANDIDATES = 10_000
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
-#: How often a question is asked again in a row because its subscriber speaks for somebody else by now.
-MAX_CHANGES_OF_IDENTITY = 8
+#: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
+ROUNDS = 3
 SKIPPED = "A change could not be processed and was skipped"
-RESTLESS = "Changes were lost: the token was exchanged again and again"
+UNSETTLED = (
+    "Changes were lost: the access token was exchanged too often to decide who may see them"
+)
 
 
 class ChannelRowsActor:
@@ -146,19 +148,19 @@ class ChannelRowsActor:
     async def _prepare(self, shares: Shares) -> list[tuple[Subscription, list[bytes]]]:
         """Ask who may see what, and return the frames for each subscription.
 
-        An answer for somebody whom the subscription does not speak for any more is worth nothing.
+        About those who speak for another identity by now it is asked again, but not for ever:
+        a client that exchanges its token all the time would keep everybody else waiting.
         """
         sights: dict[Identity, Mapping[Change, Sight]] = {}
         encoder = Frames(self._feed.renderer)
-        for _ in range(MAX_CHANGES_OF_IDENTITY):
+        for _ in range(ROUNDS):
             questions = [q for q in shares.questions() if q.identity not in sights]
             sights.update(await self._ask(questions))
             prepared = await encoder.of(shares, sights)
             if not self._renew(shares):
                 return prepared
         for subscription in self._outdated(shares):
-            self._log.warning("subscription.restless", channel=self._view.sub_topic)
-            self._view.tell(subscription, RESTLESS)
+            self._view.tell(subscription, UNSETTLED)
             shares.drop(subscription)
         return await encoder.of(shares, sights)
 

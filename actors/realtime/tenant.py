@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 class Limits:
     """Bounds on what one client may do; these are always on.
 
-    `payload_bytes`: the largest broadcast payload (upstream: 3000 kB and 500 bytes on top).
+    `payload_bytes`: the largest payload of a broadcast or a track (upstream: 3000 kB and 500 bytes on top).
     `park_s`: seconds a publisher is not read because its channel is full, before its broadcast is refused.
     `join_error_delay_s`: seconds before a refused join is answered, for clients that retry at once.
     `live_within_s`: seconds a join that wants row changes waits for a live stream before it is answered without one.
     `wait_at_most_s`: seconds a client may ask such a join to wait at the most.
     `attach_within_s`: seconds a channel may take to accept a subscription.
+    `verify_again_s`: seconds after which a token that is in use is verified again, if it does not expire before.
+    `tracked_bytes_per_topic`: presence payloads and keys of one topic together, for whoever joins is sent them all.
+    `tracked_bytes_per_connection`: those of one client, in however many topics.
     """
 
     payload_bytes: int = 3_000_500
@@ -30,6 +34,9 @@ class Limits:
     live_within_s: float = 2.0
     wait_at_most_s: float = 60.0
     attach_within_s: float = 5.0
+    verify_again_s: float = 300.0
+    tracked_bytes_per_topic: int = 8 * 1024 * 1024
+    tracked_bytes_per_connection: int = 8 * 1024 * 1024
 
 
 @frozen(eq=False)
@@ -41,3 +48,7 @@ class Tenant:
     channels: Channels
     feed: ChangeFeed
     limits: Limits = field(factory=Limits)
+    #: Whether everybody who joins is sent who is present, asked for or not.
+    presence_enabled: bool = False
+    #: For what has to be unique, not secret.
+    random: Random = field(factory=Random)

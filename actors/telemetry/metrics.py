@@ -34,6 +34,16 @@ FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
 DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
+# Why a presence message was refused.
+PresenceFault = Literal[
+    "connection_full",
+    "denied",
+    "not_an_object",
+    "rate",
+    "too_large",
+    "topic_full",
+    "unknown_event",
+]
 # Why a change reached nobody although somebody may have wanted it.
 SkipReason = Literal["crash", "evicted", "gap"]
 
@@ -51,8 +61,10 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._register_clients()
+        self._register_presence()
         self._register_actors()
         self._register_changes()
+        self._register_keys()
 
     def render(self) -> bytes:
         """Return all figures in the Prometheus text format; takes some milliseconds and never waits.
@@ -95,6 +107,24 @@ class Metrics:
             "outbox_bytes", "Bytes that wait in the outboxes of all connections."
         )
 
+    def _register_presence(self) -> None:
+        self.presences = self._gauge("presences", "Payloads that clients track now.")
+        self.presence_pushes = self._counter(
+            "presence_pushes", "Presence messages from clients, whatever they asked for."
+        )
+        self.presence_refused: dict[PresenceFault, Counter] = self._by_label(
+            "presence_refused",
+            "Presence messages that were refused.",
+            "reason",
+            get_args(PresenceFault),
+        )
+        self.presence_diffs = self._counter(
+            "presence_diffs", "Presence diffs, each for everybody on its topic."
+        )
+        self.presence_states = self._counter(
+            "presence_states", "Presence states, each for somebody who joined."
+        )
+
     def _register_actors(self) -> None:
         kinds = get_args(ActorKind)
         self.actor_crashes: dict[ActorKind, Counter] = self._by_label(
@@ -120,6 +150,14 @@ class Metrics:
         )
         self.source_reconnects = self._counter(
             "source_reconnects", "Times the source of row changes was connected again."
+        )
+
+    def _register_keys(self) -> None:
+        self.keys = self._gauge("keys", "Keys in force that were fetched as a JWKS.")
+        self.key_set_fetches = self._counter("key_set_fetches", "JWKS fetched.")
+        self.key_set_failures = self._counter(
+            "key_set_failures",
+            "Times that no JWKS could be fetched; the last keys stay in force.",
         )
 
     def _gauge(self, noun: str, text: str) -> Gauge:

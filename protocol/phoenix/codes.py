@@ -12,8 +12,6 @@ from protocol import jsontext
 UNMATCHED_TOPIC = "unmatched topic"
 TOO_MANY_CHANNELS = "too many channels joined"
 TOPIC_NAME_REQUIRED = "TopicNameRequired: You must provide a topic name"
-# Ours: upstream's word for the log, said to the client, whose track() would else wait for its timeout.
-PRESENCE_UNAVAILABLE = "UnableToHandlePresence: Presence is not available on this server"
 
 
 def error_response(reason: str) -> bytes:

@@ -2,7 +2,7 @@
 
 Called by `dialect`, which then chooses the serializer.
 
-**Source**: spec 1.4 (refs and origins), 2.4, 2.6, 2.7, 6.3.
+**Source**: spec 1.4 (refs and origins), 2.4, 2.6, 2.7, 5, 6.3.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from protocol.events import (
     Failed,
     Joined,
     JoinRefused,
+    PresenceDiff,
+    PresenceState,
     Replaced,
     Reply,
     RowChange,
@@ -42,12 +44,10 @@ def render(event: Event, topic: str) -> Envelope:
 def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
     parts: tuple[ClientRef, ClientRef, str, bytes]
     match event:
-        case TextBroadcast():
-            parts = None, None, "broadcast", event.payload
-        case UserBroadcast():
-            parts = None, None, "broadcast", _user_broadcast(event)
-        case RowChange():
-            parts = None, None, "postgres_changes", _row_change(event)
+        case TextBroadcast() | UserBroadcast() | RowChange() | PresenceDiff():
+            parts = None, None, *_fanned_out(event)
+        case PresenceState():
+            parts = event.join_ref, None, "presence_state", event.metas
         case Reply():
             parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
         case Joined():
@@ -67,6 +67,21 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
     return parts
 
 
+def _fanned_out(
+    event: TextBroadcast | UserBroadcast | RowChange | PresenceDiff,
+) -> tuple[str, bytes]:
+    """Return name and payload of what is the same for everybody who gets it, hence without refs."""
+    match event:
+        case TextBroadcast():
+            return "broadcast", event.payload
+        case UserBroadcast():
+            return "broadcast", _user_broadcast(event)
+        case RowChange():
+            return "postgres_changes", _row_change(event)
+        case PresenceDiff():
+            return "presence_diff", _presence_diff(event)
+
+
 def _reply(response: bytes, *, ok: bool) -> bytes:
     status = b'{"status":"ok","response":' if ok else b'{"status":"error","response":'
     return status + response + b"}"
@@ -74,6 +89,10 @@ def _reply(response: bytes, *, ok: bool) -> bytes:
 
 def _row_change(event: RowChange) -> bytes:
     return b'{"ids":' + jsontext.write(event.ids) + b',"data":' + event.data + b"}"
+
+
+def _presence_diff(event: PresenceDiff) -> bytes:
+    return b'{"joins":%b,"leaves":%b}' % (event.joins, event.leaves)
 
 
 def _user_broadcast(event: UserBroadcast) -> bytes:

@@ -20,12 +20,21 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from protocol import jsontext
-from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.commands import (
+    AccessToken,
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    PresencePush,
+)
 from protocol.errors import MalformedFrame, TooMuchPending
 from protocol.events import Reply, TextBroadcast
 from protocol.phoenix import codes
 from protocol.phoenix.envelope import BinaryPush, Envelope
 from protocol.phoenix.join import InvalidJoin, parse_join
+from protocol.phoenix.presence import parse_presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -211,8 +220,8 @@ def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
         case "access_token":
             return (AccessToken(push.topic, number, _token(push)),)
         case "presence":
-            response = codes.error_response(codes.PRESENCE_UNAVAILABLE)
-            return (Answer(push.topic, Reply(push.ref, join_ref, False, response)),)
+            action, payload = parse_presence(push)
+            return (PresencePush(push.topic, number, push.ref, join_ref, action, payload),)
         case _:
             return ()
 

@@ -1,13 +1,14 @@
 """Stock clients of three kinds, each in a process of its own, driven by the tests.
 
-**Orders** (method → line on stdin): `subscribe`, `send`, `unsubscribe`, `remove`.
+**Orders** (method → line on stdin): `subscribe`, `send`, `post`, `unsubscribe`, `remove`.
 **Reports** (line on stdout → `client.heard.expect(event, …)`):
 
 - `status` topic, status (SUBSCRIBED, CLOSED, CHANNEL_ERROR, TIMED_OUT), error
 - `broadcast` topic, name, and payload or (hexadecimal) binary
 - `change` topic, type, schema, table, new, old, errors, committed_at
 - `system` topic, status, message, extension
-- `sent` topic, name, answer · `unsubscribed` and `removed` topic, answer
+- `sent` topic, name, answer · `posted` topic, name, error
+- `unsubscribed` and `removed` topic, answer
 """
 
 from __future__ import annotations
@@ -96,6 +97,23 @@ class Client:
 
     def send_binary(self, topic: str, name: str, payload: bytes) -> None:
         self._order("send", topic=topic, name=name, binary=payload.hex())
+
+    def post(
+        self,
+        topic: str,
+        name: str,
+        payload: object = None,
+        *,
+        binary: bytes | None = None,
+        private: bool = False,
+        persist: bool = False,
+    ) -> str | None:
+        """Send over HTTP whether subscribed or not; return what the library says went wrong, if anything."""
+        content = {"payload": payload} if binary is None else {"binary": binary.hex()}
+        flags = {"config": {"private": private}, "persist": persist}
+        self._order("post", topic=topic, name=name, **content, **flags)
+        error: str | None = self.heard.expect("posted", topic=topic, name=name)["error"]
+        return error
 
     def unsubscribe(self, topic: str) -> None:
         self._order("unsubscribe", topic=topic)

@@ -140,6 +140,7 @@ async def test_a_join_without_a_token_is_refused_once_the_sockets_has_expired(au
         client = stage.connect(expires_at=trio.current_time() + 60)
         await client.joined("realtime:before")
         await trio.sleep(90)
+        assert {m.topic for m in await client.received()} == {"realtime:before"}
         for token in (None, "sb_publishable_123"):
             client.join(token=token)
 

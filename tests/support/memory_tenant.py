@@ -27,9 +27,9 @@ from actors.realtime.change_feed import ChangeFeed
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
-from actors.realtime.errors import SocketClosed, TokenExpired, Unauthorized
+from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
-from actors.realtime.messages import ChannelKey, RowsKey
+from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.tenant import Limits, Tenant
 from actors.telemetry.metrics import Metrics
@@ -158,6 +158,15 @@ class Client:
         body = {"type": "broadcast", "event": event, "payload": payload}
         return self.push("broadcast", body, topic)
 
+    def track(self, payload, topic=ROOM, **refs) -> str:
+        """Send a track and return its ref."""
+        body = {"type": "presence", "event": "track", "payload": payload}
+        return self.push("presence", body, topic, **refs)
+
+    def untrack(self, topic=ROOM, **refs) -> str:
+        """Send an untrack and return its ref."""
+        return self.push("presence", {"type": "presence", "event": "untrack"}, topic, **refs)
+
     def leave_socket(self) -> None:
         """Go without a word."""
         self.socket.from_client.close()
@@ -178,19 +187,55 @@ class Client:
         return ref
 
 
+def fake_token(role="anon", *, expires_at=1e12, sub="") -> str:
+    """Return a token that the fake verifier takes; `expires_at` is a time of trio's clock."""
+    return f"{role} {sub} {expires_at!r}"
+
+
 class FakeVerifier:
-    """Takes a role's name for its token; anything else is no token."""
+    """Takes what `fake_token` makes, and for short a role's name; anything else is no token.
+
+    `refused` are tokens that are not good any more although they have not expired: their key is gone.
+    """
 
     ROLES = ("anon", "authenticated", "service_role")
 
-    async def verify(self, token: str) -> Identity:
-        if token not in self.ROLES:
-            raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
-        return Identity(token, b"{}", 1e12)
+    def __init__(self) -> None:
+        self.refused: dict[str, Refused] = {}
+        self.verified: list[str] = []
+        self._gate = trio.Event()
+        self._gate.set()
 
-    def check_expiry(self, identity: Identity) -> None:
-        if identity.expires_at <= trio.current_time():
-            raise TokenExpired(math.ceil(trio.current_time() - identity.expires_at))
+    def hold(self) -> None:
+        """Let tokens wait, as if their key had to be fetched."""
+        self._gate = trio.Event()
+
+    def release(self) -> None:
+        """Verify what waits."""
+        self._gate.set()
+
+    async def verify(self, token: str) -> Identity:
+        self.verified.append(token)
+        await self._gate.wait()
+        if token in self.refused:
+            raise self.refused[token]
+        role, sub, expires_at = self._parts(token)
+        if role not in self.ROLES:
+            raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
+        if expires_at <= trio.current_time():
+            raise TokenExpired(math.floor(trio.current_time() - expires_at))
+        return Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token)
+
+    def _parts(self, token: str):
+        match token.split(" "):
+            case [role, sub, expires_at]:
+                return role, sub, float(expires_at)
+            case [role]:
+                return role, "", 1e12
+        return "", "", 1e12
+
+    def seconds_left(self, identity: Identity) -> float:
+        return identity.expires_at - trio.current_time()
 
 
 class FakeVisibility:
@@ -240,18 +285,21 @@ class Stage:
 
     channels_supervisor: Supervisor
     connections_supervisor: Supervisor
+    tenant: Tenant
     channels: Channels
     connections: Connections
     feed: ChangeFeed
     visibility: FakeVisibility
     database: MemoryDatabase
+    verifier: FakeVerifier
     metrics: Metrics
     reports: list = field(factory=list)
 
     def connect(self, version="2.0.0", role="anon", expires_at=1e12) -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
-        identity = Identity(role, b"{}", expires_at)
+        token = fake_token(role, expires_at=expires_at)
+        identity = Identity(role, b'{"sub": ""}', expires_at, token)
         opening = Opening(PhoenixDialect(version), identity, "192.0.2.1", client.open_socket)
         self.connections.admit(opening)
         return client
@@ -263,6 +311,12 @@ class Stage:
     def rows(self, sub_topic="room"):
         """Return the ref of a rows actor."""
         return find_rows(self.channels_supervisor, ChannelKey("test", False, sub_topic))
+
+    def presence(self, sub_topic="room", *, private=False):
+        """Return the ref of a presence actor."""
+        key = ChannelKey("test", private, sub_topic)
+        channel = self.channels_supervisor.find(key)
+        return channel and self.channels_supervisor.find(PresenceKey(key, channel))
 
     def poison(self, ref) -> None:
         """Queue a message that crashes the actor."""
@@ -295,6 +349,7 @@ async def open_stage(
     log_bytes=1 << 20,
     window_s=1e9,
     channels_type=Channels,
+    presence_enabled=False,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -311,7 +366,16 @@ async def open_stage(
     log = ChangeLog(log_bytes, window_s)
     feed = ChangeFeed(log, visibility, source, database, database)
     channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
-    tenant = Tenant("test", FakeVerifier(), channels, feed, limits or Limits())
+    verifier = FakeVerifier()
+    tenant = Tenant(
+        "test",
+        verifier,
+        channels,
+        feed,
+        limits or Limits(),
+        presence_enabled=presence_enabled,
+        random=Random(1),
+    )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
     specs = [
         ChildSpec("channels", lambda: Branch(channels_supervisor), 0),
@@ -332,11 +396,13 @@ async def open_stage(
         yield Stage(
             channels_supervisor,
             connections_supervisor,
+            tenant,
             channels,
             connections,
             feed,
             visibility,
             database,
+            verifier,
             metrics,
             reports,
         )

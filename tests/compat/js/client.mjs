@@ -15,6 +15,9 @@ const report = (event, fields = {}) => process.stdout.write(JSON.stringify({ eve
 const toHex = (buffer) => Buffer.from(buffer).toString('hex')
 const fromHex = (text) => Uint8Array.from(Buffer.from(text, 'hex')).buffer
 
+// A channel that was not subscribed sends over HTTP.
+const channelOf = (topic, config = {}) => channels.get(topic) ?? supabase.channel(topic, { config })
+
 const orders = {
   subscribe({ topic, config = {}, changes = [] }) {
     const channel = supabase.channel(topic, { config })
@@ -44,8 +47,18 @@ const orders = {
 
   async send({ topic, name, payload, binary }) {
     const content = binary === undefined ? payload : fromHex(binary)
-    const answer = await channels.get(topic).send({ type: 'broadcast', event: name, payload: content })
+    const answer = await channelOf(topic).send({ type: 'broadcast', event: name, payload: content })
     report('sent', { topic, name, answer })
+  },
+
+  async post({ topic, name, payload, binary, config, persist }) {
+    const content = binary === undefined ? payload : fromHex(binary)
+    try {
+      await channelOf(topic, config).httpSend(name, content, { persist })
+      report('posted', { topic, name, error: null })
+    } catch (error) {
+      report('posted', { topic, name, error: error.message })
+    }
   },
 
   async unsubscribe({ topic }) {

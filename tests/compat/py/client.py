@@ -11,6 +11,7 @@ import json
 import sys
 
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
+from realtime.exceptions import RealtimeHTTPError
 
 
 def report(event: str, **fields: object) -> None:
@@ -63,6 +64,15 @@ class Client:
         await self.channels[topic].send_broadcast(name, payload)
         report("sent", topic=topic, name=name, answer="ok")
 
+    async def post(self, topic, name, payload=None, binary=None, config=None, persist=None):
+        channel = self.channels.get(topic) or self.realtime.channel(topic, {"config": config})
+        error = None
+        try:
+            await channel.http_send(name, payload if binary is None else bytes.fromhex(binary))
+        except RealtimeHTTPError as refused:
+            error = str(refused)
+        report("posted", topic=topic, name=name, error=error)
+
     async def unsubscribe(self, topic):
         await self.channels[topic].unsubscribe()
         report("unsubscribed", topic=topic, answer="ok")
@@ -77,6 +87,7 @@ async def main(url: str, key: str) -> None:
     orders = {
         "subscribe": client.subscribe,
         "send": client.send,
+        "post": client.post,
         "unsubscribe": client.unsubscribe,
         "remove": client.remove,
     }

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from protocol.commands import AccessToken, Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.commands import (
+    AccessToken,
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    PresenceAction,
+    PresencePush,
+)
 from protocol.errors import MalformedFrame, TooMuchPending, UnknownFrame
 from protocol.events import Reply, TextBroadcast, UserBroadcast
 from protocol.phoenix import PhoenixDialect, binary, v1, v2
@@ -250,7 +259,9 @@ def test_a_stale_or_missing_join_ref_is_accepted_and_the_joins_own_is_echoed(
     assert send(ROOM, "access_token", {"access_token": "t"}, "5", join_ref) == [
         AccessToken(ROOM, 1, "t")
     ]
-    assert isinstance(send(ROOM, "presence", {}, "5", join_ref)[0], Answer)
+    assert send(ROOM, "presence", {}, "5", join_ref) == [
+        PresencePush(ROOM, 1, "5", "1", PresenceAction.NOTHING)
+    ]
 
 
 @pytest.mark.parametrize("payload", [b"null", b"5", b'"x"', b"[1, 2]", b'{ "a":1.0, "a":2 }'])
@@ -279,12 +290,34 @@ def test_a_token_that_is_no_string_is_none(send, joined, payload, token):
     assert send(ROOM, "access_token", payload) == [AccessToken(ROOM, 1, token)]
 
 
-def test_presence_is_refused_with_a_reason_so_that_nobody_waits(send, joined):
-    (answer,) = send(ROOM, "presence", {"type": "presence", "event": "track", "payload": {}})
+TRACK, UNTRACK = PresenceAction.TRACK, PresenceAction.UNTRACK
+NOTHING, UNKNOWN = PresenceAction.NOTHING, PresenceAction.UNKNOWN
 
-    assert not answer.reply.ok
-    assert (answer.reply.ref, answer.reply.join_ref) == ("9", "1")
-    assert json.loads(answer.reply.response)["reason"].startswith("UnableToHandlePresence: ")
+
+@pytest.mark.parametrize(
+    ("payload", "action", "tracked"),
+    [
+        (b'{"type":"presence","event":"track","payload":{ "x":1.0 }}', TRACK, b'{ "x":1.0 }'),
+        (b'{"event":"TrAcK","payload":{"x":1}}', TRACK, b'{"x":1}'),
+        (b'{"type":"else","event":"track"}', TRACK, b"{}"),
+        (b'{"event":"track","payload":null}', TRACK, None),
+        (b'{"event":"track","payload":[{}]}', TRACK, None),
+        (b'{"event":"track","payload":"{}"}', TRACK, None),
+        (b'{"event":"untrack"}', UNTRACK, None),
+        (b'{"event":"UNTRACK","payload":{"x":1}}', UNTRACK, None),
+        (b'{"event":"tracks","payload":{}}', UNKNOWN, None),
+        (b'{"event":""}', UNKNOWN, None),
+        (b'{"event":null}', UNKNOWN, None),
+        (b'{"event":1e999}', UNKNOWN, None),
+        (b'{"event":["track"]}', UNKNOWN, None),
+        (b'{"type":"presence","payload":{}}', NOTHING, None),
+        (b"{}", NOTHING, None),
+        (b"null", NOTHING, None),
+        (b'["track"]', NOTHING, None),
+    ],
+)
+def test_a_presence_push_is_read_leniently(send, joined, payload, action, tracked):
+    assert send(ROOM, "presence", payload) == [PresencePush(ROOM, 1, "9", "1", action, tracked)]
 
 
 @pytest.mark.parametrize("event", ["unknown", "", "heartbeat", "phx_reply", "phx_close"])

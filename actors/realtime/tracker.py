@@ -1,0 +1,138 @@
+"""What becomes of a presence push: checked, written into the tracks of its topic, answered.
+
+Called by the connection in the turn that read the frame; never waits.
+One per connection: it alone writes and removes the tracks of that connection's joins.
+
+**Source**: spec 5 for answers and texts; clients.md 4: a `track()` without a reply times out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from actors.realtime.join import SERVICE_ROLE
+from actors.realtime.messages import HearPresence
+from actors.realtime.tracks import Track
+from protocol.commands import PresenceAction
+from protocol.events import EMPTY_OBJECT, Reply
+from protocol.presence.meta import REF_BYTES, Meta, are_same, ref_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors.realtime.joins import Seat
+    from actors.realtime.membership import Membership
+    from actors.realtime.messages import JoinKey
+    from actors.realtime.topic_presence import TopicPresence
+    from actors.telemetry.metrics import Metrics, PresenceFault
+    from protocol.commands import PresencePush
+
+    #: Counts one presence push of a join; returns the literal text that ends the subscription, None while it is within.
+    PresenceQuota = Callable[[Membership], str | None]
+
+TOO_LARGE: Final = "Track message size exceeded"
+#: What a push that is refused is answered; the empty answer is upstream's, who says no more.
+ANSWERS: Final[Mapping[PresenceFault, bytes]] = {
+    "denied": EMPTY_OBJECT,
+    "unknown_event": EMPTY_OBJECT,
+    "not_an_object": b'{"reason":"Presence track payload must be a map"}',
+    # These two are ours: upstream does not bound what one client tracks in many channels, or many clients in one.
+    "connection_full": b'{"reason":"This client tracks too much"}',
+    "topic_full": b'{"reason":"Too much is tracked on this topic"}',
+}
+
+
+def unlimited(_membership: Membership) -> None:
+    """A quota that nobody exceeds."""
+
+
+def may_track(membership: Membership) -> bool:
+    """Whether a join may be present; in private the service role only, as there are no policies to ask yet."""
+    return (
+        not membership.channel_key.is_private
+        or membership.subscription.identity.role == SERVICE_ROLE
+    )
+
+
+class Tracker:
+    """Tracks for one connection; see the module's text."""
+
+    def __init__(self, seat: Seat, metrics: Metrics, quota: PresenceQuota = unlimited) -> None:
+        self._seat = seat
+        self._limits = seat.tenant.limits
+        self._metrics = metrics
+        self._quota = quota
+        #: The joins of this connection that track something, and where.
+        self._topics: dict[JoinKey, TopicPresence] = {}
+        self._size_bytes = 0
+
+    def carry_out(self, push: PresencePush, membership: Membership) -> str | None:
+        """Carry out a push and answer it; if it ends the subscription, return the literal text that says why."""
+        self._metrics.presence_pushes.inc()
+        end = self._quota(membership)
+        if end is not None:
+            self._metrics.presence_refused["rate"].inc()
+            return end
+        if push.payload is not None and len(push.payload) > self._limits.payload_bytes:
+            self._metrics.presence_refused["too_large"].inc()
+            return TOO_LARGE
+        fault = self._act(push, membership)
+        response = EMPTY_OBJECT
+        if fault is not None:
+            self._metrics.presence_refused[fault].inc()
+            response = ANSWERS[fault]
+        reply = Reply(push.ref, push.join_ref, ok=fault is None, response=response)
+        self._seat.push(reply, push.topic)
+        return None
+
+    def untrack(self, join: JoinKey) -> None:
+        """Let a join be absent; one that is absent already stays so."""
+        topic = self._topics.pop(join, None)
+        if topic is None:
+            return
+        track = topic.tracks.remove(join)
+        if track is not None:
+            self._size_bytes -= track.size_bytes
+        self._seat.tenant.channels.presence_actors.wake(topic)
+
+    def untrack_all(self) -> None:
+        """Let all joins be absent: the connection ends."""
+        for join in tuple(self._topics):
+            self.untrack(join)
+
+    def _act(self, push: PresencePush, membership: Membership) -> PresenceFault | None:
+        match push.action:
+            case PresenceAction.TRACK:
+                return self._track(push.payload, membership)
+            case PresenceAction.UNTRACK:
+                self.untrack(membership.key)
+            case PresenceAction.UNKNOWN:
+                return "unknown_event"
+            case PresenceAction.NOTHING:
+                pass
+        return None
+
+    def _track(self, payload: bytes | None, membership: Membership) -> PresenceFault | None:
+        if payload is None:
+            return "not_an_object"
+        if not may_track(membership):
+            return "denied"
+        topic, join = membership.presence, membership.key
+        old = topic.tracks.get(join)
+        if old is not None and are_same(old.meta.payload, payload):
+            return None
+        ref = ref_from(self._seat.tenant.random.randbytes(REF_BYTES))
+        new = Track(Meta(membership.presence_key, payload, ref), self._seat.inbox.ref)
+        growth = new.size_bytes - (0 if old is None else old.size_bytes)
+        if self._size_bytes + growth > self._limits.tracked_bytes_per_connection:
+            return "connection_full"
+        if topic.tracks.size_bytes + growth > self._limits.tracked_bytes_per_topic:
+            return "topic_full"
+        if not membership.subscription.hears_presence:
+            # Who shows itself sees the others; if the channel is full, the next track asks again.
+            membership.channel.tell(HearPresence(join))
+        topic.tracks.write(join, new)
+        self._topics[join] = topic
+        self._size_bytes += growth
+        self._seat.tenant.channels.presence_actors.wake(topic)
+        return None
