@@ -33,10 +33,12 @@ from actors.core.supervisor import Supervisor
 from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.filters import PostgresFilters
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
+from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import ColumnVisibility
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
@@ -91,6 +93,8 @@ class Database:
     pool: Pool
     source: ReplicationSource
     visibility: ColumnVisibility
+    subscriptions: PostgresSubscriptions
+    filters: PostgresFilters
 
 
 class Node:
@@ -132,7 +136,13 @@ class Node:
         if database is None:
             feed = ChangeFeed(log, NobodySees())
         else:
-            feed = ChangeFeed(log, database.visibility, database.source)
+            feed = ChangeFeed(
+                log,
+                database.visibility,
+                database.source,
+                database.subscriptions,
+                database.filters,
+            )
         channels = Channels(
             self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
         )
@@ -239,7 +249,13 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        return Database(pool, source, ColumnVisibility(pool))
+        return Database(
+            pool,
+            source,
+            ColumnVisibility(pool),
+            PostgresSubscriptions(pool, settings.publication),
+            PostgresFilters(pool),
+        )
 
     def _keys(self) -> list[ChildSpec[Any]]:
         ring, url = self._key_ring, self._settings.jwt_jwks_url
