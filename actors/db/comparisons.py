@@ -55,7 +55,7 @@ _GIVEN: Final = """(
 
 _JUDGE: Final = """
     SELECT {expression}
-    FROM pg_catalog.unnest(%s::pg_catalog.int8[], %s::pg_catalog.int8[])
+    FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.int8[]), pg_catalog.unnest(%s::pg_catalog.int8[]))
         WITH ORDINALITY AS pair(l, r, place)
     JOIN {left} AS l ON l.place OPERATOR(pg_catalog.=) pair.l
     JOIN {right} AS r ON r.place OPERATOR(pg_catalog.=) pair.r
@@ -149,7 +149,8 @@ def comparison(kind: ValueType, condition: Condition) -> Comparison:
         grouping = "ORDER BY" if operator in ORDERS else "GROUP BY"
     if operator is Operator.IN:
         expression = applied("l.value", "ANY (r.value)")
-        return Comparison(kind.name, kind.list_name, expression, "NULL", True, grouping)
+        trial = applied(f"NULL::{kind.name}", "ANY (r.value)")
+        return Comparison(kind.name, kind.list_name, expression, trial, True, grouping)
     expression = applied("l.value")
     if operator is Operator.ISDISTINCT:
         # As long as neither is NULL, which is known without asking.
