@@ -39,7 +39,7 @@ from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
 from actors.db.subscriptions import PostgresSubscriptions
-from actors.db.visibility import ColumnVisibility
+from actors.db.visibility import DatabaseVisibility
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -92,9 +92,13 @@ class Database:
 
     pool: Pool
     source: ReplicationSource
-    visibility: ColumnVisibility
+    visibility: DatabaseVisibility
     subscriptions: PostgresSubscriptions
     filters: PostgresFilters
+
+    def close(self) -> None:
+        self.visibility.close()
+        self.pool.close()
 
 
 class Node:
@@ -163,7 +167,7 @@ class Node:
             await self.root.run(*specs, task_status=task_status)
         finally:
             if database is not None:
-                database.pool.close()
+                database.close()
 
     def render_metrics(self) -> bytes:
         """Return all figures in the Prometheus text format."""
@@ -252,7 +256,7 @@ class Node:
         return Database(
             pool,
             source,
-            ColumnVisibility(pool),
+            DatabaseVisibility.open(pool),
             PostgresSubscriptions(pool, settings.publication),
             PostgresFilters(pool),
         )

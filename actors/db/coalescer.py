@@ -40,17 +40,17 @@ class _Batch(Generic[Request, Answer]):
 
 @define(eq=False)
 class Coalescer(Generic[Request, Answer]):
-    """`answer` takes all requests of a batch and returns what answers every one of them."""
+    """`answer_all` takes all requests of a batch and returns what answers every one of them."""
 
-    _answer: Callable[[Sequence[Request]], Awaitable[Answer]]
+    _answer_all: Callable[[Sequence[Request]], Awaitable[Answer]]
     _turn: trio.Lock = field(factory=trio.Lock, init=False)
     _gathering: _Batch[Request, Answer] | None = field(default=None, init=False)
 
-    async def ask(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Answer:
         """Return the answer for `request` and those that went with it.
 
         Raises:
-            DatabaseUnavailable: as `answer` raised it, for the whole batch.
+            DatabaseUnavailable: as `answer_all` raised it, for the whole batch.
         """
         batch = self._gathering
         if batch is None:
@@ -61,7 +61,7 @@ class Coalescer(Generic[Request, Answer]):
                 self._gathering = None
             if batch.is_broken:
                 # One of the requests is behind a bug; whose it is shows when everybody asks for himself.
-                return await self._answer([request])
+                return await self._answer_all([request])
             if not batch.is_over:
                 await self._run(batch)
         if batch.refusal is not None:
@@ -70,7 +70,7 @@ class Coalescer(Generic[Request, Answer]):
 
     async def _run(self, batch: _Batch[Request, Answer]) -> None:
         try:
-            batch.answers.append(await self._answer(batch.requests))
+            batch.answers.append(await self._answer_all(batch.requests))
         except DatabaseUnavailable as away:
             batch.refusal = away.advice
         except Exception:

@@ -108,7 +108,7 @@ class PostgresSubscriptions:
         known = {scope: Extent(False) for scope in scopes if not _can_match(scope)}
         missing = frozenset(scopes) - known.keys()
         if missing:
-            known |= await self._questions.ask(missing)
+            known |= await self._questions.answer(missing)
         return [known[scope] for scope in scopes]
 
     async def published(self) -> str:
