@@ -37,6 +37,7 @@ from actors.db.filters import PostgresFilters
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
+from actors.db.shared_filters import SharedFilters
 from actors.db.slots import SlotMode, SlotOptions
 from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import DatabaseVisibility
@@ -94,7 +95,7 @@ class Database:
     source: ReplicationSource
     visibility: DatabaseVisibility
     subscriptions: PostgresSubscriptions
-    filters: PostgresFilters
+    filters: SharedFilters
 
     def close(self) -> None:
         self.visibility.close()
@@ -258,7 +259,7 @@ class Node:
             source,
             DatabaseVisibility.open(pool),
             PostgresSubscriptions(pool, settings.publication),
-            PostgresFilters(pool),
+            SharedFilters(PostgresFilters(pool)),
         )
 
     def _keys(self) -> list[ChildSpec[Any]]:
