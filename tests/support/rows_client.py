@@ -59,7 +59,7 @@ class RowsClient:
         reply = await self.next("phx_reply", topic)
         assert reply["status"] == "ok"
         system = await self.next("system", topic)
-        assert (system["status"], system["message"]) == ("ok", SUBSCRIBED)
+        assert (system["status"], system["message"]) == ("ok", SUBSCRIBED), system["message"]
         return [entry["id"] for entry in reply["response"]["postgres_changes"]]
 
     async def refused(self, topic: str, *bindings, **config) -> str:
