@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from actors.realtime.ports import FilterRequest, Scope
     from protocol.changes.model import Table
 
-ROLES = ("anon", "authenticated", "service_role")
 _TEXT = 25
 
 
@@ -31,6 +30,7 @@ class MemoryDatabase:
     """
 
     tables: list[Table] = field(factory=lambda: [NOTES])
+    roles: set[str] = field(factory=lambda: {"anon", "authenticated", "service_role"})
     #: Of which role which tables (by OID) have a primary key it may not read.
     unreadable: set[tuple[str, int]] = field(factory=set)
     judged_elsewhere: set[str] = field(factory=set)
@@ -39,6 +39,8 @@ class MemoryDatabase:
     resolved: list[int] = field(factory=list, init=False)
     compiled: list[int] = field(factory=list, init=False)
     judged: list[int] = field(factory=list, init=False)
+    #: How often somebody looked what is published.
+    looks: int = field(default=0, init=False)
     _gate: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self):
@@ -65,6 +67,7 @@ class MemoryDatabase:
 
     async def published(self):
         await trio.lowlevel.checkpoint()
+        self.looks += 1
         return repr([(table.relation.schema, table.relation.name) for table in self.tables])
 
     async def compile(self, requests):
@@ -94,9 +97,8 @@ class MemoryDatabase:
         )
         return Extent(bool(found), listed if scope.is_listed else (), self._fault(scope, found))
 
-    @staticmethod
-    def _fault(scope: Scope, tables: list[Table]) -> str | None:
-        if scope.role not in ROLES:
+    def _fault(self, scope: Scope, tables: list[Table]) -> str | None:
+        if scope.role not in self.roles:
             return f'ERROR 42704 (undefined_object) role "{scope.role}" does not exist'
         for table in tables:
             names = {column.name for column in table.relation.columns}

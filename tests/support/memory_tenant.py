@@ -246,6 +246,7 @@ class FakeVisibility:
 
     def __init__(self) -> None:
         self.hidden_from: set[str] = set()
+        self.hidden_columns: set[str] = set()
         self.fault: str | None = None
         self.asked: list[int] = []
         self.errors: deque[Exception] = deque()
@@ -276,7 +277,8 @@ class FakeVisibility:
     def _sight(self, change):
         if self.fault is not None:
             return Sight(frozenset(), fault=self.fault)
-        return Sight(frozenset(column.name for column in change.table.relation.columns))
+        names = {column.name for column in change.table.relation.columns}
+        return Sight(frozenset(names - self.hidden_columns))
 
 
 @define
