@@ -18,6 +18,7 @@ from actors.settings import (
 SECRET = "s" * 32
 
 
+@pytest.mark.capability("SB-096", "SB-107")
 def test_without_anything_the_defaults_hold():
     assert load([], {}) == Settings()
 

@@ -43,13 +43,13 @@ class _Lane(Generic[Q, A]):
 class _Lanes(Generic[Q, A]):
     """Answers lists of questions, each question once per batch; `answer` takes a list without repetitions."""
 
-    def __init__(self, answer: Callable[[list[Q]], Awaitable[Sequence[A]]]) -> None:
-        self._answer = answer
+    def __init__(self, answer_batch: Callable[[list[Q]], Awaitable[Sequence[A]]]) -> None:
+        self._answer_batch = answer_batch
         self._lanes: list[_Lane[Q, A]] = [
             _Lane(Coalescer(self._answer_all)) for _ in range(LANES)
         ]
 
-    async def ask(self, questions: Sequence[Q]) -> list[A]:
+    async def answer(self, questions: Sequence[Q]) -> list[A]:
         if not questions:
             return []
         lane = min(self._lanes, key=lambda one: one.waiting)
@@ -62,7 +62,7 @@ class _Lanes(Generic[Q, A]):
 
     async def _answer_all(self, requests: Sequence[Sequence[Q]]) -> Mapping[Q, A]:
         distinct = list(dict.fromkeys(question for request in requests for question in request))
-        return dict(zip(distinct, await self._answer(distinct), strict=True))
+        return dict(zip(distinct, await self._answer_batch(distinct), strict=True))
 
 
 @define(eq=False)
@@ -82,9 +82,9 @@ class SharedFilters:
         return _Lanes(self._filters.judge)
 
     async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:
-        return await self._compiling.ask(requests)
+        return await self._compiling.answer(requests)
 
     async def judge(
         self, questions: Sequence[tuple[Predicate, Sequence[Value]]]
     ) -> Sequence[bool | Undecided]:
-        return await self._judging.ask([(one, tuple(values)) for one, values in questions])
+        return await self._judging.answer([(one, tuple(values)) for one, values in questions])

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.core.signals import Signal
+    from actors.realtime.departures import Departures
     from actors.realtime.membership import Membership
     from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening, Socket
@@ -59,11 +60,19 @@ CLOSE_WITHIN_S = 5.0
 class ConnectionActor:
     """The actor of one WebSocket; see the module's text."""
 
-    def __init__(self, name: str, opening: Opening, tenant: Tenant, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        opening: Opening,
+        tenant: Tenant,
+        metrics: Metrics,
+        departures: Departures,
+    ) -> None:
         self._name = name
         self._opening = opening
         self._tenant = tenant
         self._metrics = metrics
+        self._departures = departures
         self._session = opening.dialect.session()
         self._close_code: int = frames.CloseCode.NORMAL
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
@@ -81,6 +90,7 @@ class ConnectionActor:
         self._inbox = inbox
         self._metrics.connections_opened.inc()
         self._metrics.connections_open.inc()
+        self._departures.open_connections += 1
         self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
         self._tracker = Tracker(self._seat, self._metrics)
         try:
@@ -110,6 +120,7 @@ class ConnectionActor:
         finally:
             self._tracker.untrack_all()
             self._metrics.connections_open.dec()
+            self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
 
     async def _read(self) -> None:
@@ -176,6 +187,8 @@ class ConnectionActor:
                 pass
 
     async def _say_goodbye(self, deadline: float) -> None:
+        """Send the client home when it is its turn; it is served until then."""
+        await trio.sleep_until(self._departures.next_at(deadline))
         for topic in self._joins.memberships:
             self._seat.push(
                 System(None, "system", ok=True, message=RESTARTING, channel=None), topic

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actors.core.spec import ChildSpec, Overflow, Restart
 from actors.realtime.connection import ConnectionActor
+from actors.realtime.departures import Departures
 
 if TYPE_CHECKING:
     from actors.core.supervisor import Supervisor
@@ -28,6 +29,7 @@ class Connections:
         self._tenant = tenant
         self._metrics = metrics
         self._grace_s = grace_s
+        self._departures = Departures()
         self._numbers = count(1)
 
     def admit(self, opening: Opening) -> None:
@@ -35,7 +37,9 @@ class Connections:
         name = f"conn_{next(self._numbers)}"
         spec = ChildSpec(
             name=name,
-            factory=lambda: ConnectionActor(name, opening, self._tenant, self._metrics),
+            factory=lambda: ConnectionActor(
+                name, opening, self._tenant, self._metrics, self._departures
+            ),
             rank=RANK,
             restart=Restart.TEMPORARY,
             capacity=CAPACITY,

@@ -90,19 +90,23 @@ class Shares:
         """Forget what a subscription was to get."""
         del self._candidates[subscription]
 
-    def questions(self) -> list[Question]:
-        """Return what must be asked before these changes may be shown, one question for each identity."""
-        wanted: dict[Identity, dict[Change, None]] = {}
+    def questions(self, asked: dict[Identity, set[Change]]) -> list[Question]:
+        """Return what must be asked before these changes may be shown, one question for each identity.
+
+        What was `asked` is left out, and what is asked now is added to it.
+        """
+        wanted: dict[Identity, set[Change]] = {}
         for subscription, share in self._candidates.items():
-            wanted.setdefault(subscription.identity, {}).update(dict.fromkeys(share))
+            wanted.setdefault(subscription.identity, set()).update(share)
+        questions = []
         shared: dict[tuple[Change, ...], tuple[Change, ...]] = {}
-        in_order = (
-            (identity, tuple(sorted(asked, key=_place))) for identity, asked in wanted.items()
-        )
-        return [
-            Question(identity, shared.setdefault(changes, changes))
-            for identity, changes in in_order
-        ]
+        for identity, changes in wanted.items():
+            before = asked.setdefault(identity, set())
+            new = tuple(sorted(changes - before, key=_place))
+            before |= changes
+            if new:
+                questions.append(Question(identity, shared.setdefault(new, new)))
+        return questions
 
 
 class Frames:

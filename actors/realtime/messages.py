@@ -32,8 +32,12 @@ class RowsKey(NamedTuple):
     channel: Ref[ChannelMessage]
 
 
-class PresenceKey(NamedTuple):
-    """The name of the presence actor beside a channel; of that channel alone, as for rows actors."""
+@frozen
+class PresenceKey:
+    """The name of the presence actor beside a channel; of that channel alone, as for rows actors.
+
+    No tuple, or it would be equal to the name of that channel's rows actor.
+    """
 
     presence_of: ChannelKey
     channel: Ref[ChannelMessage]

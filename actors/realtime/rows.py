@@ -152,35 +152,31 @@ class ChannelRowsActor:
         a client that exchanges its token all the time would keep everybody else waiting.
         """
         sights: dict[Identity, Mapping[Change, Sight]] = {}
+        asked: dict[Identity, set[Change]] = {}
         encoder = Frames(self._feed.renderer)
+        renewed: list[Subscription] = []
         for _ in range(ROUNDS):
-            questions = [q for q in shares.questions() if q.identity not in sights]
-            sights.update(await self._ask(questions))
+            for identity, shown in (await self._ask(shares.questions(asked))).items():
+                # Another subscription of the same identity may have asked about other changes.
+                sights[identity] = {**sights.get(identity, {}), **shown}
             prepared = await encoder.of(shares, sights)
-            if not self._renew(shares):
+            renewed = self._renew(shares)
+            if not renewed:
                 return prepared
-        for subscription in self._outdated(shares):
+        for subscription in renewed:
             self._view.tell(subscription, UNSETTLED)
             shares.drop(subscription)
         return await encoder.of(shares, sights)
 
-    def _renew(self, shares: Shares) -> bool:
-        """Let those whose identity changed take over their shares; return whether there are any."""
-        outdated = self._outdated(shares)
-        for subscription in outdated:
-            current = self._view.roster.get(subscription.key)
-            if current is not None:
-                shares.replace(subscription, current)
-        return bool(outdated)
-
-    def _outdated(self, shares: Shares) -> list[Subscription]:
-        """Return whose identity is another one by now; who has left is none of them."""
-        found = []
-        for subscription, _ in shares:
+    def _renew(self, shares: Shares) -> list[Subscription]:
+        """Let those whose identity is another one by now take over their shares, and return them."""
+        renewed = []
+        for subscription, _ in tuple(shares):
             current = self._view.roster.get(subscription.key)
             if current is not None and current.identity != subscription.identity:
-                found.append(subscription)
-        return found
+                shares.replace(subscription, current)
+                renewed.append(current)
+        return renewed
 
     async def _ask(self, questions: list[Question]) -> dict[Identity, Mapping[Change, Sight]]:
         if not questions:

@@ -36,7 +36,7 @@ class Limits:
     attach_within_s: float = 5.0
     verify_again_s: float = 300.0
     tracked_bytes_per_topic: int = 8 * 1024 * 1024
-    tracked_bytes_per_connection: int = 8 * 1024 * 1024
+    tracked_bytes_per_connection: int = 4 * 1024 * 1024
 
 
 @frozen(eq=False)

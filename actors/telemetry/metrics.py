@@ -43,6 +43,7 @@ PresenceFault = Literal[
     "too_large",
     "topic_full",
     "unknown_event",
+    "unreadable",
 ]
 # Why a change reached nobody although somebody may have wanted it.
 SkipReason = Literal["crash", "evicted", "gap"]

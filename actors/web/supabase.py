@@ -42,13 +42,13 @@ class SupabaseOptions:
 
 
 class SupabaseEndpoint:
-    """A `WebSocketEndpoint`; `negotiate` returns the dialect for a `vsn` or raises `ProtocolError`."""
+    """A `WebSocketEndpoint`; `negotiate` returns the dialect for `vsn` and `binary` or raises `ProtocolError`."""
 
     def __init__(
         self,
         verifier: TokenVerifier,
         door: Door,
-        negotiate: Callable[[str | None], Dialect],
+        negotiate: Callable[[str | None, str | None], Dialect],
         options: SupabaseOptions,
     ) -> None:
         self._verifier = verifier
@@ -60,7 +60,8 @@ class SupabaseEndpoint:
         if request.method != "GET":
             return Refusal(400)
         try:
-            dialect = self._negotiate(request.query.get("vsn"))
+            query = request.query
+            dialect = self._negotiate(query.get("vsn"), query.get("binary"))
         except ProtocolError:
             return Refusal(403)
         try:
@@ -75,7 +76,8 @@ class SupabaseEndpoint:
         return None
 
     async def _identify(self, request: WebSocketRequest) -> Identity:
-        key = request.headers.get("x-api-key", request.query.get("apikey"))
+        headers, query = request.headers, request.query
+        key = headers.get("x-api-key", headers.get("apikey", query.get("apikey")))
         if key is None:
             raise Unauthorized("MissingAPIKey", "API key is missing")
         return await self._verifier.verify(key)

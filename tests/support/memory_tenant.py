@@ -174,6 +174,10 @@ class Client:
     async def received(self) -> list[Message]:
         """Return what came, once everybody is blocked."""
         await trio.testing.wait_all_tasks_blocked()
+        return self.received_nowait()
+
+    def received_nowait(self) -> list[Message]:
+        """Return what came so far."""
         messages = self.socket.outbox.messages
         found = [read_message(self.version, data) for data in messages]
         messages.clear()
@@ -196,6 +200,7 @@ class FakeVerifier:
     """Takes what `fake_token` makes, and for short a role's name; anything else is no token.
 
     `refused` are tokens that are not good any more although they have not expired: their key is gone.
+    `slow_s` are tokens that take so many seconds.
     """
 
     ROLES = ("anon", "authenticated", "service_role")
@@ -203,6 +208,7 @@ class FakeVerifier:
     def __init__(self) -> None:
         self.refused: dict[str, Refused] = {}
         self.verified: list[str] = []
+        self.slow_s: dict[str, float] = {}
         self._gate = trio.Event()
         self._gate.set()
 
@@ -217,6 +223,8 @@ class FakeVerifier:
     async def verify(self, token: str) -> Identity:
         self.verified.append(token)
         await self._gate.wait()
+        if token in self.slow_s:
+            await trio.sleep(self.slow_s[token])
         if token in self.refused:
             raise self.refused[token]
         role, sub, expires_at = self._parts(token)

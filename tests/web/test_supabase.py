@@ -57,6 +57,7 @@ def client(node):
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.capability("SB-106")
 async def test_a_good_key_opens_a_websocket_at_both_paths(autojump_clock, node, client, path):
     response = await client.upgrade(f"{path}?apikey={GOOD_TOKEN}&vsn=2.0.0&log_level=info")
     await client.send_event(events.TextMessage("hello"))
@@ -81,6 +82,14 @@ async def test_what_is_handed_over_says_who_comes_and_what_they_speak(
     assert GOOD_TOKEN not in repr(opening)
 
 
+async def test_a_client_may_ask_for_no_binary_frames(autojump_clock, node, client):
+    await client.upgrade(f"{PATHS[0]}?apikey={GOOD_TOKEN}&vsn=2.0.0&binary=false")
+
+    (opening,) = node.door.openings
+    assert opening.dialect == negotiate("2.0.0", "false")
+
+
+@pytest.mark.capability("SB-104")
 async def test_an_offered_extension_is_declined(autojump_clock, client):
     await client.send(
         upgrade_head(
@@ -98,6 +107,14 @@ class TestKey:
         await client.send(
             upgrade_head(GOOD.replace(GOOD_TOKEN, "bad"), f"X-Api-Key: {GOOD_TOKEN}\r\n")
         )
+        assert (await client.response()).status == 101
+
+    @pytest.mark.capability("SB-100")
+    async def test_a_header_apikey_is_taken_too(self, autojump_clock, client):
+        without_key = GOOD.partition("?")[0]
+
+        await client.send(upgrade_head(without_key, f"Apikey: {GOOD_TOKEN}\r\n"))
+
         assert (await client.response()).status == 101
 
     async def test_a_bad_header_is_not_saved_by_a_good_query(self, autojump_clock, client):

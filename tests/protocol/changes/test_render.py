@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from protocol.changes.model import Absent, Kind, ReplicaIdentity, TypeFacts
 from protocol.changes.render import MAX_VIEWS, ChangeRenderer, shown_columns
 from tests.support.changes import INT4, TEXT, make_change, make_table
@@ -43,6 +45,7 @@ def test_a_fault_shows_nothing_of_the_row():
     assert (deleted.get("record"), deleted["old_record"]) == (None, {})
 
 
+@pytest.mark.capability("M5-005", "M5-073")
 def test_an_insert_has_the_shape_of_the_specification():
     change = make_change(Kind.INSERT, make_table(COLUMNS), new=("1", "a", "{x}"), at_us=AT_US)
 
@@ -70,6 +73,7 @@ def test_an_update_has_both_records():
     assert rendered(change)["old_record"] == {"id": 1}
 
 
+@pytest.mark.capability("M5-006")
 def test_a_delete_has_no_record():
     change = make_change(Kind.DELETE, make_table(COLUMNS), old=("1", ABSENT, ABSENT))
 

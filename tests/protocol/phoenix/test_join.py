@@ -44,6 +44,7 @@ def bindings(*entries):
     return options({"postgres_changes": list(entries)}).changes
 
 
+@pytest.mark.capability("SB-031", "SB-034", "SB-130")
 def test_a_full_payload_is_read():
     payload = {
         "config": {
@@ -84,6 +85,7 @@ def test_a_full_payload_is_read():
         {"unknown": {"config": 1}},
     ],
 )
+@pytest.mark.capability("SB-032")
 def test_what_is_missing_or_null_takes_its_default_without_a_warning(payload):
     assert parse(payload) == (JoinOptions(), ())
 
@@ -135,6 +137,7 @@ def test_a_false_word_is_no_fault(value):
         ({"user_token": {}}, "user_token: unable to parse"),
     ],
 )
+@pytest.mark.capability("SB-033")
 def test_an_invalid_part_takes_its_default_with_a_warning(payload, warning):
     assert parse(payload) == (JoinOptions(), (warning,))
 
@@ -264,6 +267,7 @@ def test_the_reply_echoes_every_entry_verbatim_with_its_id():
     ]
 
 
+@pytest.mark.capability("M5-039")
 def test_a_join_without_bindings_is_granted_an_empty_list():
     assert join_response(()) == b'{"postgres_changes":[]}'
 
@@ -279,6 +283,7 @@ def test_the_reply_is_the_entries_plus_id_for_any_entries(entries):
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), scalars, max_size=2), max_size=20))
+@pytest.mark.capability("SB-074")
 def test_ids_are_27_bit_positive_and_equal_just_for_equal_entries(entries):
     texts = [json.dumps(entry, sort_keys=True) for entry in entries]
     ids = [binding.id for binding in bindings(*entries)]

@@ -321,6 +321,7 @@ def test_a_presence_push_is_read_leniently(send, joined, payload, action, tracke
 
 
 @pytest.mark.parametrize("event", ["unknown", "", "heartbeat", "phx_reply", "phx_close"])
+@pytest.mark.capability("SB-046")
 def test_an_unknown_event_on_a_joined_topic_gets_nothing(send, joined, event):
     assert send(ROOM, event) == []
 
@@ -355,6 +356,7 @@ def test_a_join_without_a_sub_topic_needs_a_name(send):
 
 
 @pytest.mark.parametrize("payload", [b"null", b"5", b'"x"', b"[]"])
+@pytest.mark.capability("SB-071")
 def test_a_join_whose_payload_is_no_object_is_refused_and_not_joined(send, payload):
     assert send(ROOM, "phx_join", payload) == [
         refused(ROOM, "UnknownErrorOnChannel: the join payload must be an object")
@@ -413,6 +415,7 @@ def test_the_bytes_of_joins_are_bounded_and_freed_again():
 # Frames that are dropped
 
 
+@pytest.mark.capability("SB-045")
 def test_a_malformed_frame_has_no_effect(session, version, joined):
     with pytest.raises(MalformedFrame):
         session.receive("{")
