@@ -33,7 +33,7 @@ ERROR_UNAUTHORIZED = "Error 401: Unauthorized"
 class Strictness:
     """What is asked beyond spec 6.5.
 
-    `rows`: an inserted or updated row must still be there as it was written.
+    `rows`: an inserted or updated row must still be there as it was written, and of its old form the key is shown.
     `deletes`: the policies must have let the deleted row be seen, which needs a full replica identity.
     """
 
@@ -130,7 +130,9 @@ class Decider:
             return _Decision(Sight(columns))
         if is_delete:
             return _judged_as_it_was(change, access, Sight(columns), known)
-        return self._judged_now(change, access, Sight(columns), known)
+        # An old row may be one that could not be seen.
+        sight = Sight(columns, key_only=self._strictness.rows)
+        return self._judged_now(change, access, sight, known)
 
     def _judged_now(
         self, change: Change, access: Access, sight: Sight, known: _Known

@@ -13,7 +13,7 @@ from attrs import define, field
 from actors.realtime.ports import Question
 from protocol.changes.model import Kind
 from protocol.changes.render import shown_columns
-from protocol.events import RowChange
+from protocol.events import BareRowChange, RowChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from protocol.changes.render import ChangeRenderer
     from protocol.dialect import EncodeKey
 
-    #: Who gets the same bytes for a change: what they joined, their bindings, and what is shown of it.
+    #: Who gets the same bytes for a change: what they joined, their bindings (none of a legacy join, whose changes
+    #: come bare), and what is shown of it.
     _Group = tuple[Change, EncodeKey, tuple[int, ...], tuple[str, ...] | None, Sight]
 
 #: Steps of a loop over many candidates between two checkpoints: about a millisecond.
@@ -109,6 +110,15 @@ class Shares:
         return questions
 
 
+@define(eq=False)
+class Parcel:
+    """What goes to one subscription: frames in the order of the changes, and how many entries were matched."""
+
+    subscription: Subscription
+    frames: list[bytes] = field(factory=list)
+    matches: int = 0
+
+
 class Frames:
     """Frames of changes, each encoded once for all who get the same."""
 
@@ -118,32 +128,28 @@ class Frames:
 
     async def of(
         self, shares: Shares, sights: Mapping[Identity, Mapping[Change, Sight]]
-    ) -> list[tuple[Subscription, list[bytes]]]:
-        """Return the frames for each subscription, in the order of the changes; a checkpoint now and then."""
-        result = []
+    ) -> list[Parcel]:
+        """Return what goes to each subscription; a checkpoint now and then."""
+        parcels = []
         steps = 0
         for subscription, share in shares:
             seen = sights.get(subscription.identity, {})
-            frames: list[bytes] = []
+            parcel = Parcel(subscription)
             for change, candidates in share.items():
                 sight = seen.get(change)
                 if sight is not None:
-                    frames += self._frames(subscription, change, candidates, sight)
+                    self._fill(parcel, change, candidates, sight)
                 steps += 1
                 if steps % STEPS_PER_CHECKPOINT == 0:
                     await trio.lowlevel.checkpoint()
-            if frames:
-                result.append((subscription, frames))
-        return result
+            if parcel.frames:
+                parcels.append(parcel)
+        return parcels
 
-    def _frames(
-        self,
-        subscription: Subscription,
-        change: Change,
-        candidates: Iterable[Candidate],
-        sight: Sight,
-    ) -> Iterator[bytes]:
-        """Yield one frame for each distinct `select`; an error is one frame for all (spec 6.3, 6.5)."""
+    def _fill(
+        self, parcel: Parcel, change: Change, candidates: Iterable[Candidate], sight: Sight
+    ) -> None:
+        """Add one frame for each distinct `select`; an error is one frame for all (spec 6.3, 6.5)."""
         by_select: dict[tuple[str, ...] | None, list[int]] = {}
         for candidate in candidates:
             binding = candidate.interest.binding
@@ -152,13 +158,25 @@ class Frames:
             elif candidate.may_be_told(sight):
                 by_select.setdefault(binding.select, []).append(binding.id)
         for select, ids in by_select.items():
-            group = (change, subscription.encode_key, tuple(ids), select, sight)
-            frame = self._encoded.get(group)
-            if frame is None:
-                data = self._data(change, sight, select)
-                frame = subscription.encode(RowChange(group[2], data))
-                self._encoded[group] = frame
-            yield frame
+            parcel.frames.append(self._frame(parcel.subscription, change, ids, select, sight))
+            parcel.matches += len(ids)
+
+    def _frame(
+        self,
+        subscription: Subscription,
+        change: Change,
+        ids: Iterable[int],
+        select: tuple[str, ...] | None,
+        sight: Sight,
+    ) -> bytes:
+        named = () if subscription.changes[0].is_legacy else tuple(ids)
+        group = (change, subscription.encode_key, named, select, sight)
+        frame = self._encoded.get(group)
+        if frame is None:
+            data = self._data(change, sight, select)
+            event = RowChange(named, data) if named else BareRowChange(change.kind.value, data)
+            frame = self._encoded[group] = subscription.encode(event)
+        return frame
 
     def _data(self, change: Change, sight: Sight, select: tuple[str, ...] | None) -> bytes:
         if sight.fault is not None:

@@ -125,10 +125,12 @@ class SubscriptionEnded:
     """The channel ended the subscription of that join.
 
     The connection tells the client: it may hear first of the end of a channel that this left without subscribers.
+    Without a `refusal` the channel failed and the client is to join again; with one it reads that, and is not.
     """
 
     topic: str
     number: int
+    refusal: str | None = None
 
 
 ConnectionMessage = SubscriptionEnded

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.realtime.announcing import ChannelView
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.matching import Parcel
     from actors.realtime.messages import RowsMessage
     from actors.realtime.ports import Identity, Question, Sight
+    from actors.realtime.quota import RateQuota
     from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
@@ -58,10 +60,13 @@ UNSETTLED = (
 class ChannelRowsActor:
     """The actor of one topic's row changes; see the module's text."""
 
-    def __init__(self, view: ChannelView, feed: ChangeFeed, metrics: Metrics) -> None:
+    def __init__(
+        self, view: ChannelView, feed: ChangeFeed, rate: RateQuota, metrics: Metrics
+    ) -> None:
         self._view = view
         self._pending = view.pending
         self._feed = feed
+        self._rate = rate
         self._metrics = metrics
         self._announcer = Announcer(view, feed)
         self._judge = Judge(view.pending, feed)
@@ -90,9 +95,19 @@ class ChannelRowsActor:
                         return
 
     async def _work(self) -> None:
-        """Handle the oldest references: judge, ask, encode, push, and only then remove them."""
+        """Handle the oldest references: judge, ask, encode, push, and only then remove them.
+
+        A tenant over its quota gets none of them.
+        **Source**: spec 8 and 6.6: what is read meanwhile is discarded, and nobody is told.
+        """
         pending = self._pending
-        changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
+        numbers = pending.begin(BATCH)
+        if self._rate.is_tripped:
+            self._metrics.changes_skipped["rate_limited"].inc(len(numbers))
+            pending.finish()
+            await trio.lowlevel.checkpoint()
+            return
+        changes = [self._feed.log.get(number) for number in numbers]
         candidates, taken = await self._candidates(changes)
         pending.begin_only(taken)
         await self._persist(lambda: self._decide(candidates))
@@ -100,19 +115,20 @@ class ChannelRowsActor:
         for candidate in candidates:
             if candidate.is_wanted or candidate.is_error:
                 shares.add(candidate)
-        prepared = await self._prepare(shares)
+        parcels = await self._prepare(shares)
         # Whoever left while a question was out gets nothing; whoever came was not asked about.
         delivered = Sends(
-            (subscription.outbox, b"".join(frames))
-            for subscription, frames in prepared
-            if self._view.is_present(subscription)
+            (parcel.subscription.outbox, b"".join(parcel.frames))
+            for parcel in parcels
+            if self._view.is_present(parcel.subscription)
         )
         try:
             await delivered.flush()
         finally:
             delivered.finish()
             pending.finish()
-        self._metrics.changes_delivered.inc(len(prepared))
+        self._rate.count(sum(parcel.matches for parcel in parcels))
+        self._metrics.changes_delivered.inc(len(parcels))
         missing = sum(change is None for change in changes[:taken])
         if missing:
             self._metrics.changes_skipped["evicted"].inc(missing)
@@ -145,8 +161,8 @@ class ChannelRowsActor:
         for subscription, fault in complaints.found:
             self._announcer.complain(subscription, fault)
 
-    async def _prepare(self, shares: Shares) -> list[tuple[Subscription, list[bytes]]]:
-        """Ask who may see what, and return the frames for each subscription.
+    async def _prepare(self, shares: Shares) -> list[Parcel]:
+        """Ask who may see what, and return what goes to each subscription.
 
         About those who speak for another identity by now it is asked again, but not for ever:
         a client that exchanges its token all the time would keep everybody else waiting.
@@ -159,10 +175,10 @@ class ChannelRowsActor:
             for identity, shown in (await self._ask(shares.questions(asked))).items():
                 # Another subscription of the same identity may have asked about other changes.
                 sights[identity] = {**sights.get(identity, {}), **shown}
-            prepared = await encoder.of(shares, sights)
+            parcels = await encoder.of(shares, sights)
             renewed = self._renew(shares)
             if not renewed:
-                return prepared
+                return parcels
         for subscription in renewed:
             self._view.tell(subscription, UNSETTLED)
             shares.drop(subscription)

@@ -21,9 +21,9 @@ from protocol.presence.meta import REF_BYTES, Meta, are_same, readable, ref_from
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actors.realtime.joins import Seat
     from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey
+    from actors.realtime.seat import Seat
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics, PresenceFault
     from protocol.commands import PresencePush
@@ -125,6 +125,7 @@ class Tracker:
             payload = readable(payload)
         except MalformedFrame:
             return "unreadable"
+        self._seat.tenant.quota.presence.count()
         old = membership.presence.tracks.get(membership.key)
         if old is not None and are_same(old.meta.payload, payload):
             return None

@@ -89,16 +89,8 @@ ABSENT: Final = {
         "ReplicationRecoveryWindowExceeded",
         "UnexpectedMessageReceived",
     ),
-    "quotas have no codes yet": (
-        "RealtimeDisabledForTenant",
-        "RealtimeRestarting",
-        "PrivateOnly",
-        "ChannelRateLimitReached",
-        "ConnectionRateLimitReached",
-        "ClientJoinRateLimitReached",
-        "JoinsRateLimitReached",
+    "who is over a quota of events is told in a `system` message": (
         "MessagePerSecondRateLimitReached",
-        "UnableToReplayMessages",
     ),
     "a presence message that is refused is counted under a reason of its own (above)": (
         "PresenceRateLimitReached",

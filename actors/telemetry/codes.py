@@ -150,6 +150,67 @@ CODES: Final = (
         Fault.CLIENT,
         (Place.REPLY, Place.METRIC),
     ),
+    # What a tenant's settings and quotas allow (docs/reference/limits.md).
+    Code(
+        "RealtimeDisabledForTenant",
+        "The tenant is suspended: `--suspend` is set.",
+        Fault.OPERATOR,
+        (Place.CONNECT, Place.JOIN),
+    ),
+    Code(
+        "RealtimeRestarting",
+        "The server is about to stop; the client comes back to the next one.",
+        Fault.SERVER,
+        (Place.JOIN,),
+    ),
+    Code(
+        "PrivateOnly",
+        "The topic was joined as a public one, and `--private-only` is set.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "ConnectionRateLimitReached",
+        "As many clients as allowed are in channels.",
+        Fault.CLIENT,
+        (Place.CONNECT, Place.JOIN),
+    ),
+    Code(
+        "JoinsRateLimitReached",
+        "More joins a second than allowed: who connects is answered 429.",
+        Fault.CLIENT,
+        (Place.CONNECT,),
+    ),
+    Code(
+        "ClientJoinRateLimitReached",
+        "More joins a second than allowed: who joins is refused, and the connection closed with 1001.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "ChannelRateLimitReached",
+        "The client is in as many channels as allowed.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "UnableToReplayMessages",
+        "The join asks for stored broadcasts that it cannot have.",
+        Fault.CLIENT,
+        (Place.JOIN,),
+    ),
+    Code(
+        "rate_limited",
+        "More events a second than allowed: broadcasts and row changes are dropped.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
+    Code(
+        "unreadable",
+        "A presence payload is nested more deeply than other clients could read.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
     # What becomes of presence.
     Code(
         "connection_full",

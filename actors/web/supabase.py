@@ -8,13 +8,20 @@ Served at both paths of `app.py`. Asks the token verifier, and hands good client
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 from attrs import frozen
 
-from actors.realtime.errors import Refused, TokenExpired, Unauthorized
+from actors.realtime.errors import (
+    RateLimited,
+    Refused,
+    Suspended,
+    TokenExpired,
+    Unauthorized,
+)
 from actors.realtime.ports import Opening
 from actors.web.endpoint import Refusal
 from protocol.errors import ProtocolError
@@ -65,7 +72,9 @@ class SupabaseEndpoint:
         except ProtocolError:
             return Refusal(403)
         try:
+            self._door.refuse_if_suspended()
             identity = await self._identify(request)
+            self._door.refuse_if_full()
         except Refused as refused:
             log.debug("websocket.refused", code=refused.code, peer=request.peer)
             await trio.sleep(self._options.refusal_delay_s)
@@ -84,9 +93,20 @@ class SupabaseEndpoint:
 
 
 def _refusal(refused: Refused) -> Refusal:
-    is_theirs = isinstance(refused, Unauthorized)
-    reason = refused.reason if is_theirs else CANNOT_CONNECT
-    if isinstance(refused, TokenExpired):
-        # Source: spec 1.2; how long ago it expired is said at a join only.
-        reason = "Token has expired"
-    return Refusal(401 if is_theirs else 500, json.dumps({"error": reason}).encode(), JSON)
+    """Return what a client is told.
+
+    **Source**: spec 1.2; how long ago a token expired is said at a join only.
+    """
+    reason = refused.reason
+    match refused:
+        case TokenExpired():
+            status, reason = HTTPStatus.UNAUTHORIZED, "Token has expired"
+        case Unauthorized():
+            status = HTTPStatus.UNAUTHORIZED
+        case Suspended():
+            status = HTTPStatus.FORBIDDEN
+        case RateLimited():
+            status = HTTPStatus.TOO_MANY_REQUESTS
+        case _:
+            status, reason = HTTPStatus.INTERNAL_SERVER_ERROR, CANNOT_CONNECT
+    return Refusal(status, json.dumps({"error": reason}).encode(), JSON)

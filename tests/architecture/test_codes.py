@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 #: Their first argument is a code; so it is for what derives from them.
-CARRIERS = {"Refused"}
+CARRIERS = {"JoinFault", "Refused"}
 TABLES = {"actors.telemetry.codes", "actors.telemetry.absent_codes"}
 #: Two words at least, so that "Error: …" is no code.
 BEFORE_A_TEXT = re.compile(r"((?:[A-Z][a-z]+){2,}): [A-Z]")

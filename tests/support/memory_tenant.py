@@ -31,7 +31,8 @@ from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthor
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.ports import Identity, Opening, Sight
-from actors.realtime.tenant import Limits, Tenant
+from actors.realtime.quota import Quota
+from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
@@ -354,6 +355,7 @@ class Heirless(Channels):
 async def open_stage(
     *,
     limits=None,
+    quota=None,
     source=None,
     database=None,
     log_bytes=1 << 20,
@@ -375,7 +377,9 @@ async def open_stage(
     database = database or MemoryDatabase()
     log = ChangeLog(log_bytes, window_s)
     feed = ChangeFeed(log, visibility, source, database, database)
-    channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
+    quota = Quota(quota)
+    pool = WeightPool(1 << 30)
+    channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
     verifier = FakeVerifier()
     tenant = Tenant(
         "test",
@@ -383,7 +387,8 @@ async def open_stage(
         channels,
         feed,
         limits or Limits(),
-        presence_enabled=presence_enabled,
+        quota,
+        TenantStatus(is_presence_enabled=presence_enabled),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)

@@ -10,14 +10,17 @@ import psycopg
 from attrs import define
 
 from actors.db.pool import Pool
-from actors.db.sights import Strictness
-from actors.db.visibility import DatabaseVisibility, VisibilityOptions
+from actors.db.privileges import Privileges
+from actors.db.row_sessions import Answer, RowSessions
+from actors.db.sights import Decider, Strictness
+from actors.db.visibility import DatabaseVisibility
 from actors.realtime.ports import Identity, Question
 from tests.support.streaming import Reader, reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from actors.db.row_query import RowQuery
     from actors.realtime.ports import Sight
     from protocol.changes.model import Change
     from tests.support.postgres import Database
@@ -60,18 +63,38 @@ def identity_of(role: str, sub: str | None = None, **others: Any) -> Identity:
     return Identity(role, claims_of(sub, role=role, **others), 0.0)
 
 
+class RecordingSessions(RowSessions):
+    """Notes the arguments of every statement that asks policies."""
+
+    def __init__(self, *pools: Pool) -> None:
+        super().__init__(*pools)
+        self.calls: list[Sequence[Any]] = []
+
+    async def call(self, query: RowQuery, arguments: Sequence[Any], **options: bool) -> Answer:
+        self.calls.append(arguments)
+        return await super().call(query, arguments, **options)
+
+
 @define
 class Court:
-    """Reads changes from the stream, and asks who may see them."""
+    """Reads changes from the stream, and asks who may see them.
+
+    `calls` has the arguments of the statements that asked: transactions, claims, numbers of lists, lists.
+    """
 
     database: Database
     visibility: DatabaseVisibility
+    calls: list[Sequence[Any]]
     _reader: Reader
 
     async def written(self, *statements: str, count: int | None = None) -> list[Change]:
         """Run statements, each in a transaction of its own, and return the changes they made: one each unless told."""
         self.database.execute(*statements)
-        return await self._reader.changes(len(statements) if count is None else count)
+        return await self.read(len(statements) if count is None else count)
+
+    async def read(self, count: int) -> list[Change]:
+        """Return the next changes of the stream."""
+        return await self._reader.changes(count)
 
     async def sight(self, change: Change, identity: Identity) -> Sight | None:
         """Return what one identity is shown of one change."""
@@ -91,11 +114,13 @@ async def court(
     """Open a court over a prepared database; who judges may log in as somebody else than the superuser."""
     conninfo = database.conninfo if login is None else database.conninfo_as(login)
     pool = Pool(conninfo)
-    options = VisibilityOptions(timeout_s, Strictness(**strictness))
-    visibility = DatabaseVisibility.open(pool, options)
+    sessions = RecordingSessions.open(conninfo, timeout_s)
+    visibility = DatabaseVisibility(
+        Privileges(pool), sessions, Decider(Strictness(**strictness))
+    )
     try:
         async with reading(database.conninfo) as reader:
-            yield Court(database, visibility, reader)
+            yield Court(database, visibility, sessions.calls, reader)
     finally:
         visibility.close()
         pool.close()

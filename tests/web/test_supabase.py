@@ -9,7 +9,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
-from actors.realtime.errors import Refused, TokenExpired, Unauthorized, Unavailable
+from actors.realtime.errors import (
+    RateLimited,
+    Refused,
+    Suspended,
+    TokenExpired,
+    Unauthorized,
+    Unavailable,
+)
 from actors.web.app import site
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -39,6 +46,12 @@ class Node:
 
 class Deaf:
     """A door that forgets whom it admits."""
+
+    def refuse_if_suspended(self) -> None:
+        pass
+
+    def refuse_if_full(self) -> None:
+        pass
 
     def admit(self, opening) -> None:
         pass
@@ -167,6 +180,47 @@ class TestRefusals:
         assert response.headers["content-type"] == "application/json; charset=utf-8"
         assert json.loads(response.body) == {"error": error}
         assert node.door.openings == []
+
+    @pytest.mark.parametrize(
+        ("refused", "status", "error"),
+        [
+            (
+                Suspended("RealtimeDisabledForTenant", "Realtime was disabled for this tenant"),
+                403,
+                "Realtime was disabled for this tenant",
+            ),
+            (
+                RateLimited("ConnectionRateLimitReached", "Too many connected users"),
+                429,
+                "Too many connected users",
+            ),
+            (
+                RateLimited("JoinsRateLimitReached", "Too many joins per second"),
+                429,
+                "Too many joins per second",
+            ),
+        ],
+    )
+    async def test_a_tenant_without_room_says_so_after_two_seconds(
+        self, autojump_clock, node, client, refused, status, error
+    ):
+        node.door.suspension = refused if isinstance(refused, Suspended) else None
+        node.door.fullness = refused
+        start = trio.current_time()
+        response = await client.upgrade(GOOD)
+
+        assert trio.current_time() - start == 2
+        assert response.status == status
+        assert json.loads(response.body) == {"error": error}
+        assert node.door.openings == []
+
+    async def test_a_tenant_that_is_switched_off_does_not_look_at_keys_and_a_full_one_does(
+        self, autojump_clock, node
+    ):
+        node.door.fullness = RateLimited("", "Too many connected users")
+        assert (await node.port.connect().get(PATHS[0])).status == 401
+        node.door.suspension = Suspended("", "Realtime was disabled for this tenant")
+        assert (await node.port.connect().get(PATHS[0])).status == 403
 
     async def test_a_refused_client_keeps_nobody_waiting(self, autojump_clock, node, client):
         await client.send(upgrade_head(PATHS[0]))
