@@ -122,6 +122,8 @@ class Node:
         self.connections = self._supervisor(CHANNEL_INTENSITY)
         keys = settings.key_set
         self._key_ring = None if keys is None else KeyRing(keys)
+        if keys is not None and keys.skipped:
+            self._log.warning("keys.skipped", skipped=keys.skipped)
         #: The TCP port, once the acceptor listens.
         self.port = settings.port
 
