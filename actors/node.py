@@ -1,7 +1,9 @@
 """The node: the supervision tree of one server process, and the only place where its parts are joined.
 
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
+    ├─ keys         one child, restarted for ever           key_set, if keys are fetched
     ├─ postgres     the embedded server, if there is no other
+    ├─ janitor      installs the schema, keeps partitions
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      one child, restarted for ever           listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
@@ -14,12 +16,15 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 from attrs import frozen
 
+from actors.auth.fetch import HttpKeySet
+from actors.auth.rotation import KeyRing, refresher_spec
 from actors.auth.tokens import JwtVerifier
 from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
@@ -28,22 +33,28 @@ from actors.core.supervisor import Supervisor
 from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
+from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
-from actors.db.visibility import ColumnVisibility
+from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
-from actors.realtime.tenant import Limits, Tenant
-from actors.settings import DEVELOPMENT_SECRET
+from actors.realtime.posting import Poster
+from actors.realtime.quota import Quota
+from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
 from actors.web.app import site
+from actors.web.bodies import BodyBudget
+from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
+from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -82,7 +93,11 @@ class Database:
 
     pool: Pool
     source: ReplicationSource
-    visibility: ColumnVisibility
+    visibility: DatabaseVisibility
+
+    def close(self) -> None:
+        self.visibility.close()
+        self.pool.close()
 
 
 class Node:
@@ -100,6 +115,8 @@ class Node:
         self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
         self.channels = self._supervisor(CHANNEL_INTENSITY)
         self.connections = self._supervisor(CHANNEL_INTENSITY)
+        keys = settings.key_set
+        self._key_ring = None if keys is None else KeyRing(keys)
         #: The TCP port, once the acceptor listens.
         self.port = settings.port
 
@@ -123,15 +140,17 @@ class Node:
             feed = ChangeFeed(log, NobodySees())
         else:
             feed = ChangeFeed(log, database.visibility, database.source)
-        channels = Channels(
-            self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
-        )
-        tenant = self._tenant(channels, feed)
+        quota = Quota(self._settings.quota_limits())
+        mailboxes = WeightPool(self._settings.mailboxes_bytes)
+        channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
+        tenant = self._tenant(channels, feed, quota)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
         specs = [
+            *self._keys(),
             *self._postgres(),
+            *self._janitor(database),
             self._branch("channels", self.channels),
             *self._changes(feed, database),
             self._branch("connections", self.connections),
@@ -141,7 +160,7 @@ class Node:
             await self.root.run(*specs, task_status=task_status)
         finally:
             if database is not None:
-                database.pool.close()
+                database.close()
 
     def render_metrics(self) -> bytes:
         """Return all figures in the Prometheus text format."""
@@ -196,14 +215,23 @@ class Node:
             stop_within=self._settings.grace_s + 5.0,
         )
 
-    def _tenant(self, channels: Channels, feed: ChangeFeed) -> Tenant:
+    def _tenant(self, channels: Channels, feed: ChangeFeed, quota: Quota) -> Tenant:
         settings = self._settings
         limits = Limits(
-            payload_bytes=settings.payload_bytes,
+            payload_bytes=payload_bytes(settings.max_payload_size_in_kb),
             join_error_delay_s=settings.join_error_delay_s,
+            no_channel_timeout_s=settings.no_channel_timeout_s,
+        )
+        status = TenantStatus(
+            is_suspended=settings.suspend,
+            is_private_only=settings.private_only,
+            is_presence_enabled=settings.presence_enabled,
         )
         verifier = JwtVerifier(
-            settings.jwt_secret or DEVELOPMENT_SECRET, self._surroundings.now
+            settings.signing_secret,
+            self._surroundings.now,
+            self._key_ring,
+            settings.jwt_claim_validators,
         )
         return Tenant(
             TENANT,
@@ -211,7 +239,8 @@ class Node:
             channels,
             feed,
             limits,
-            settings.presence_enabled,
+            quota,
+            status,
             self._surroundings.random,
         )
 
@@ -224,7 +253,17 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        return Database(pool, source, ColumnVisibility(pool))
+        strictness = Strictness(settings.strict_rows, settings.strict_deletes)
+        options = VisibilityOptions(settings.policy_timeout_s, strictness)
+        return Database(pool, source, DatabaseVisibility.open(pool, options))
+
+    def _keys(self) -> list[ChildSpec[Any]]:
+        ring, url = self._key_ring, self._settings.jwt_jwks_url
+        if ring is None or url is None:
+            return []
+        interval_s = self._settings.jwt_jwks_refresh_s
+        refresher = refresher_spec(ring, HttpKeySet(url), interval_s, self._metrics)
+        return [self._branch("keys", self._supervisor(ENDLESS), refresher)]
 
     def _postgres(self) -> list[ChildSpec[Any]]:
         cluster = self._surroundings.cluster
@@ -239,6 +278,25 @@ class Node:
                 restart=Restart.PERMANENT,
                 ready_within=math.inf,
                 stop_within=10.0,
+            )
+        ]
+
+    def _janitor(self, database: Database | None) -> list[ChildSpec[Any]]:
+        if database is None:
+            return []
+        options = JanitorOptions(
+            migrates=not self._settings.no_migrate,
+            every_s=self._settings.partitions_every_s,
+            retention=timedelta(hours=self._settings.messages_kept_h),
+        )
+        pool = database.pool
+        return [
+            ChildSpec(
+                name="janitor",
+                factory=lambda: Janitor(pool, options),
+                rank=3,
+                restart=Restart.PERMANENT,
+                ready_within=math.inf,
             )
         ]
 
@@ -271,17 +329,31 @@ class Node:
             negotiate,
             SupabaseOptions(settings.connect_error_delay_s),
         )
-        operations = Operations(self, tenant.verifier).routes()
-        served = site(supabase=supabase, operations=operations)
+        poster = Poster(tenant, self._metrics)
+        bodies = BodyBudget(settings.bodies_bytes)
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
+        served = site(
+            supabase=supabase,
+            api=api.routes(),
+            operations=Operations(self, tenant.verifier).routes(),
+        )
+
+        def note_port(port: int) -> None:
+            self.port = port
+            tenant.status.is_restarting = False
+
+        def note_stop() -> None:
+            # The acceptor is the first to hear that the node stops, and connections outlive it by a while.
+            tenant.status.is_restarting = True
+
         cap = OutboxCap(settings.outboxes_bytes)
         self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
         return ChildSpec(
             name="acceptor",
-            factory=lambda: Acceptor(served, options, cap, on_listening=self._note_port),
+            factory=lambda: Acceptor(
+                served, options, cap, on_listening=note_port, on_stopping=note_stop
+            ),
             rank=3,
             restart=Restart.PERMANENT,
             stop_within=settings.grace_s,
         )
-
-    def _note_port(self, port: int) -> None:
-        self.port = port

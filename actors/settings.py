@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 from attrs import frozen
 
+from actors.auth.keys import KeySet, parse_key_set
 from actors.db.slots import MAX_SUFFIX_BYTES, SlotMode, SlotOptions
+from actors.key_settings import json_object, key_set_from_file, secret_from_file, web_address
+from actors.realtime.quota import SUPABASE, QuotaLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +29,12 @@ DEVELOPMENT_SECRET = "troupe-development-secret-never-use-it-in-production"  # n
 #: HS256 keys shorter than its hash can be guessed (RFC 7518, 3.2).
 SECRET_BYTES = 32
 HIGHEST_PORT = 65_535
+#: Of each of these settings one at the most may be given.
+CONTRADICTIONS = (
+    ("no_database", "database_url"),
+    ("jwt_secret", "jwt_secret_file"),
+    ("jwt_jwks", "jwt_jwks_file", "jwt_jwks_url"),
+)
 
 
 class InvalidSetting(Exception):
@@ -81,6 +90,10 @@ def _setting(
     return attrs.field(default=default, metadata=metadata, repr=not is_secret)
 
 
+def _quota(text: str) -> Any:
+    return _setting(None, _number(int, 0), text + "; 0: any number (default: as --limits says)")
+
+
 @frozen
 class Settings:
     """Every setting of the server."""
@@ -106,8 +119,31 @@ class Settings:
     jwt_secret: str | None = _setting(
         None,
         str,
-        "secret that signs the API keys (HS256), at least 32 bytes",
+        "secret that signs the API keys (HS256, HS384, HS512), at least 32 bytes",
         is_secret=True,
+    )
+    jwt_secret_file: str | None = _setting(
+        None, secret_from_file, "file that holds the secret instead", is_secret=True
+    )
+    jwt_jwks: KeySet | None = _setting(
+        None,
+        parse_key_set,
+        "keys that sign tokens, as a JWKS; the secret may be left out then",
+        is_secret=True,
+    )
+    jwt_jwks_file: KeySet | None = _setting(
+        None, key_set_from_file, "file that holds the JWKS instead", is_secret=True
+    )
+    jwt_jwks_url: str | None = _setting(
+        None, web_address, "address to fetch the JWKS from instead", is_secret=True
+    )
+    jwt_jwks_refresh_s: float = _setting(
+        600.0, _number(float, 1), "seconds after which it is fetched again"
+    )
+    jwt_claim_validators: Mapping[str, Any] | None = _setting(
+        None,
+        json_object,
+        "claims that a token must have these values of, if it has them at all, as a JSON object",
     )
     publication: str = _setting(
         "supabase_realtime", str, "publication whose tables are followed"
@@ -116,6 +152,15 @@ class Settings:
         SlotMode.AUTO.value,
         _one_of(*(mode.value for mode in SlotMode)),
         "slot that keeps the place of a server that is away: auto, durable or temporary",
+    )
+    no_migrate: bool = _setting(
+        default=False, parse=_boolean, text="leave the schema of the database as it is"
+    )
+    messages_kept_h: float = _setting(
+        72.0, _number(float, 1), "hours that messages of private channels are kept for replay"
+    )
+    partitions_every_s: float = _setting(
+        4 * 3600.0, _number(float, 1), "seconds between two looks at the partitions of messages"
     )
     slot_suffix: str = _setting(
         "", _slot_suffix, "ending of its name, to tell servers of one database apart"
@@ -151,16 +196,36 @@ class Settings:
     change_log_window_s: float = _setting(
         60.0, _number(float, 0), "seconds that row changes are kept for them, and for a restart"
     )
-    payload_bytes: int = _setting(
-        3_000_500, _number(int, 1), "largest payload of a broadcast or a track"
+    policy_timeout_s: float = _setting(
+        2.0,
+        _number(float, 0.01),
+        "seconds that the policies of a table may take for a statement",
     )
-    presence_enabled: bool = _setting(
+    strict_rows: bool = _setting(
         default=False,
         parse=_boolean,
-        text="send who is present to everybody who joins, not only to those who ask for it",
+        text="withhold rows under row security that changed before they were judged",
+    )
+    strict_deletes: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="tell of deletes only those who could see the row; needs a full replica identity",
+    )
+    bodies_bytes: int = _setting(
+        64 * 1024 * 1024, _number(int, 1), "bytes of HTTP bodies that are held at a time"
+    )
+    max_payload_size_in_kb: int = _setting(
+        3000,
+        _number(int, 1),
+        "largest payload of a broadcast or a track, in kB of 1000 bytes and 500 more",
     )
     idle_timeout_s: float = _setting(
         60.0, _number(float, 1), "seconds without any byte from a client before it is closed"
+    )
+    no_channel_timeout_s: float = _setting(
+        600.0,
+        _number(float, 1),
+        "seconds that a client may have no channel before it is closed",
     )
     connect_error_delay_s: float = _setting(
         2.0, _number(float, 0), "seconds before a refused connection is answered"
@@ -168,9 +233,61 @@ class Settings:
     join_error_delay_s: float = _setting(
         5.0, _number(float, 0), "seconds before a refused join is answered"
     )
+    limits: Literal["off", "supabase"] = _setting(
+        "off",
+        _one_of("off", "supabase"),
+        "quotas where no other is set: off, or supabase for those of a new project there",
+    )
+    max_concurrent_users: int | None = _quota("clients with a channel at a time")
+    max_channels_per_client: int | None = _quota("channels of one client at a time")
+    max_joins_per_second: int | None = _quota("joins per second, on average of a minute")
+    max_events_per_second: int | None = _quota(
+        "broadcasts sent and received per second, on average of a minute"
+    )
+    max_presence_events_per_second: int | None = _quota(
+        "presence messages per second, on average of a minute"
+    )
+    max_client_presence_events_per_window: int | None = _quota(
+        "presence messages of one client on one channel within the window"
+    )
+    client_presence_window_ms: int = _setting(
+        30_000, _number(int, 1), "length of that window in milliseconds"
+    )
+    private_only: bool = _setting(
+        default=False, parse=_boolean, text="let nobody join a public channel"
+    )
+    presence_enabled: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="send who is present to everybody who joins, not only to those who ask for it",
+    )
+    suspend: bool = _setting(default=False, parse=_boolean, text="turn every client away")
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
     )
+
+    def quota_limits(self) -> QuotaLimits:
+        """Return the quotas: those that were set, and the others as `limits` says."""
+        preset = SUPABASE if self.limits == "supabase" else QuotaLimits()
+        fields = (field.name for field in attrs.fields(QuotaLimits))
+        given = {name: getattr(self, name) for name in fields}
+        return attrs.evolve(preset, **{k: v for k, v in given.items() if v is not None})
+
+    @property
+    def key_set(self) -> KeySet | None:
+        """The JWKS that is known from the start, None without one; empty where it is to be fetched."""
+        if self.jwt_jwks_url is not None:
+            return KeySet()
+        return self.jwt_jwks_file if self.jwt_jwks is None else self.jwt_jwks
+
+    @property
+    def signing_secret(self) -> str | None:
+        """The secret that tokens may be signed with: the development secret if there is no key of any kind."""
+        secret = self.jwt_secret_file if self.jwt_secret is None else self.jwt_secret
+        if not secret and self.key_set is None:
+            return DEVELOPMENT_SECRET
+        # An empty variable is one that was not filled in: a key of no bytes is in everybody's hands.
+        return secret or None
 
 
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -230,13 +347,27 @@ def variable(field: attrs.Attribute[Any]) -> str:
 
 
 def _check(settings: Settings) -> None:
-    secret = settings.jwt_secret
-    if settings.no_database and settings.database_url is not None:
-        raise InvalidSetting("--no-database and --database-url contradict each other")
+    for names in CONTRADICTIONS:
+        given = [
+            "--" + name.replace("_", "-")
+            for name in names
+            if getattr(settings, name) not in (None, False)
+        ]
+        if len(given) > 1:
+            raise InvalidSetting(" and ".join(given) + " contradict each other")
     if settings.env == "production":
-        if secret is None or secret == DEVELOPMENT_SECRET:
-            raise InvalidSetting(
-                "--jwt-secret must be set in production: the development keys are public"
-            )
-        if len(secret.encode()) < SECRET_BYTES:
-            raise InvalidSetting(f"--jwt-secret must have at least {SECRET_BYTES} bytes")
+        _check_secret(settings)
+
+
+def _check_secret(settings: Settings) -> None:
+    secret = settings.signing_secret
+    if secret is None:
+        return
+    if secret == DEVELOPMENT_SECRET:
+        # Source: spec 9, upstream's words for a tenant with neither.
+        raise InvalidSetting(
+            "either --jwt-secret or --jwt-jwks must be provided in production: "
+            "the development keys are public"
+        )
+    if len(secret.encode()) < SECRET_BYTES:
+        raise InvalidSetting(f"--jwt-secret must have at least {SECRET_BYTES} bytes")

@@ -44,3 +44,9 @@ class MalformedChange(ProtocolError):
     """The replication stream does not follow the pgoutput format."""
 
     code = "MalformedChange"
+
+
+class InvalidFilter(ProtocolError):
+    """The text of a filter follows no grammar; `reason` is for the client and shows what could not be read."""
+
+    code = "InvalidFilter"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from actors.realtime.quota import QuotaLimits
 from actors.settings import (
     DEVELOPMENT_SECRET,
     InvalidSetting,
@@ -18,6 +19,7 @@ from actors.settings import (
 SECRET = "s" * 32
 
 
+@pytest.mark.capability("SB-096", "SB-107")
 def test_without_anything_the_defaults_hold():
     assert load([], {}) == Settings()
 
@@ -38,6 +40,32 @@ def test_every_setting_is_a_flag_a_variable_and_a_line_of_help(field):
     assert variable(field) == "REALTIME_" + field.name.upper()
 
 
+def test_quotas_are_off_unless_they_are_asked_for():
+    assert load([], {}).quota_limits() == QuotaLimits()
+
+
+def test_the_quotas_of_supabase_can_be_had_at_once_and_one_by_one_be_different():
+    environment = {"REALTIME_LIMITS": "supabase", "REALTIME_MAX_EVENTS_PER_SECOND": "0"}
+
+    quota = load(["--max-concurrent-users", "7"], environment).quota_limits()
+
+    assert quota == QuotaLimits(
+        max_concurrent_users=7,
+        max_channels_per_client=100,
+        max_joins_per_second=100,
+        max_events_per_second=0,
+        max_presence_events_per_second=1000,
+        max_client_presence_events_per_window=5,
+        client_presence_window_ms=30_000,
+    )
+
+
+def test_a_single_quota_needs_no_others():
+    quota = load(["--max-channels-per-client", "3"], {}).quota_limits()
+
+    assert quota == QuotaLimits(max_channels_per_client=3)
+
+
 @pytest.mark.parametrize(("text", "expected"), [("1", True), ("true", True), ("no", False)])
 def test_a_switch_is_a_flag_without_value_or_a_word_in_its_variable(text, expected):
     assert load([], {"REALTIME_NO_DATABASE": text}).no_database is expected
@@ -53,11 +81,11 @@ def test_a_switch_is_a_flag_without_value_or_a_word_in_its_variable(text, expect
         ([], {"REALTIME_GRACE_S": "nan"}, "REALTIME_GRACE_S must be a number"),
         (["--env", "staging"], {}, "--env must be one of development, production"),
         (["--no-database", "--database-url", "x"], {}, "contradict"),
-        (["--env", "production"], {}, "--jwt-secret must be set in production"),
+        (["--env", "production"], {}, "either --jwt-secret or --jwt-jwks must be provided"),
         (
             ["--env", "production", "--jwt-secret", DEVELOPMENT_SECRET],
             {},
-            "--jwt-secret must be set in production",
+            "either --jwt-secret or --jwt-jwks must be provided",
         ),
         (["--env", "production", "--jwt-secret", "short"], {}, "at least 32 bytes"),
         ([], {"REALTIME_NO_DATABASE": "perhaps"}, "REALTIME_NO_DATABASE must be true or false"),

@@ -11,10 +11,11 @@ from actors.realtime.router import Router
 from protocol.changes.render import ChangeRenderer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actors.realtime.changelog import ChangeLog
-    from actors.realtime.ports import ChangeSource, Question, Visibility
+    from actors.realtime.ports import ChangeSource, Question, Sight, Visibility
+    from protocol.changes.model import Change
 
 NO_DATABASE = "This server runs without a database: row changes are not available"
 
@@ -22,10 +23,10 @@ NO_DATABASE = "This server runs without a database: row changes are not availabl
 class NobodySees:
     """The visibility of a server without a database: nothing may be seen."""
 
-    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
-        """Return no columns for every question."""
+    async def check(self, questions: Sequence[Question]) -> Sequence[Mapping[Change, Sight]]:
+        """Withhold every change."""
         await trio.lowlevel.checkpoint()
-        return [frozenset()] * len(questions)
+        return [{}] * len(questions)
 
 
 @define

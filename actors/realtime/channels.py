@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from actors.core.supervisor import Supervisor
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.messages import ChannelMessage, RowsMessage
+    from actors.realtime.quota import Quota
     from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics
 
@@ -43,6 +44,7 @@ class Channels:
         self,
         supervisor: Supervisor,
         feed: ChangeFeed,
+        quota: Quota,
         metrics: Metrics,
         mailboxes: WeightPool,
     ) -> None:
@@ -52,9 +54,14 @@ class Channels:
         # The heir belongs to the rows actor: when that is gone for good, so is the entry here.
         self._pending: WeakValueDictionary[RowsKey, PendingRows] = WeakValueDictionary()
         self._feed = feed
+        self._quota = quota
         self._metrics = metrics
         self._mailboxes = mailboxes
         self.presence_actors = PresenceActors(supervisor)
+
+    def get(self, key: ChannelKey) -> Ref[ChannelMessage] | None:
+        """Return the channel of that key, if anybody is subscribed to it."""
+        return self._registry.get(key)
 
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""
@@ -93,13 +100,19 @@ class Channels:
         if pending.rows is not None:
             pending.rows.tell(Wake())
 
+    def wake_rows(self, key: ChannelKey, channel: Ref[ChannelMessage]) -> None:
+        """Let the channel's rows actor look at the roster again."""
+        rows = self._rows.get(RowsKey(key, channel))
+        if rows is not None:
+            rows.tell(Wake())
+
     def channel_spec(self, key: ChannelKey) -> ChildSpec[ChannelMessage]:
         """Return the spec of a channel; its roster is the heir, and so are the tables of its presence."""
         roster = Roster()
         presence = TopicPresence(key, Tracks(self._metrics), Published())
         return ChildSpec(
             name=key,
-            factory=lambda: ChannelActor(roster, presence, self, self._metrics),
+            factory=lambda: ChannelActor(roster, presence, self, self._quota, self._metrics),
             rank=RANK,
             capacity=CHANNEL_CAPACITY,
             weigh=weight_bytes,
@@ -119,7 +132,9 @@ class Channels:
         view = ChannelView(channel, roster, pending)
         return ChildSpec(
             name=RowsKey(key, channel),
-            factory=lambda: ChannelRowsActor(key, view, self._feed, self._metrics),
+            factory=lambda: ChannelRowsActor(
+                key, view, self._feed, self._quota.changes, self._metrics
+            ),
             rank=RANK,
             capacity=ROWS_CAPACITY,
             heir=pending,

@@ -6,14 +6,23 @@ Both are caught at the session boundary of the connection or by the HTTP exchang
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class Refused(Exception):
-    """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client."""
+    """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client.
 
-    def __init__(self, code: str, reason: str) -> None:
+    `notice` is the text for a subscription that ends by this; mostly the reason too.
+    """
+
+    #: True when what is refused speaks against the whole connection, which is closed with 1001.
+    ends_connection: ClassVar[bool] = False
+
+    def __init__(self, code: str, reason: str, notice: str | None = None) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.notice = reason if notice is None else notice
 
 
 class Unauthorized(Refused):
@@ -30,6 +39,28 @@ class TokenExpired(Unauthorized):
 
 class Forbidden(Refused):
     """The identity is known and may not do this."""
+
+
+class Suspended(Refused):
+    """The tenant is switched off for the time being."""
+
+
+class RateLimited(Refused):
+    """A quota of the tenant is used up."""
+
+
+class TooManyJoins(RateLimited):
+    """The tenant is joined too often; the client is to come back later and start over."""
+
+    ends_connection = True
+
+
+class ChannelBusy(Refused):
+    """A channel did not take a broadcast in time; of `total` in one request `accepted` were taken before."""
+
+    def __init__(self, accepted: int, total: int) -> None:
+        reason = f"The channel is too busy: {accepted} broadcasts of {total} were accepted"
+        super().__init__("channel_busy", reason)
 
 
 class Unavailable(Exception):

@@ -13,61 +13,138 @@ import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Forbidden, Refused, Unavailable
-from actors.realtime.messages import Attach, ChannelKey, Detach
+from actors.realtime.membership import Membership
+from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
+from actors.realtime.roster import Subscription
+from protocol.dialect import EncodeKey
+from protocol.events import Joined
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.ports import Identity
-    from actors.realtime.roster import Subscription
+    from actors.realtime.seat import Seat
     from actors.realtime.tenant import Tenant
     from actors.realtime.topic_presence import TopicPresence
     from protocol.changes.model import Lsn
     from protocol.commands import Join, JoinOptions
 
-#: Keys of this form are no tokens: a gateway exchanges them, and what the socket came with holds.
+#: Keys of this form are no tokens: a gateway exchanges them.
 OPAQUE_KEY_PREFIX = "sb_"
 SERVICE_ROLE = "service_role"
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
 ASK_AGAIN_S = 0.25
+TOO_BUSY = "the channel is too busy to be joined"
 OVERLOADED = "The database retains too much for this server: try again later"
+
+
+async def prepare(join: Join, seat: Seat) -> Subscription:
+    """Return the subscription that a join may have; waits for keys, and for row changes to flow if it wants any.
+
+    Raises:
+        Refused: it may have none.
+    """
+    tenant, options = seat.tenant, join.options
+    identity = await identify(options, seat.opening.identity, tenant)
+    authorise(channel_key(join, tenant), identity)
+    refuse_replay(options)
+    from_lsn = await start_of_changes(options, tenant)
+    return Subscription(
+        key=JoinKey(seat.name, join.number),
+        connection=seat.inbox.ref,
+        outbox=seat.outbox,
+        encode_key=EncodeKey(seat.opening.dialect, join.topic),
+        join_ref=join.join_ref,
+        identity=identity,
+        changes=options.changes,
+        from_lsn=from_lsn,
+        gets_presence_state=gets_presence_state(options, tenant),
+        hears_presence=hears_presence(options, tenant),
+    )
+
+
+async def enter(
+    join: Join, subscription: Subscription, farewell: bytes, seat: Seat
+) -> Membership:
+    """Enter a subscription in its channel, which greets it; `farewell` comes right behind that.
+
+    Raises:
+        Refused: the channel did not answer in time, or failed again and again.
+    """
+    tenant, options = seat.tenant, join.options
+    key = channel_key(join, tenant)
+    greeting = subscription.encode(Joined(join.ref, join.join_ref, options.changes))
+    channel, presence = await attach(key, subscription, greeting + farewell, tenant)
+    return Membership(
+        subscription,
+        channel,
+        key,
+        join.sub_topic,
+        options.ack,
+        options.echo,
+        presence,
+        presence_key(options, tenant),
+    )
 
 
 async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
     """Return whom the join speaks for: its own token's identity, else the one the socket came with.
 
-    A socket outlives the token it came with, a join does not begin with an expired one.
+    A socket outlives the token it came with; a join begins with a good one, so that token is verified again.
 
-    **Source**: spec 3.1 for the precedence, 2.3 for the expired token.
+    **Source**: spec 3.1: `user_token` goes before `access_token`, and `access_token` says whether keys are opaque.
 
     Raises:
-        Unauthorized: the token is not valid, or not any more.
+        Refused: the token is not valid, or not any more.
     """
-    token = options.user_token if options.user_token is not None else options.access_token
-    if token is None or token.startswith(OPAQUE_KEY_PREFIX):
-        tenant.verifier.check_expiry(at_connect)
-        return at_connect
-    return await tenant.verifier.verify(token)
+    user, access = options.user_token, options.access_token
+    decisive = user if access is None else access
+    if decisive is None or is_opaque(decisive):
+        return await tenant.verifier.verify(at_connect.token)
+    return await tenant.verifier.verify(decisive if user is None else user)
 
 
-def authorise(join: Join, identity: Identity) -> None:
+def is_opaque(token: str) -> bool:
+    """Whether this is a key that only a gateway understands; what the client came with holds then."""
+    return token.startswith(OPAQUE_KEY_PREFIX)
+
+
+def authorise(key: ChannelKey, identity: Identity) -> None:
     """Let nobody but the service role into a private channel, as there are no policies to ask yet.
 
     Raises:
         Forbidden: with the literal reason of spec 2.3.
     """
-    if join.options.private and identity.role != SERVICE_ROLE:
+    if key.is_private and identity.role != SERVICE_ROLE:
         raise Forbidden(
             "Unauthorized",
-            f"You do not have permissions to read from this Channel topic: {join.sub_topic}",
+            f"You do not have permissions to read from this Channel topic: {key.sub_topic}",
         )
+
+
+def refuse_replay(options: JoinOptions) -> None:
+    """Refuse a join that wants stored broadcasts first.
+
+    **Source**: spec 2.3 for the texts, 4.5 for who may want them.
+
+    Raises:
+        Refused: it does.
+    """
+    if options.replay is None:
+        return
+    reason = "Realtime was unable to replay messages"
+    if not options.private:
+        reason = "Replay is not allowed for public channels"
+    elif options.replay.since_ms is None or options.replay.limit is None:
+        reason = "Replay params are not valid"
+    raise Refused("UnableToReplayMessages", reason)
 
 
 def gets_presence_state(options: JoinOptions, tenant: Tenant) -> bool:
     """Whether a join is sent who is present; in a private channel it needs the right to read presence, too."""
-    return options.presence_enabled or tenant.presence_enabled
+    return options.presence_enabled or tenant.status.is_presence_enabled
 
 
 def hears_presence(options: JoinOptions, tenant: Tenant) -> bool:
@@ -138,7 +215,34 @@ async def attach(
             raise
         else:
             return channel, presence
-    raise Refused("UnknownErrorOnChannel", "the channel is too busy to be joined")
+    raise Refused("UnknownErrorOnChannel", TOO_BUSY)
+
+
+async def refresh(
+    channel: Ref[ChannelMessage], subscription: Subscription, tenant: Tenant
+) -> None:
+    """Let the channel know a subscription by its new identity.
+
+    A channel that is gone is none of our business: the connection is told of that.
+
+    Raises:
+        Refused: the channel did not answer in time, or failed again and again; it may know either identity.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            await channel.ask(
+                lambda refreshed: Refresh(subscription, refreshed),
+                within=tenant.limits.attach_within_s,
+            )
+        except ActorCrashed:
+            continue
+        except ActorStopped:
+            return
+        except AskTimeout:
+            break
+        else:
+            return
+    raise Refused("UnknownErrorOnChannel", TOO_BUSY)
 
 
 def channel_key(join: Join, tenant: Tenant) -> ChannelKey:

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from actors.realtime.ports import Question
 from actors.realtime.router import covers
 from protocol.changes.render import shown_columns
-from protocol.events import RowChange
+from protocol.events import BareRowChange, RowChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from actors.realtime.ports import Outbox
+    from actors.realtime.ports import Identity, Outbox, Sight
     from actors.realtime.roster import Subscription
     from protocol.changes.model import Change, Lsn
     from protocol.changes.render import ChangeRenderer
     from protocol.commands import ChangeBinding
     from protocol.dialect import EncodeKey
 
-    #: Which columns a frame shows, and for which bindings it is.
+    #: Which columns a frame shows, and for which bindings it is; for none of a legacy join, whose changes come bare.
     Selection = tuple[tuple[str, ...] | None, tuple[int, ...]]
 
 
@@ -41,44 +43,56 @@ def fault_of(binding: ChangeBinding) -> str | None:
 def questions_for(
     changes: Iterable[Change], subscriptions: Sequence[Subscription]
 ) -> list[Question]:
-    """Return what must be asked before these changes may be shown, each question once."""
-    questions: dict[Question, None] = {}
+    """Return what must be asked before these changes may be shown, one question for each identity."""
+    wanted: dict[Identity, dict[Change, None]] = {}
     for change in changes:
         for subscription in subscriptions:
-            question = Question(change, subscription.identity)
-            if question not in questions and any(_selections(change, subscription)):
-                questions[question] = None
-    return list(questions)
+            if any(_selections(change, subscription)):
+                wanted.setdefault(subscription.identity, {})[change] = None
+    return [Question(identity, tuple(asked)) for identity, asked in wanted.items()]
 
 
 def row_sends(
     changes: Iterable[Change],
     subscriptions: Sequence[tuple[Subscription, Lsn]],
-    visible: Mapping[Question, frozenset[str]],
+    sights: Mapping[Identity, Mapping[Change, Sight]],
     renderer: ChangeRenderer,
-) -> list[tuple[Outbox, bytes]]:
+) -> tuple[list[tuple[Outbox, bytes]], int]:
     """Return what goes into which outbox: the frames of all changes, in order, once per subscription.
 
+    The number beside it is how many bindings were matched, each once per change.
     Each subscription comes with the position of the first commit it is to get.
-    Each frame is encoded once for all who get the same: encode key, bindings and columns.
+    Each frame is encoded once for all who get the same: encode key, bindings and what is shown.
     """
     frames: dict[Subscription, list[bytes]] = {}
+    matches = 0
     for change in changes:
-        encoded: dict[tuple[EncodeKey, tuple[int, ...], frozenset[str]], bytes] = {}
+        encoded: dict[tuple[EncodeKey, tuple[int, ...], Sight], bytes] = {}
         for subscription, from_lsn in subscriptions:
             if change.position.commit_lsn < from_lsn:
                 continue
-            columns = visible.get(Question(change, subscription.identity))
-            if not columns:
+            sight = sights.get(subscription.identity, {}).get(change)
+            if sight is None:
                 continue
             for select, ids in _selections(change, subscription):
-                shown = shown_columns(change.table, columns, select)
+                shown = evolve(
+                    sight, columns=shown_columns(change.table, sight.columns, select)
+                )
                 group = (subscription.encode_key, ids, shown)
                 if group not in encoded:
-                    data = renderer.render(change, shown)
-                    encoded[group] = subscription.encode(RowChange(ids, data))
+                    data = _data(change, shown, renderer)
+                    bare = BareRowChange(change.kind.value, data)
+                    encoded[group] = subscription.encode(RowChange(ids, data) if ids else bare)
                 frames.setdefault(subscription, []).append(encoded[group])
-    return [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
+                matches += len(ids) or 1
+    sends = [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
+    return sends, matches
+
+
+def _data(change: Change, shown: Sight, renderer: ChangeRenderer) -> bytes:
+    if shown.fault is not None:
+        return renderer.render_fault(change, shown.fault)
+    return renderer.render(change, shown.columns, key_only=shown.key_only)
 
 
 def _selections(change: Change, subscription: Subscription) -> Iterator[Selection]:
@@ -88,5 +102,7 @@ def _selections(change: Change, subscription: Subscription) -> Iterator[Selectio
         if fault_of(binding) is None and covers(
             binding, change.table.relation, change.kind.value
         ):
-            by_select.setdefault(binding.select, []).append(binding.id)
+            ids = by_select.setdefault(binding.select, [])
+            if not binding.is_legacy:
+                ids.append(binding.id)
     return ((select, tuple(ids)) for select, ids in by_select.items())

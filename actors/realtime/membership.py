@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+import trio
+from attrs import evolve, field, frozen
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Detach
+from protocol.limits import FixedWindow
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.messages import ChannelMessage, JoinKey
+    from actors.realtime.messages import ChannelKey, ChannelMessage, JoinKey
+    from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.topic_presence import TopicPresence
     from protocol.events import ClientRef, Event
@@ -19,16 +22,22 @@ if TYPE_CHECKING:
 
 @frozen
 class Membership:
-    """One subscription, from the side of its connection."""
+    """One subscription, from the side of its connection.
+
+    `presence_window` counts what it says of its presence.
+    `lifetime` is cancelled when it ends, for a task that goes on for as long as it does.
+    """
 
     subscription: Subscription
     channel: Ref[ChannelMessage]
+    channel_key: ChannelKey
     sub_topic: str
     ack: bool
     echo: bool
-    is_private: bool
     presence: TopicPresence
     presence_key: str
+    presence_window: FixedWindow = field(factory=FixedWindow, eq=False)
+    lifetime: trio.CancelScope = field(factory=trio.CancelScope, eq=False)
 
     @property
     def key(self) -> JoinKey:
@@ -41,6 +50,16 @@ class Membership:
         return self.key.number
 
     @property
+    def topic(self) -> str:
+        """The topic as it was joined."""
+        return self.subscription.encode_key.topic
+
+    @property
+    def identity(self) -> Identity:
+        """Whom the subscription speaks for."""
+        return self.subscription.identity
+
+    @property
     def join_ref(self) -> ClientRef:
         """What the client calls the join."""
         return self.subscription.join_ref
@@ -48,6 +67,12 @@ class Membership:
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription."""
         return self.subscription.encode(event)
+
+    def speaking_for(self, identity: Identity) -> Membership:
+        """Return this membership with another identity; the channel is to be told of it."""
+        subscription = self.subscription
+        renewed = evolve(subscription, identity=identity, refreshes=subscription.refreshes + 1)
+        return evolve(self, subscription=renewed)
 
     async def detach(self, farewell: bytes) -> None:
         """Leave the channel; what is still queued for the client there comes before the farewell."""

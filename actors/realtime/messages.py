@@ -71,6 +71,17 @@ class Detach:
 
 
 @frozen
+class Refresh:
+    """Put a subscription that speaks for another identity in the place of the one of the same join, if it is there.
+
+    Doing so twice is doing so once: who lost the answer may ask again.
+    """
+
+    subscription: Subscription
+    refreshed: Reply[None]
+
+
+@frozen
 class Publish:
     """Deliver an event to everybody on the roster but `skip`."""
 
@@ -90,7 +101,7 @@ class HearPresence:
     key: JoinKey
 
 
-ChannelMessage = Attach | Detach | Publish | PresenceChanged | HearPresence
+ChannelMessage = Attach | Detach | Refresh | Publish | PresenceChanged | HearPresence
 
 
 @frozen
@@ -114,10 +125,12 @@ class SubscriptionEnded:
     """The channel ended the subscription of that join.
 
     The connection tells the client: it may hear first of the end of a channel that this left without subscribers.
+    Without a `refusal` the channel failed and the client is to join again; with one it reads that, and is not.
     """
 
     topic: str
     number: int
+    refusal: str | None = None
 
 
 ConnectionMessage = SubscriptionEnded

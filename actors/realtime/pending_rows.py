@@ -34,8 +34,8 @@ class PendingRows:
     suspect: int | None = None
     #: Why changes were lost that nobody has been told of yet, for clients to read.
     loss: str | None = None
-    #: What each join was last told of the change source: whether it is live.
-    announced: dict[JoinKey, bool] = field(factory=dict)
+    #: What each join was last told of the change source, whether it is live, and at which refresh of its token.
+    announced: dict[JoinKey, tuple[int, bool]] = field(factory=dict)
     #: From which position on a join gets changes, where that could not be read when it joined.
     starts: dict[JoinKey, Lsn] = field(factory=dict)
 

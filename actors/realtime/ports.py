@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from protocol.changes.model import Change, Lsn, Position
+    from protocol.changes.filters import Condition
+    from protocol.changes.model import Change, Lsn, Position, Value
+    from protocol.changes.predicates import Predicate
     from protocol.dialect import Dialect
     from protocol.frames import CloseCode
 
@@ -25,11 +27,13 @@ class Identity:
 
     `claims` is the JSON object of all claims, as signed.
     `expires_at` is in seconds since 1970-01-01 UTC.
+    `token` is what it was read from, to be verified again later; it does not make two identities different.
     """
 
     role: str
     claims: bytes = field(repr=False)
     expires_at: float
+    token: str = field(default="", repr=False, eq=False)
 
 
 class TokenVerifier(Protocol):
@@ -44,11 +48,19 @@ class TokenVerifier(Protocol):
         """
         ...
 
-    def check_expiry(self, identity: Identity) -> None:
-        """Return if the identity is still good; never waits.
+    def seconds_left(self, identity: Identity) -> float:
+        """Return how long the identity is good by its token's `exp`; never waits, and may be negative."""
+        ...
+
+
+class BroadcastPolicy(Protocol):
+    """Who may broadcast on a private topic without being joined to it."""
+
+    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:
+        """Return whether `identity` may; fails closed.
 
         Raises:
-            TokenExpired: it was good when it was verified.
+            Unavailable: it could not be found out.
         """
         ...
 
@@ -110,6 +122,22 @@ class Opening:
 
 class Door(Protocol):
     """Where the web floor hands over a client."""
+
+    def refuse_if_suspended(self) -> None:
+        """Return if anybody may come in; never waits.
+
+        Raises:
+            Suspended: the tenant is switched off.
+        """
+        ...
+
+    def refuse_if_full(self) -> None:
+        """Return if one more may come in; never waits.
+
+        Raises:
+            RateLimited: a quota of the tenant is used up.
+        """
+        ...
 
     def admit(self, opening: Opening) -> None:
         """Start a connection actor for the client; never waits."""
@@ -206,19 +234,85 @@ class ChangeSource(Protocol):
 
 @frozen
 class Question:
-    """May this identity see this change, and which columns of it?"""
+    """Which of these changes may this identity see, and what of them?
 
-    change: Change
+    Identities that ask about the same changes best share one tuple, which is then looked at once.
+    """
+
     identity: Identity
+    changes: tuple[Change, ...]
+
+
+@frozen
+class Sight:
+    """What an identity is shown of a change.
+
+    `columns` are the names that may be shown.
+    `key_only` says that of the old row nothing but the primary key may be.
+    `fault` is the literal text of an error that the client is told in place of the row; no columns go with it.
+    """
+
+    columns: frozenset[str]
+    key_only: bool = False
+    fault: str | None = None
 
 
 class Visibility(Protocol):
     """Who may see which row and which columns of it."""
 
-    async def check(self, questions: Sequence[Question]) -> Sequence[frozenset[str]]:
-        """Return for each question the names of the columns that may be seen; none means the row may not be.
+    async def check(self, questions: Sequence[Question]) -> Sequence[Mapping[Change, Sight]]:
+        """Return for each question what is shown of its changes; a change that is missing is withheld.
 
-        Fails closed: what cannot be decided may not be seen.
+        Fails closed: what cannot be decided is withheld, or told as a fault.
+        Who may see nothing costs nothing: answers are as large as what is shown.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
+
+
+@frozen
+class FilterRequest:
+    """A filter to be made ready for a table, on behalf of a role.
+
+    The table is named by its OID alone: when a client subscribes, none of its rows may have been streamed yet,
+    and what its columns are now is looked up with the privileges of the role.
+    """
+
+    relation_oid: int
+    role: str
+    conditions: tuple[Condition, ...]
+
+
+@frozen
+class Undecided:
+    """Postgres could not say whether a row matches, for one question alone; the row is not to be delivered.
+
+    `fault` is in the form of `Filters.compile`.
+    """
+
+    fault: str
+
+
+class Filters(Protocol):
+    """Filters of row changes, where Postgres is needed for them: at subscribe time and in doubt."""
+
+    async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:
+        """Return for each request what judges its rows, or why the filter is refused.
+
+        The refusal is the literal text that follows `Exception: ` in the message to the client (spec 6.2),
+        as `ERROR 22P02 (invalid_text_representation) invalid input syntax for type integer: "abc"`.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
+
+    async def judge(
+        self, questions: Sequence[tuple[Predicate, Sequence[Value]]]
+    ) -> Sequence[bool | Undecided]:
+        """Return for each question whether the row matches; for where the predicate answered ASK.
 
         Raises:
             Unavailable: the database could not be asked; ask again later.

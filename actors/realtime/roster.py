@@ -46,6 +46,8 @@ class Subscription:
     changes: tuple[ChangeBinding, ...] = ()
     #: Changes of commits before this are not for it; None if that could not be read when it joined.
     from_lsn: Lsn | None = None
+    #: How often the client exchanged its token, and with it the identity.
+    refreshes: int = 0
     #: It is sent who is present when it attaches, and from then on or from later on who comes and goes.
     gets_presence_state: bool = False
     hears_presence: bool = True
@@ -91,6 +93,18 @@ class Roster:
         if subscription.changes:
             self._with_changes[key] = subscription
             self.changes_version += 1
+
+    def replace(self, subscription: Subscription) -> bool:
+        """Put a subscription in the place of the one of its key; False if there is none.
+
+        Connection, outbox and encode key must be the same, and changes must not appear or vanish.
+        """
+        old = self.remove(subscription.key)
+        if old is None:
+            return False
+        # Its connection does not know whether it has come to hear of presence since.
+        self.add(evolve(subscription, hears_presence=old.hears_presence))
+        return True
 
     def remove(self, key: JoinKey) -> Subscription | None:
         """Take a subscription out, if it is there."""

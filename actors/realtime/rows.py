@@ -27,7 +27,7 @@ from protocol.changes.model import Lsn, format_lsn
 from protocol.events import System
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from structlog.stdlib import BoundLogger
 
@@ -36,16 +36,26 @@ if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
     from actors.realtime.pending_rows import PendingRows
-    from actors.realtime.ports import Question
+    from actors.realtime.ports import Identity, Question, Sight
+    from actors.realtime.quota import RateQuota
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
+    from protocol.changes.model import Change
+
+    #: What each identity may see of the changes it was asked about.
+    Sights = dict[Identity, Mapping[Change, Sight]]
 
 BATCH = 128
+#: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
+ROUNDS = 3
 #: The start of a subscription that gets no changes yet: behind any commit.
 NEVER = Lsn(1 << 64)
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
+UNSETTLED = (
+    "Changes were lost: the access token was exchanged too often to decide who may see them"
+)
 SKIPPED = "A change could not be processed and was skipped"
 
 
@@ -62,13 +72,19 @@ class ChannelRowsActor:
     """The actor of one topic's row changes; see the module's text."""
 
     def __init__(
-        self, key: ChannelKey, view: ChannelView, feed: ChangeFeed, metrics: Metrics
+        self,
+        key: ChannelKey,
+        view: ChannelView,
+        feed: ChangeFeed,
+        rate: RateQuota,
+        metrics: Metrics,
     ) -> None:
         self._key = key
         self._channel = view.channel
         self._roster = view.roster
         self._pending = view.pending
         self._feed = feed
+        self._rate = rate
         self._metrics = metrics
         #: The roster's version and the source's state that everybody has been told of.
         self._announced_situation: tuple[int, bool] | None = None
@@ -96,31 +112,60 @@ class ChannelRowsActor:
                     return
 
     async def _work(self) -> None:
-        """Handle the oldest references: ask, encode, push, and only then remove them."""
+        """Handle the oldest references: ask, encode, push, and only then remove them.
+
+        A tenant over its quota gets none of them.
+        **Source**: spec 8 and 6.6: what is read meanwhile is discarded, and nobody is told.
+        """
         pending = self._pending
-        changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
+        numbers = pending.begin(BATCH)
+        if self._rate.is_tripped:
+            self._metrics.changes_skipped["rate_limited"].inc(len(numbers))
+            pending.finish()
+            await trio.lowlevel.checkpoint()
+            return
+        changes = [self._feed.log.get(number) for number in numbers]
         found = [change for change in changes if change is not None]
-        subscriptions = self._roster.with_changes()
-        visible = await self._ask(questions_for(found, subscriptions))
-        # Whoever left while the question was out gets nothing; whoever came was not asked about.
-        present = [
-            (subscription, self._start_of(subscription))
-            for subscription in subscriptions
-            if self._is_present(subscription)
-        ]
-        sends = row_sends(found, present, visible, self._feed.renderer)
+        sights, judged = await self._judge(found)
+        present = [(subscription, self._start_of(subscription)) for subscription in judged]
+        sends, matches = row_sends(found, present, sights, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
             await delivered.flush()
         finally:
             delivered.finish()
             pending.finish()
+        self._rate.count(matches)
         self._metrics.changes_delivered.inc(len(sends))
         if len(found) < len(changes):
             self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
             pending.loss = EVICTED
 
-    async def _ask(self, questions: list[Question]) -> dict[Question, frozenset[str]]:
+    async def _judge(self, changes: list[Change]) -> tuple[Sights, list[Subscription]]:
+        """Return what may be seen of the changes, and for which subscriptions that was asked.
+
+        Whoever left while the question was out gets nothing, and whoever came was not asked about.
+        About those who speak for another identity by now it is asked again, but not for ever:
+        a client that exchanges its token all the time would keep everybody else waiting.
+        """
+        sights: Sights = {}
+        subscriptions: Sequence[Subscription] = self._roster.with_changes()
+        asked: set[Subscription] = set()
+        for _ in range(ROUNDS):
+            unasked = [one for one in subscriptions if one not in asked]
+            for identity, shown in (await self._ask(questions_for(changes, unasked))).items():
+                # Another subscription of the same identity may have asked for other changes.
+                sights[identity] = {**sights.get(identity, {}), **shown}
+            asked.update(unasked)
+            subscriptions = self._present(subscriptions)
+            if asked.issuperset(subscriptions):
+                return sights, subscriptions
+        for subscription in subscriptions:
+            if subscription not in asked:
+                self._tell(subscription, ok=False, message=UNSETTLED)
+        return sights, [one for one in subscriptions if one in asked]
+
+    async def _ask(self, questions: list[Question]) -> Sights:
         attempt = 0
         while questions:
             try:
@@ -128,10 +173,18 @@ class ChannelRowsActor:
             except Unavailable as away:
                 self._log.warning("visibility.unavailable", advice=away.advice)
             else:
-                return dict(zip(questions, answers, strict=True))
+                return {
+                    question.identity: answer
+                    for question, answer in zip(questions, answers, strict=True)
+                }
             attempt += 1
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
         return {}
+
+    def _present(self, subscriptions: Iterable[Subscription]) -> list[Subscription]:
+        """Return those of the subscriptions that are there still, as they are now."""
+        current = (self._roster.get(subscription.key) for subscription in subscriptions)
+        return [one for one in current if one is not None and self._channel.alive]
 
     def _is_present(self, subscription: Subscription) -> bool:
         """Whether a subscription is still one: a channel that was given up has left all that are on its roster."""
@@ -154,7 +207,11 @@ class ChannelRowsActor:
             return
         announced = self._pending.announced
         subscriptions = self._roster.with_changes()
-        news = [sub for sub in subscriptions if announced.get(sub.key) != state.is_live]
+        news = [
+            sub
+            for sub in subscriptions
+            if announced.get(sub.key) != (sub.refreshes, state.is_live)
+        ]
         if news and state.is_live and not await self._set_starts(news):
             return
         for subscription in news:
@@ -181,7 +238,9 @@ class ChannelRowsActor:
 
     def _announce_to(self, subscription: Subscription, *, is_live: bool) -> None:
         announced = self._pending.announced
-        is_new = subscription.key not in announced
+        # Source: spec 2.6 and 3.4, who exchanged a token is subscribed anew and told so.
+        told_refreshes, _ = announced.get(subscription.key, (None, False))
+        is_new = told_refreshes != subscription.refreshes
         faults = [fault_of(binding) for binding in subscription.changes]
         if is_new:
             for fault in sorted({fault for fault in faults if fault is not None}):
@@ -189,7 +248,7 @@ class ChannelRowsActor:
         if None in faults and (is_live or is_new):
             message = SUBSCRIBED if is_live else self._feed.state.advice
             self._tell(subscription, ok=is_live, message=message)
-        announced[subscription.key] = is_live
+        announced[subscription.key] = (subscription.refreshes, is_live)
 
     def _loss(self) -> str:
         """Return what was lost, and from where on nothing is."""

@@ -21,9 +21,9 @@ from protocol.presence.meta import REF_BYTES, Meta, are_same, readable, ref_from
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actors.realtime.joins import Seat
     from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey
+    from actors.realtime.seat import Seat
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics, PresenceFault
     from protocol.commands import PresencePush
@@ -51,7 +51,10 @@ def unlimited(_membership: Membership) -> None:
 
 def may_track(membership: Membership) -> bool:
     """Whether a join may be present; in private the service role only, as there are no policies to ask yet."""
-    return not membership.is_private or membership.subscription.identity.role == SERVICE_ROLE
+    return (
+        not membership.channel_key.is_private
+        or membership.subscription.identity.role == SERVICE_ROLE
+    )
 
 
 class Tracker:
@@ -122,6 +125,7 @@ class Tracker:
             payload = readable(payload)
         except MalformedFrame:
             return "unreadable"
+        self._seat.tenant.quota.presence.count()
         old = membership.presence.tracks.get(membership.key)
         if old is not None and are_same(old.meta.payload, payload):
             return None

@@ -33,7 +33,9 @@ CloseCode = Literal[
 FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
-DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
+DropReason = Literal[
+    "channel_busy", "payload_not_an_object", "payload_size_exceeded", "rate_limited"
+]
 # Why a presence message was refused.
 PresenceFault = Literal[
     "connection_full",
@@ -46,7 +48,7 @@ PresenceFault = Literal[
     "unreadable",
 ]
 # Why a change reached nobody although somebody may have wanted it.
-SkipReason = Literal["crash", "evicted", "gap"]
+SkipReason = Literal["crash", "evicted", "gap", "rate_limited"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -65,6 +67,7 @@ class Metrics:
         self._register_presence()
         self._register_actors()
         self._register_changes()
+        self._register_keys()
 
     def render(self) -> bytes:
         """Return all figures in the Prometheus text format; takes some milliseconds and never waits.
@@ -150,6 +153,14 @@ class Metrics:
         )
         self.source_reconnects = self._counter(
             "source_reconnects", "Times the source of row changes was connected again."
+        )
+
+    def _register_keys(self) -> None:
+        self.keys = self._gauge("keys", "Keys in force that were fetched as a JWKS.")
+        self.key_set_fetches = self._counter("key_set_fetches", "JWKS fetched.")
+        self.key_set_failures = self._counter(
+            "key_set_failures",
+            "Times that no JWKS could be fetched; the last keys stay in force.",
         )
 
     def _gauge(self, noun: str, text: str) -> Gauge:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from actors.web.endpoint import Site
 
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from actors.web.endpoint import WebSocketEndpoint
+
+
+#: Pages of any origin may call: what they may do is said by the key they bring, never by a cookie.
+#: A browser asks before it sends the headers of supabase-js, and those that an application adds to them.
+CROSS_ORIGIN = Middleware(
+    CORSMiddleware,
+    allow_origins=["*"],
+    allow_methods=["GET", "POST"],
+    allow_headers=["*"],
+    expose_headers=["x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining"],
+    max_age=86_400,
+)
 
 
 async def healthcheck(_request: Request) -> Response:
@@ -28,13 +42,21 @@ async def not_found(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": "Not found"}, status_code=404)
 
 
-def site(*, supabase: WebSocketEndpoint, operations: Sequence[Route] = ()) -> Site:
-    """Return the routes of this server."""
+def site(
+    *,
+    supabase: WebSocketEndpoint,
+    api: Sequence[Route] = (),
+    operations: Sequence[Route] = (),
+) -> Site:
+    """Return the routes of this server; `api` is what a Supabase client may call over HTTP."""
     return Site(
         application=Starlette(
             routes=[
                 Route("/healthcheck", healthcheck),
                 *operations,
+                # A gateway of Supabase rewrites the first to the second; we answer to both.
+                Mount("/realtime/v1/api", routes=api, middleware=[CROSS_ORIGIN]),
+                Mount("/api", routes=api, middleware=[CROSS_ORIGIN]),
             ],
             exception_handlers={404: not_found},
         ),

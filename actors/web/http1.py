@@ -125,7 +125,9 @@ class HttpWire:
         fields = [(b"date", formatdate(usegmt=True).encode()), *headers]
         if self._is_last:
             fields.append(_CLOSE)
-        await self._send(h11.Response(status_code=status, headers=fields))
+        # HTTP/1.1 may go without a phrase, but stock clients show it when a refusal has no text of its own.
+        phrase = HTTPStatus(status).phrase.encode()
+        await self._send(h11.Response(status_code=status, reason=phrase, headers=fields))
 
     async def send_body(self, data: bytes) -> None:
         """Send a piece of the response's body; dropped when the request was a HEAD."""

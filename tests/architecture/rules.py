@@ -15,11 +15,14 @@ FLOORS = {
     "actors.cluster": 3,
     "actors.db": 3,
     "actors.web": 4,
+    "actors.key_settings": 5,
     "actors.node": 5,
     "actors.observer": 5,
     "actors.settings": 5,
     "actors.commands": 6,
+    "actors.command_line": 6,
     "actors.main": 6,
+    "actors.serve": 6,
     "actors.welcome": 6,
 }
 # Elsewhere the rooms of one floor do not know each other.
@@ -57,7 +60,9 @@ HEAVY_NEIGHBOURS = {
     "asyncio": ("actors/db/driver.py",),
     "coredis": ("actors/cluster/redis.py",),
     "h11": ("actors/web/http1.py",),
-    "jwt": ("actors/auth/tokens.py",),
+    "cryptography": ("actors/auth/keys.py",),
+    "httpx": ("actors/auth/fetch.py",),
+    "jwt": ("actors/auth/keys.py", "actors/auth/tokens.py"),
     "prometheus_client": ("actors/telemetry/metrics.py",),
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
     "psycopg": ("actors/db/",),
@@ -85,7 +90,10 @@ RANKS = {
 WAITS = {
     ("actors/realtime/membership.py", "Detach"): ("connection", "channel"),
     ("actors/realtime/publisher.py", "message"): ("connection", "channel"),
+    ("actors/realtime/posting.py", "message"): ("http", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
+    ("actors/realtime/join.py", "Refresh"): ("connection", "channel"),
+    ("actors/auth/rotation.py", "Renew"): ("connection", "resource"),
     # Not a ref: bytes to the replication connection, which only its stream writes to.
     ("actors/db/replication_stream.py", "status"): ("listener", "resource"),
 }

@@ -27,11 +27,12 @@ from actors.realtime.change_feed import ChangeFeed
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
-from actors.realtime.errors import SocketClosed, TokenExpired, Unauthorized
+from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
-from actors.realtime.ports import Identity, Opening
-from actors.realtime.tenant import Limits, Tenant
+from actors.realtime.ports import Identity, Opening, Sight
+from actors.realtime.quota import Quota
+from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
@@ -190,26 +191,70 @@ class Client:
         return ref
 
 
+def fake_token(role="anon", *, expires_at=1e12, sub="") -> str:
+    """Return a token that the fake verifier takes; `expires_at` is a time of trio's clock."""
+    return f"{role} {sub} {expires_at!r}"
+
+
 class FakeVerifier:
-    """Takes a role's name for its token; anything else is no token."""
+    """Takes what `fake_token` makes, and for short a role's name; anything else is no token.
+
+    `refused` are tokens that are not good any more although they have not expired: their key is gone.
+    `slow_s` are tokens that take so many seconds.
+    """
 
     ROLES = ("anon", "authenticated", "service_role")
 
-    async def verify(self, token: str) -> Identity:
-        if token not in self.ROLES:
-            raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
-        return Identity(token, b"{}", 1e12)
+    def __init__(self) -> None:
+        self.refused: dict[str, Refused] = {}
+        self.verified: list[str] = []
+        self.slow_s: dict[str, float] = {}
+        self._gate = trio.Event()
+        self._gate.set()
 
-    def check_expiry(self, identity: Identity) -> None:
-        if identity.expires_at <= trio.current_time():
-            raise TokenExpired(math.ceil(trio.current_time() - identity.expires_at))
+    def hold(self) -> None:
+        """Let tokens wait, as if their key had to be fetched."""
+        self._gate = trio.Event()
+
+    def release(self) -> None:
+        """Verify what waits."""
+        self._gate.set()
+
+    async def verify(self, token: str) -> Identity:
+        self.verified.append(token)
+        await self._gate.wait()
+        if token in self.slow_s:
+            await trio.sleep(self.slow_s[token])
+        if token in self.refused:
+            raise self.refused[token]
+        role, sub, expires_at = self._parts(token)
+        if role not in self.ROLES:
+            raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
+        if expires_at <= trio.current_time():
+            raise TokenExpired(math.floor(trio.current_time() - expires_at))
+        return Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token)
+
+    def _parts(self, token: str):
+        match token.split(" "):
+            case [role, sub, expires_at]:
+                return role, sub, float(expires_at)
+            case [role]:
+                return role, "", 1e12
+        return "", "", 1e12
+
+    def seconds_left(self, identity: Identity) -> float:
+        return identity.expires_at - trio.current_time()
 
 
 class FakeVisibility:
-    """Shows every column to every role unless told otherwise; can be held, and can fail."""
+    """Shows every column to every role unless told otherwise; can be held, and can fail.
+
+    `asked` has the number of changes of each call, counted once for each identity that asks.
+    """
 
     def __init__(self) -> None:
         self.hidden_from: set[str] = set()
+        self.fault: str | None = None
         self.asked: list[int] = []
         self.errors: deque[Exception] = deque()
         self._gate = trio.Event()
@@ -225,16 +270,21 @@ class FakeVisibility:
 
     async def check(self, questions):
         await trio.lowlevel.checkpoint()
-        self.asked.append(len(questions))
+        self.asked.append(sum(len(question.changes) for question in questions))
         await self._gate.wait()
         if self.errors:
             raise self.errors.popleft()
         return [
-            frozenset()
+            {}
             if question.identity.role in self.hidden_from
-            else frozenset(c.name for c in question.change.table.relation.columns)
+            else {change: self._sight(change) for change in question.changes}
             for question in questions
         ]
+
+    def _sight(self, change):
+        if self.fault is not None:
+            return Sight(frozenset(), fault=self.fault)
+        return Sight(frozenset(column.name for column in change.table.relation.columns))
 
 
 @define
@@ -243,17 +293,20 @@ class Stage:
 
     channels_supervisor: Supervisor
     connections_supervisor: Supervisor
+    tenant: Tenant
     channels: Channels
     connections: Connections
     feed: ChangeFeed
     visibility: FakeVisibility
+    verifier: FakeVerifier
     metrics: Metrics
     reports: list = field(factory=list)
 
     def connect(self, version="2.0.0", role="anon", expires_at=1e12) -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
-        identity = Identity(role, b"{}", expires_at)
+        token = fake_token(role, expires_at=expires_at)
+        identity = Identity(role, b'{"sub": ""}', expires_at, token)
         opening = Opening(PhoenixDialect(version), identity, "192.0.2.1", client.open_socket)
         self.connections.admit(opening)
         return client
@@ -298,11 +351,13 @@ class Heirless(Channels):
 async def open_stage(
     *,
     limits=None,
+    quota=None,
     source=None,
     log_bytes=1 << 20,
     window_s=1e9,
     channels_type=Channels,
     presence_enabled=False,
+    verifier=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -316,14 +371,18 @@ async def open_stage(
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
-    channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
+    quota = Quota(quota)
+    pool = WeightPool(1 << 30)
+    channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
+    verifier = verifier or FakeVerifier()
     tenant = Tenant(
         "test",
-        FakeVerifier(),
+        verifier,
         channels,
         feed,
         limits or Limits(),
-        presence_enabled=presence_enabled,
+        quota,
+        TenantStatus(is_presence_enabled=presence_enabled),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
@@ -346,10 +405,12 @@ async def open_stage(
         yield Stage(
             channels_supervisor,
             connections_supervisor,
+            tenant,
             channels,
             connections,
             feed,
             visibility,
+            verifier,
             metrics,
             reports,
         )

@@ -20,7 +20,7 @@ from protocol.commands import (
     PresencePush,
 )
 from protocol.errors import ProtocolError
-from protocol.events import Closed, Joined, PresenceState, Replaced, Reply
+from protocol.events import Closed, Joined, JoinRefused, PresenceState, Replaced, Reply
 from protocol.presence.meta import Meta, are_same
 from protocol.presence.published import Published
 
@@ -122,6 +122,12 @@ class SessionServer:
             self._published.confirm(diff)
 
     def _accept(self, join: Join) -> None:
+        if join.fault is not None:
+            fault = join.fault
+            refusal = JoinRefused(join.ref, join.join_ref, fault.code, fault.reason)
+            self._push(join.topic, refusal)
+            self._session.settle(join.topic, join.number, joined=False)
+            return
         replaced = self._joins.get(join.topic)
         self._joins[join.topic] = join
         self._push(join.topic, Joined(join.ref, join.join_ref, join.options.changes))

@@ -92,9 +92,9 @@ def parse_transcript(name: str, text: str) -> Transcript:
             case "C:":
                 if not exchanges or exchanges[-1][1]:
                     exchanges.append(([], []))
-                exchanges[-1][0].append(_client_frame(rest))
+                exchanges[-1][0].append(client_frame(rest))
             case "S:":
-                exchanges[-1][1].append(_pattern(rest))
+                exchanges[-1][1].append(read_pattern(rest))
             case "version":
                 version = rest
             case "":
@@ -104,22 +104,25 @@ def parse_transcript(name: str, text: str) -> Transcript:
     return Transcript(name, version, [Exchange(*e) for e in exchanges])
 
 
-def _client_frame(text: str) -> str | bytes:
+def client_frame(text: str) -> str | bytes:
+    """Return the frame behind a `C:`."""
     if not text.startswith("binary "):
         return text
-    data, is_head = _parse_bytes(text.removeprefix("binary "))
+    data, is_head = parse_bytes(text.removeprefix("binary "))
     if is_head:
         raise ValueError(f"a client's frame has no open end: {text}")
     return data
 
 
-def _pattern(text: str) -> TextPattern | BytesPattern:
+def read_pattern(text: str) -> TextPattern | BytesPattern:
+    """Return what a frame must be that the text behind an `S:` describes."""
     if text.startswith("binary "):
-        return BytesPattern(*_parse_bytes(text.removeprefix("binary ")))
+        return BytesPattern(*parse_bytes(text.removeprefix("binary ")))
     return TextPattern(json.loads(text))
 
 
-def _parse_bytes(text: str) -> tuple[bytes, bool]:
+def parse_bytes(text: str) -> tuple[bytes, bool]:
+    """Return the bytes that `text` describes, and whether any rest may follow."""
     parts, at = [], 0
     while at < len(text):
         token = _BYTES_TOKEN.match(text, at)

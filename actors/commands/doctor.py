@@ -1,0 +1,100 @@
+"""`troupe doctor`: look whether settings and database are fit for this server, and say what mends what is not."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.commands.database import open_database, say
+from actors.db.checkup import check_up
+from actors.db.findings import Finding, Level, error, ok, warning
+from actors.settings import DEVELOPMENT_SECRET, SECRET_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actors.db.driver import TrioConnection
+    from actors.settings import Settings
+
+JSON_FLAG = "--json"
+#: Seconds by which the clocks of Postgres and this machine may differ before tokens and partitions suffer.
+SKEW_S = 2.0
+SERIOUS_SKEW_S = 60.0
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Return 0 if all is well, 1 if there are warnings, 2 if there are errors."""
+    return trio.run(_run, arguments, environment)
+
+
+async def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    rest = [argument for argument in arguments if argument != JSON_FLAG]
+    async with open_database(rest, environment) as database:
+        findings = [
+            *check_settings(database.settings),
+            await check_clock(database.connection),
+            *await check_up(database.connection, database.settings.publication),
+        ]
+    if JSON_FLAG in arguments:
+        say(json.dumps([_as_json(finding) for finding in findings], indent=2))
+    else:
+        say(table(findings))
+    return int(max(finding.level for finding in findings))
+
+
+def check_settings(settings: Settings) -> list[Finding]:
+    """Return what is to be said of the settings alone."""
+    if settings.jwt_secret in (None, DEVELOPMENT_SECRET):
+        remedy = "REALTIME_JWT_SECRET=$(openssl rand -base64 48)"
+        sentence = "Keys are made with the development secret, which everybody knows."
+        secret = warning("keys", sentence, remedy)
+        if settings.env == "production":
+            secret = error("keys", sentence, remedy)
+    elif len((settings.jwt_secret or "").encode()) < SECRET_BYTES:
+        secret = warning(
+            "keys",
+            f"The secret has fewer than {SECRET_BYTES} bytes: it can be guessed.",
+            "REALTIME_JWT_SECRET=$(openssl rand -base64 48)",
+        )
+    else:
+        secret = ok("keys", "The secret is long enough.")
+    return [secret]
+
+
+async def check_clock(connection: TrioConnection) -> Finding:
+    """Return how far the clock of Postgres is from ours."""
+    before = time.time()  # noqa: TID251  # this command has no clock handed in
+    cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+    ((theirs,),) = await cursor.fetchall()
+    after = time.time()  # noqa: TID251
+    skew_s = max(before - theirs, theirs - after, 0.0)
+    sentence = f"The clocks of Postgres and this machine differ by {skew_s:.1f} s."
+    remedy = "timedatectl set-ntp true  # on both machines"
+    if skew_s > SERIOUS_SKEW_S:
+        return error("clock", sentence, remedy)
+    if skew_s > SKEW_S:
+        return warning("clock", sentence, remedy)
+    return ok("clock", sentence)
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """Return the findings for people, each with its remedy below."""
+    width = max(len(finding.subject) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level.name:7} {finding.subject:{width}}  {finding.sentence}")
+        if finding.remedy:
+            lines.append(f"{'':7} {'':{width}}  -> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    return {
+        "level": Level(finding.level).name.lower(),
+        "subject": finding.subject,
+        "sentence": finding.sentence,
+        "remedy": finding.remedy,
+    }

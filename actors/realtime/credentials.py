@@ -1,0 +1,89 @@
+"""The tokens of one connection's subscriptions: exchanged by their client, and verified again while they are used.
+
+Called by the connection for the command `AccessToken`; `watch` runs in a task beside its reader.
+A token that is no good any more ends the subscriptions that speak with it, never the socket.
+It is a refusal: the client is told why and that its subscription is closed, and does not come back by itself.
+
+**Invariants**
+- A token is good when it is accepted, and verified again within `Limits.verify_again_s`, at the latest when it expires.
+- What became of a token that was overtaken by another one, or by the end of the join, has no effect.
+
+**Source**: spec 3.3 and 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.realtime.errors import Refused
+from actors.realtime.join import authorise, is_opaque, refresh
+
+if TYPE_CHECKING:
+    from actors.realtime.joins import Joins
+    from actors.realtime.membership import Membership
+    from actors.realtime.ports import Identity
+    from actors.realtime.seat import Seat
+    from protocol.commands import AccessToken
+
+
+class Credentials:
+    """See the module's text."""
+
+    def __init__(self, seat: Seat, joins: Joins) -> None:
+        self._tenant = seat.tenant
+        self._joins = joins
+
+    async def refresh(self, command: AccessToken) -> None:
+        """Let a subscription speak with another token from now on, or end it if that is no good; never answers."""
+        membership = self._joins.memberships.get(command.topic)
+        token = command.token
+        if membership is None or membership.number != command.number:
+            return
+        if token is None or is_opaque(token) or token == membership.identity.token:
+            return
+        try:
+            identity = await self._tenant.verifier.verify(token)
+            authorise(membership.channel_key, identity)
+            renewed = membership.speaking_for(identity)
+            await refresh(membership.channel, renewed.subscription, self._tenant)
+        except Refused as refused:
+            await self._end(command.topic, membership, refused)
+        else:
+            if self._is_current(command.topic, membership):
+                self._joins.renew(command.topic, renewed)
+
+    async def watch(self) -> None:
+        """Verify the tokens again whenever it is time; runs until cancelled."""
+        while True:
+            await self._joins.alarm.wait()
+            await self._verify_again()
+
+    async def _verify_again(self) -> None:
+        # Most clients use one token for all their topics, which is then verified once.
+        refusals: dict[str, Refused | None] = {}
+        for topic, membership in tuple(self._joins.memberships.items()):
+            identity = membership.identity
+            if identity.token not in refusals:
+                await trio.lowlevel.checkpoint()
+                refusals[identity.token] = await self._refusal(identity)
+            refusal = refusals[identity.token]
+            if refusal is not None:
+                await self._end(topic, membership, refusal)
+        for membership in self._joins.memberships.values():
+            self._joins.set_alarm(membership.identity)
+
+    async def _refusal(self, identity: Identity) -> Refused | None:
+        try:
+            await self._tenant.verifier.verify(identity.token)
+        except Refused as refused:
+            return refused
+        return None
+
+    async def _end(self, topic: str, membership: Membership, refused: Refused) -> None:
+        if self._is_current(topic, membership):
+            await self._joins.expel(topic, membership, refused.notice, refused.code)
+
+    def _is_current(self, topic: str, membership: Membership) -> bool:
+        return self._joins.memberships.get(topic) is membership

@@ -1,0 +1,145 @@
+"""Broadcasts from outside a connection: over HTTP, from somebody who is joined to nothing.
+
+Called by `actors.web.broadcast`; hands each broadcast to its channel, if there is one.
+A topic that nobody has joined has no channel, and none is started for it: nobody would hear the broadcast.
+Of rank 3, as the connections: it waits for channels that are full, and for no longer than a connection would.
+
+**Source**: spec 4.2 (the order, one permission check per topic) and 8 (what counts).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+from attrs import field, frozen
+
+from actors.core.errors import ActorStopped
+from actors.realtime.errors import ChannelBusy, RateLimited
+from actors.realtime.join import SERVICE_ROLE
+from actors.realtime.messages import ChannelKey, Publish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors.realtime.ports import BroadcastPolicy, Identity
+    from actors.realtime.tenant import Tenant
+    from actors.telemetry.metrics import Metrics
+    from protocol.commands import PostedBroadcast
+
+
+CODE: Final = "MessagePerSecondRateLimitReached"
+EXCEEDED: Final = "You have exceeded your rate limit"
+BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
+
+
+class EventQuota(Protocol):
+    """How many events a tenant may have per second; a limit of 0 is none."""
+
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def average(self) -> float:
+        """Events per second of late."""
+        ...
+
+    def count(self, events: int = 1) -> None:
+        """Note that so many happen now."""
+        ...
+
+
+class Unlimited:
+    """An `EventQuota` that nothing is held against."""
+
+    limit = 0
+    average = 0.0
+
+    def count(self, events: int = 1) -> None:
+        """Forget them."""
+
+
+class ServiceRoleOnly:
+    """A `BroadcastPolicy` for as long as there are no policies to ask."""
+
+    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:  # noqa: ARG002
+        """Let the service role broadcast, and nobody else."""
+        return identity.role == SERVICE_ROLE
+
+
+@frozen
+class Poster:
+    """Publishes for those who are not joined; see the module's text."""
+
+    tenant: Tenant
+    metrics: Metrics
+    policy: BroadcastPolicy = field(factory=ServiceRoleOnly)
+    events: EventQuota = field(factory=Unlimited)
+
+    def refuse_over_quota(self, batch_size: int | None = None) -> None:
+        """Refuse a broadcast, or a batch of so many, for which the tenant has no events left.
+
+        **Source**: spec 4.2 and 4.3; one broadcast is refused at the limit, a batch beyond it.
+
+        Raises:
+            RateLimited: with the literal text.
+        """
+        limit, average = self.events.limit, self.events.average
+        if not limit:
+            return
+        if average > limit or (batch_size is None and average >= limit):
+            raise RateLimited(CODE, EXCEEDED)
+        if batch_size is not None and average + batch_size > limit:
+            raise RateLimited(CODE, BATCH_TOO_LARGE)
+
+    async def publish(self, identity: Identity, broadcasts: Sequence[PostedBroadcast]) -> bool:
+        """Hand over what `identity` may broadcast; return whether that was everything.
+
+        Public ones go first, in order, then private ones topic by topic.
+
+        Raises:
+            ChannelBusy: a channel had no room in time; what came before it in this order was accepted.
+            Unavailable: the policy could not be asked; the public ones were accepted.
+        """
+        deadline = trio.current_time() + self.tenant.limits.park_s
+        accepted = denied = 0
+        for group in groups(broadcasts):
+            first = group[0]
+            if first.private and not await self.policy.may_broadcast(identity, first.sub_topic):
+                denied += len(group)
+                continue
+            await trio.lowlevel.checkpoint()
+            for broadcast in group:
+                if not await self._is_taken(broadcast, deadline):
+                    dropped = len(broadcasts) - accepted - denied
+                    self.metrics.broadcasts_dropped["channel_busy"].inc(dropped)
+                    self.metrics.broadcasts_accepted.inc(accepted)
+                    raise ChannelBusy(accepted, len(broadcasts))
+                accepted += 1
+                self.events.count()
+        self.metrics.broadcasts_accepted.inc(accepted)
+        return not denied
+
+    async def _is_taken(self, broadcast: PostedBroadcast, deadline: float) -> bool:
+        """Give a broadcast to its channel; False if that had no room until the deadline (trio clock)."""
+        key = ChannelKey(self.tenant.name, broadcast.private, broadcast.sub_topic)
+        channel = self.tenant.channels.get(key)
+        message = Publish(broadcast.message)
+        if channel is None or channel.tell(message):
+            return True
+        with trio.move_on_at(deadline), suppress(ActorStopped):
+            await channel.send(message)
+            return True
+        # It ended meanwhile, because nobody is subscribed any more; or there was no room.
+        return not channel.alive
+
+
+def groups(broadcasts: Sequence[PostedBroadcast]) -> list[list[PostedBroadcast]]:
+    """Return the public ones together and in front, then the private ones by topic."""
+    found: dict[str | None, list[PostedBroadcast]] = {}
+    for broadcast in sorted(broadcasts, key=lambda broadcast: broadcast.private):
+        found.setdefault(broadcast.sub_topic if broadcast.private else None, []).append(
+            broadcast
+        )
+    return list(found.values())

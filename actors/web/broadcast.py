@@ -1,0 +1,219 @@
+"""Broadcasts over HTTP: one at a time, or many in one request.
+
+Routes of `app.py`, served below `/api` and, as behind a Supabase gateway, `/realtime/v1/api`.
+Here are addresses, statuses and headers; what stands in a body is for `protocol.phoenix.rest`,
+who hears it is for the `Poster`.
+Nothing of a body is read before its sender is known to be somebody (`bodies.py` bounds what is read then).
+
+**Source**: spec 4.2, 4.3 and clients.md 6; docs/reference/rest.md lists what is ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from actors.realtime.errors import ChannelBusy, RateLimited, Refused, Unavailable
+from actors.web.bodies import HeldBody, TooManyBodies
+from protocol.errors import MalformedFrame
+from protocol.phoenix.rest import InvalidBody, parse_batch, parse_binary, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from actors.realtime.ports import Identity, TokenVerifier
+    from actors.realtime.posting import Poster
+    from actors.web.bodies import BodyBudget
+    from actors.web.request_rate import RequestRate
+
+log = structlog.get_logger()
+
+UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
+CANNOT_PERSIST: Final = "This server does not store broadcasts: send without persist"
+UNAUTHORIZED: Final = "Unauthorized"
+TOO_MANY_REQUESTS: Final = "Too many requests"
+#: What a handler may raise; see `_response_to`.
+EXPECTED: Final = (
+    HTTPException,
+    MalformedFrame,
+    InvalidBody,
+    RateLimited,
+    ChannelBusy,
+    TooManyBodies,
+    Unavailable,
+)
+#: Seconds after which a client may try again what was refused for lack of room.
+RETRY_AFTER: Final = {"retry-after": "1"}
+
+#: How a body is read, by its type; one that names no type is JSON.
+_PARSERS: Final = {
+    "": parse_json,
+    "application/json": parse_json,
+    "application/octet-stream": parse_binary,
+}
+_ACCEPTED: Final = frozenset(("", "*/*", "application/*", "application/json"))
+
+
+class BroadcastApi:
+    """The routes; `bodies` and `requests` are shared by all requests of the port."""
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        poster: Poster,
+        bodies: BodyBudget,
+        requests: RequestRate,
+    ) -> None:
+        self._verifier = verifier
+        self._poster = poster
+        self._bodies = bodies
+        self._requests = requests
+
+    def routes(self) -> list[Route]:
+        """Return them, relative to where they are mounted."""
+        return [
+            Route("/ping", ping),
+            Route("/broadcast", self._answering(self._batch), methods=["POST"]),
+            Route("/broadcast/{address:path}", self._answering(self._single), methods=["POST"]),
+        ]
+
+    async def _batch(self, request: Request) -> Response:
+        _check_accept(request)
+        identity = await self._identify(request)
+        with HeldBody(self._bodies) as held:
+            body = await held.read(request)
+            broadcasts = parse_batch(body, payload_bytes=self._payload_bytes)
+            self._poster.refuse_over_quota(len(broadcasts))
+            await self._poster.publish(identity, broadcasts)
+        return Response(status_code=202)
+
+    async def _single(self, request: Request) -> Response:
+        _check_accept(request)
+        sub_topic, event = _address(request.scope["raw_path"])
+        parse = _PARSERS.get(_media_type(request.headers.get("content-type", "")))
+        if parse is None:
+            return JSONResponse({"error": UNSUPPORTED}, 415)
+        if any(name.partition("[")[0] == "persist" for name in request.query_params):
+            return _message(501, CANNOT_PERSIST)
+        identity = await self._identify(request)
+        with HeldBody(self._bodies) as held:
+            broadcast = parse(
+                sub_topic,
+                event,
+                await held.read(request),
+                private=request.query_params.get("private") == "true",
+                payload_bytes=self._payload_bytes,
+            )
+            self._poster.refuse_over_quota()
+            if not await self._poster.publish(identity, [broadcast]):
+                raise HTTPException(403, UNAUTHORIZED)
+        return Response(status_code=202)
+
+    def _answering(
+        self, handle: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Let every response tell of the rate, and turn what a handler raises into one that says so."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except EXPECTED as error:
+                response = _response_to(error)
+            response.headers.update(self._requests.headers())
+            return response
+
+        return answer
+
+    @property
+    def _payload_bytes(self) -> int:
+        return self._poster.tenant.limits.payload_bytes
+
+    async def _identify(self, request: Request) -> Identity:
+        """Return whom the request speaks for, and count it as the tenant's.
+
+        Raises:
+            HTTPException: nobody, and which key was wrong and why is not told, as upstream; or it is one too many.
+        """
+        token = _token(request)
+        try:
+            identity = None if token is None else await self._verifier.verify(token)
+        except Refused as refused:
+            log.debug("broadcast.refused", code=refused.code)
+            identity = None
+        if identity is None:
+            raise HTTPException(401, UNAUTHORIZED)
+        if not self._requests.count():
+            raise HTTPException(429, TOO_MANY_REQUESTS)
+        return identity
+
+
+async def ping(_request: Request) -> Response:
+    """Answer that the tenant is served."""
+    return JSONResponse({"message": "Success"})
+
+
+def _response_to(error: Exception) -> Response:
+    match error:
+        case HTTPException():
+            return _message(error.status_code, error.detail)
+        case MalformedFrame():
+            return _message(400, "Bad Request")
+        case InvalidBody():
+            return JSONResponse({"errors": error.errors}, 422)
+        case RateLimited():
+            return _message(429, error.reason)
+        case ChannelBusy():
+            return _message(503, error.reason, RETRY_AFTER)
+        case _:
+            return _message(503, "Service Unavailable", RETRY_AFTER)
+
+
+def _message(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"message": text}, status, headers)
+
+
+def _check_accept(request: Request) -> None:
+    """Refuse who does not take JSON, for that is what errors are told in."""
+    for value in request.headers.get("accept", "").split(","):
+        media_type = _media_type(value)
+        if media_type in _ACCEPTED or media_type.endswith("+json"):
+            return
+    raise HTTPException(406, "Not Acceptable")
+
+
+def _media_type(value: str) -> str:
+    """Return a header's media type without parameters."""
+    return value.partition(";")[0].strip().lower()
+
+
+def _address(raw_path: bytes) -> tuple[str, str]:
+    """Return topic and event of `…/broadcast/<topic>/events/<event>`; either may hold an encoded slash.
+
+    The decoded path, which routes are matched with, cannot tell such a slash from one that divides.
+    """
+    *_, broadcast, topic, events, event = [b"", b"", b"", *raw_path.split(b"/")]
+    if (broadcast, events) != (b"broadcast", b"events") or not topic or not event:
+        raise HTTPException(404, "Not Found")
+    try:
+        return unquote_to_bytes(topic).decode(), unquote_to_bytes(event).decode()
+    except UnicodeDecodeError:
+        raise HTTPException(400, "Bad Request") from None
+
+
+def _token(request: Request) -> str | None:
+    """Return the bearer token, else the API key; None if there is neither, or an `Authorization` of another form.
+
+    Upstream answers 500 to an `Authorization` without exactly one space; a request like that is nobody's here.
+    """
+    header = request.headers.get("authorization")
+    if header is None:
+        return request.headers.get("apikey")
+    scheme, _, token = header.partition(" ")
+    return token if scheme.lower() == "bearer" and " " not in token else None

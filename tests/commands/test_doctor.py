@@ -1,0 +1,209 @@
+"""The doctor says what is well, what is not, and what mends it: every remedy it names does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+
+from actors.commands.doctor import check_settings, table
+from actors.db.checkup import check_up
+from actors.db.driver import connect
+from actors.db.findings import Finding, Level
+from actors.settings import DEVELOPMENT_SECRET, Settings
+from tests.support.embedded import query
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Database
+
+pytestmark = pytest.mark.postgres
+
+SECRET = "s" * 32
+
+
+def troupe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "actors.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+async def found(database: Database, subject: str) -> list[Finding]:
+    async with await connect(database.conninfo) as connection:
+        findings = await check_up(connection, "supabase_realtime")
+    return [finding for finding in findings if finding.subject == subject]
+
+
+def test_a_migrated_database_is_well_but_for_what_is_its_owner_s_business(database):
+    assert troupe("migrate", "--database-url", database.conninfo).returncode == 0
+
+    examined = troupe(
+        "doctor", "--json", "--database-url", database.conninfo, "--jwt-secret", SECRET
+    )
+
+    assert examined.stderr == ""
+    findings = json.loads(examined.stdout)
+    wrong = {
+        finding["subject"]: finding["level"] for finding in findings if finding["level"] != "ok"
+    }
+    assert wrong == {"retention": "warning", "publication": "warning", "policies": "warning"}
+    assert examined.returncode == Level.WARNING
+
+
+def test_all_is_green_when_its_remedies_were_followed(database):
+    database.execute("create table notes (id int primary key)")
+    troupe("migrate", "--database-url", database.conninfo)
+    database.execute(
+        "alter publication supabase_realtime add table notes",
+        "create policy p on realtime.messages for select to authenticated using (true)",
+    )
+
+    examined = troupe("doctor", "--database-url", database.conninfo, "--jwt-secret", SECRET)
+
+    lines = examined.stdout.splitlines()
+    assert {line.split()[0] for line in lines if not line.lstrip().startswith("->")} == {
+        "OK",
+        "WARNING",
+    }
+    assert [line.split()[1] for line in lines if line.startswith("WARNING")] == ["retention"]
+
+
+def test_migrating_twice_does_nothing_the_second_time(database):
+    first = troupe("migrate", "--database-url", database.conninfo)
+    second = troupe("migrate", "--database-url", database.conninfo)
+
+    assert "done     0003_messages" in first.stdout
+    assert second.stdout == "Nothing to do: everything is installed.\n"
+    assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_a_role_without_rights_gets_precise_sentences(database):
+    name = f"patient_{database.name}"
+    database.execute(f"create role {name} login")
+    try:
+        migrated = troupe("migrate", "--database-url", database.conninfo_as(name))
+        examined = troupe("doctor", "--json", "--database-url", database.conninfo_as(name))
+    finally:
+        database.execute(f"drop role {name}")
+
+    assert migrated.returncode == 1
+    assert "the login role needs CREATE on the database" in migrated.stdout
+    assert examined.returncode == Level.ERROR
+    remedies = {
+        finding["subject"]: finding["remedy"]
+        for finding in json.loads(examined.stdout)
+        if finding["level"] == "error"
+    }
+    assert remedies["login role"] == f"ALTER ROLE {name} REPLICATION;"
+    assert remedies["realtime.messages"] == "-- run: troupe migrate"
+
+
+@pytest.mark.parametrize("command", ["doctor", "migrate"])
+def test_without_a_database_the_command_says_so(command):
+    result = troupe(command)
+
+    assert result.returncode == 2
+    assert "--database-url must name a database" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["doctor", "migrate"])
+def test_a_database_that_is_away_is_one_sentence(command):
+    result = troupe(command, "--database-url", "host=127.0.0.1 port=1")
+
+    assert result.returncode == 2
+    assert (
+        result.stderr
+        == "troupe: Postgres cannot be reached: start it or correct the database URL.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "subject"),
+    [
+        ("create table keyless (n int)", "primary key"),
+        (
+            "create table silent (n int primary key); alter table silent replica identity nothing",
+            "replica identity",
+        ),
+    ],
+)
+async def test_a_table_that_cannot_be_followed_well_is_named_and_its_remedy_helps(
+    database, statement, subject
+):
+    name = statement.split()[2]
+    query(database.conninfo, statement)
+    query(database.conninfo, f"create publication supabase_realtime for table {name}")
+
+    (finding,) = await found(database, subject)
+    assert finding.level is Level.WARNING
+    assert f"public.{name}" in finding.sentence
+    query(database.conninfo, finding.remedy)
+
+    assert {finding.level for finding in await found(database, subject)} <= {Level.OK}
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+async def test_a_role_that_cannot_be_become_is_named_and_its_remedy_helps(database, role):
+    name = f"login_{database.name}"
+    troupe("migrate", "--database-url", database.conninfo)
+    database.execute(f"create role {name} login")
+    try:
+        async with await connect(database.conninfo_as(name)) as connection:
+            findings = [
+                finding
+                for finding in await check_up(connection, "supabase_realtime")
+                if finding.subject == "role"
+                and finding.sentence.endswith(f"{role} to ask its policies.")
+            ]
+            assert [finding.level for finding in findings] == [Level.ERROR]
+            database.execute(findings[0].remedy)
+            again = await check_up(connection, "supabase_realtime")
+    finally:
+        database.execute(f"drop role {name}")
+
+    assert f"{role} is there, and {name} can become it." in [
+        finding.sentence for finding in again
+    ]
+
+
+async def test_a_publication_that_leaves_something_out_is_mended_by_its_remedy(database):
+    database.execute(
+        "create table notes (id int primary key)",
+        "create publication supabase_realtime for table notes with (publish = 'insert')",
+    )
+
+    (finding,) = await found(database, "publication")
+    assert finding.level is Level.WARNING
+    query(database.conninfo, finding.remedy)
+
+    assert [finding.level for finding in await found(database, "publication")] == [Level.OK]
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({}, Level.OK),
+        ({"jwt_secret": None}, Level.WARNING),
+        ({"jwt_secret": DEVELOPMENT_SECRET}, Level.WARNING),
+        ({"jwt_secret": DEVELOPMENT_SECRET, "env": "production"}, Level.ERROR),
+        ({"jwt_secret": "short"}, Level.WARNING),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_told(change, level):
+    settings = evolve(Settings(jwt_secret=SECRET), **change)
+
+    assert [finding.level for finding in check_settings(settings)] == [level]
+
+
+def test_the_table_puts_each_remedy_below_its_finding():
+    text = table(
+        [Finding(Level.OK, "a", "Well."), Finding(Level.ERROR, "long", "Ill.", "CURE;")]
+    )
+
+    assert text.splitlines() == [
+        "OK      a     Well.",
+        "ERROR   long  Ill.",
+        "              -> CURE;",
+    ]

@@ -1,0 +1,145 @@
+"""Messages have a partition for each day around today, and none that is older than they are kept."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from actors.db.driver import connect
+from actors.db.partitions import keep_partitions, partition_day, partition_name
+from actors.db.schema import migrate
+from tests.support.embedded import query
+
+if TYPE_CHECKING:
+    from actors.db.partitions import Upkeep
+    from tests.support.postgres import Database
+
+pytestmark = pytest.mark.postgres
+
+KEPT = timedelta(hours=72)
+PRESENT = """
+    select inhrelid::regclass::text from pg_inherits
+    where inhparent = 'realtime.messages'::regclass order by 1
+"""
+
+
+def today_of(database: Database) -> date:
+    ((today,),) = query(database.conninfo, "select (now() at time zone 'utc')::date")
+    return today
+
+
+def days(database: Database, first: int, last: int) -> list[str]:
+    today = today_of(database)
+    return [partition_name(today + timedelta(days=number)) for number in range(first, last + 1)]
+
+
+async def keep(database: Database, retention: timedelta = KEPT) -> Upkeep:
+    async with await connect(database.conninfo) as connection:
+        return await keep_partitions(connection, retention)
+
+
+@pytest.fixture
+async def migrated(database):
+    async with await connect(database.conninfo) as connection:
+        await migrate(connection)
+    return database
+
+
+async def test_there_is_one_from_yesterday_to_three_days_ahead(migrated):
+    upkeep = await keep(migrated)
+
+    assert upkeep.made == days(migrated, -1, 3)
+    assert query(migrated.conninfo, PRESENT) == [
+        (f"realtime.{name}",) for name in days(migrated, -1, 3)
+    ]
+
+
+async def test_a_message_of_today_finds_its_place(migrated):
+    await keep(migrated)
+    with psycopg.connect(migrated.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "set timezone = 'Pacific/Kiritimati'"
+        )  # where it may be tomorrow already
+        connection.execute("select realtime.send('{}', 'e', 'room')")
+        connection.execute("set timezone = 'Pacific/Pago_Pago'")
+        connection.execute("select realtime.send('{}', 'e', 'room')")
+
+    assert query(migrated.conninfo, "select count(*) from realtime.messages") == [(2,)]
+
+
+async def test_the_second_time_nothing_is_done(migrated):
+    await keep(migrated)
+
+    upkeep = await keep(migrated)
+
+    assert (upkeep.made, upkeep.dropped) == ([], [])
+
+
+async def test_what_is_older_than_messages_are_kept_is_dropped(migrated):
+    today = today_of(migrated)
+    old = [today - timedelta(days=number) for number in (2, 3, 4, 5)]
+    for day in old:
+        query(
+            migrated.conninfo,
+            f"create table realtime.{partition_name(day)} partition of realtime.messages"
+            f" for values from ('{day}') to ('{day + timedelta(days=1)}')",
+        )
+
+    upkeep = await keep(migrated)
+
+    # 72 hours before any time of today are within the day three days ago.
+    assert upkeep.dropped == [partition_name(day) for day in reversed(old[2:])]
+
+
+async def test_partitions_that_are_not_a_day_s_are_left_alone(migrated):
+    await keep(migrated)
+    query(
+        migrated.conninfo,
+        "create table realtime.ancient partition of realtime.messages"
+        " for values from ('1990-01-01') to ('1990-01-02')",
+    )
+
+    assert (await keep(migrated)).dropped == []
+
+
+async def test_who_names_a_partition_does_not_pass_by_the_policies(migrated):
+    await keep(migrated)
+    query(migrated.conninfo, "select realtime.send('{}', 'e', 'room')")
+    (partition,) = days(migrated, 0, 0)
+
+    query(migrated.conninfo, f"grant select on realtime.{partition} to anon")
+    with psycopg.connect(migrated.conninfo, autocommit=True) as connection:
+        connection.execute("set role anon")
+        found = connection.execute(f"select * from realtime.{partition}").fetchall()
+
+    assert found == []
+
+
+async def test_without_the_table_nothing_is_done(database):
+    upkeep = await keep(database)
+
+    assert (upkeep.made, upkeep.dropped) == ([], [])
+
+
+async def test_a_table_of_another_role_is_left_to_it(migrated):
+    name = f"stranger_{migrated.name}"
+    query(migrated.conninfo, f"create role {name} login")
+    try:
+        async with await connect(make_conninfo(migrated.conninfo, user=name)) as connection:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await keep_partitions(connection, KEPT)
+    finally:
+        query(migrated.conninfo, f"drop role {name}")
+
+
+@pytest.mark.parametrize("name", ["messages_2026_02_30", "messages_2026_2_3", "messages", ""])
+def test_a_name_that_is_no_day_is_none(name):
+    assert partition_day(name) is None
+
+
+def test_a_day_is_read_from_the_name_it_gave():
+    assert partition_day(partition_name(date(2026, 11, 21))) == date(2026, 11, 21)
