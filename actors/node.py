@@ -350,7 +350,7 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
-        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
         served = site(
             supabase=supabase,
             api=api.routes(),
