@@ -54,6 +54,7 @@ from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
+from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -330,9 +331,10 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
         served = site(
             supabase=supabase,
-            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            api=api.routes(),
             operations=Operations(self, tenant.verifier).routes(),
         )
 

@@ -60,6 +60,7 @@ def insert(number: int, owner: str) -> str:
     return f"insert into notes values ({number}, '{owner}', 'body {number}')"
 
 
+@pytest.mark.capability("M5-014", "M5-048", "M5-049", "M5-074")
 async def test_a_row_is_shown_to_those_whose_policy_lets_them_read_it(notes):
     notes.execute(OWN)
     async with court(notes) as judge:
@@ -252,6 +253,7 @@ async def test_what_changes_about_policies_counts_within_a_second(notes):
     assert outcomes == [True, False, True, False]
 
 
+@pytest.mark.capability("M5-016")
 async def test_a_failing_policy_is_told_to_those_it_fails_for_alone(notes):
     notes.execute(OWN)
     async with court(notes) as judge:
@@ -328,6 +330,7 @@ async def test_claims_that_postgres_cannot_take_are_refused_alone(notes):
         "'",
     ],
 )
+@pytest.mark.capability("M5-015")
 async def test_claims_are_values_whatever_is_in_them(notes, claims):
     notes.execute("create policy nobody on notes using (auth.uid() is not null)")
     async with court(notes) as judge:
@@ -350,6 +353,7 @@ async def test_claims_are_values_whatever_is_in_them(notes, claims):
         "\0",
     ],
 )
+@pytest.mark.capability("M5-017")
 async def test_a_role_is_a_name_whatever_is_in_it(notes, role):
     notes.execute(OWN)
     async with court(notes) as judge:
@@ -374,6 +378,7 @@ async def test_a_role_with_an_odd_name_is_asked_for_by_it(notes, made_roles):
         assert await judge.seen([change], ANON) == []
 
 
+@pytest.mark.capability("M5-076")
 async def test_a_policy_cannot_write(notes):
     notes.execute(
         "create table spied (who text)",
