@@ -38,9 +38,10 @@ from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.shared_filters import SharedFilters
+from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
 from actors.db.subscriptions import PostgresSubscriptions
-from actors.db.visibility import DatabaseVisibility
+from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -56,6 +57,7 @@ from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
+from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -262,10 +264,12 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
+        strictness = Strictness(settings.strict_rows, settings.strict_deletes)
+        options = VisibilityOptions(settings.policy_timeout_s, strictness)
         return Database(
             pool,
             source,
-            DatabaseVisibility.open(pool),
+            DatabaseVisibility.open(pool, options),
             PostgresSubscriptions(pool, settings.publication),
             SharedFilters(PostgresFilters(pool)),
         )
@@ -344,9 +348,10 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
         served = site(
             supabase=supabase,
-            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            api=api.routes(),
             operations=Operations(self, tenant.verifier).routes(),
         )
 
