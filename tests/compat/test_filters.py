@@ -44,6 +44,7 @@ def heard(client, topic, word):
         found.append((change["type"], body.removeprefix(f"{word} ")))
 
 
+@pytest.mark.capability("SB-165", "M5-001", "M5-064", "M5-079", "AG-002")
 def test_each_subscription_hears_what_its_filter_lets_through(client, topic, write, word):
     last = MESSAGES | {"filter": f"body=eq.{word}"}
     filters = {
