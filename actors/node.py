@@ -36,8 +36,9 @@ from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
+from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
-from actors.db.visibility import DatabaseVisibility
+from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -53,6 +54,7 @@ from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
+from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -251,7 +253,9 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        return Database(pool, source, DatabaseVisibility.open(pool))
+        strictness = Strictness(settings.strict_rows, settings.strict_deletes)
+        options = VisibilityOptions(settings.policy_timeout_s, strictness)
+        return Database(pool, source, DatabaseVisibility.open(pool, options))
 
     def _keys(self) -> list[ChildSpec[Any]]:
         ring, url = self._key_ring, self._settings.jwt_jwks_url
@@ -327,9 +331,10 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
         served = site(
             supabase=supabase,
-            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            api=api.routes(),
             operations=Operations(self, tenant.verifier).routes(),
         )
 

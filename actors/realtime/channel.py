@@ -192,8 +192,8 @@ class ChannelActor:
         if ref.name == RowsKey(self._key, inbox.ref):
             self._end(self._roster.with_changes(), inbox)
         elif ref.name == PresenceKey(self._key, inbox.ref):
+            # Whose tracks end with that wake the next presence actor, which finds out what this one left.
             self._end(self._roster, inbox)
-            self._presence.start_over()
 
     def _end(
         self,

@@ -13,13 +13,17 @@ import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Forbidden, Refused, Unavailable
-from actors.realtime.messages import Attach, ChannelKey, Detach, Refresh
+from actors.realtime.membership import Membership
+from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
+from actors.realtime.roster import Subscription
+from protocol.dialect import EncodeKey
+from protocol.events import Joined
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.ports import Identity
-    from actors.realtime.roster import Subscription
+    from actors.realtime.seat import Seat
     from actors.realtime.tenant import Tenant
     from actors.realtime.topic_presence import TopicPresence
     from protocol.changes.model import Lsn
@@ -34,6 +38,55 @@ ATTEMPTS = 5
 ASK_AGAIN_S = 0.25
 TOO_BUSY = "the channel is too busy to be joined"
 OVERLOADED = "The database retains too much for this server: try again later"
+
+
+async def prepare(join: Join, seat: Seat) -> Subscription:
+    """Return the subscription that a join may have; waits for keys, and for row changes to flow if it wants any.
+
+    Raises:
+        Refused: it may have none.
+    """
+    tenant, options = seat.tenant, join.options
+    identity = await identify(options, seat.opening.identity, tenant)
+    authorise(channel_key(join, tenant), identity)
+    refuse_replay(options)
+    from_lsn = await start_of_changes(options, tenant)
+    return Subscription(
+        key=JoinKey(seat.name, join.number),
+        connection=seat.inbox.ref,
+        outbox=seat.outbox,
+        encode_key=EncodeKey(seat.opening.dialect, join.topic),
+        join_ref=join.join_ref,
+        identity=identity,
+        changes=options.changes,
+        from_lsn=from_lsn,
+        gets_presence_state=gets_presence_state(options, tenant),
+        hears_presence=hears_presence(options, tenant),
+    )
+
+
+async def enter(
+    join: Join, subscription: Subscription, farewell: bytes, seat: Seat
+) -> Membership:
+    """Enter a subscription in its channel, which greets it; `farewell` comes right behind that.
+
+    Raises:
+        Refused: the channel did not answer in time, or failed again and again.
+    """
+    tenant, options = seat.tenant, join.options
+    key = channel_key(join, tenant)
+    greeting = subscription.encode(Joined(join.ref, join.join_ref, options.changes))
+    channel, presence = await attach(key, subscription, greeting + farewell, tenant)
+    return Membership(
+        subscription,
+        channel,
+        key,
+        join.sub_topic,
+        options.ack,
+        options.echo,
+        presence,
+        presence_key(options, tenant),
+    )
 
 
 async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:

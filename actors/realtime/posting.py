@@ -4,19 +4,19 @@ Called by `actors.web.broadcast`; hands each broadcast to its channel, if there 
 A topic that nobody has joined has no channel, and none is started for it: nobody would hear the broadcast.
 Of rank 3, as the connections: it waits for channels that are full, and for no longer than a connection would.
 
-**Source**: spec 4.2 (the order, and one permission check per topic).
+**Source**: spec 4.2 (the order, one permission check per topic) and 8 (what counts).
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 from attrs import field, frozen
 
 from actors.core.errors import ActorStopped
-from actors.realtime.errors import ChannelBusy
+from actors.realtime.errors import ChannelBusy, RateLimited
 from actors.realtime.join import SERVICE_ROLE
 from actors.realtime.messages import ChannelKey, Publish
 
@@ -27,6 +27,37 @@ if TYPE_CHECKING:
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import PostedBroadcast
+
+
+CODE: Final = "MessagePerSecondRateLimitReached"
+EXCEEDED: Final = "You have exceeded your rate limit"
+BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
+
+
+class EventQuota(Protocol):
+    """How many events a tenant may have per second; a limit of 0 is none."""
+
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def average(self) -> float:
+        """Events per second of late."""
+        ...
+
+    def count(self, events: int = 1) -> None:
+        """Note that so many happen now."""
+        ...
+
+
+class Unlimited:
+    """An `EventQuota` that nothing is held against."""
+
+    limit = 0
+    average = 0.0
+
+    def count(self, events: int = 1) -> None:
+        """Forget them."""
 
 
 class ServiceRoleOnly:
@@ -44,6 +75,23 @@ class Poster:
     tenant: Tenant
     metrics: Metrics
     policy: BroadcastPolicy = field(factory=ServiceRoleOnly)
+    events: EventQuota = field(factory=Unlimited)
+
+    def refuse_over_quota(self, batch_size: int | None = None) -> None:
+        """Refuse a broadcast, or a batch of so many, for which the tenant has no events left.
+
+        **Source**: spec 4.2 and 4.3; one broadcast is refused at the limit, a batch beyond it.
+
+        Raises:
+            RateLimited: with the literal text.
+        """
+        limit, average = self.events.limit, self.events.average
+        if not limit:
+            return
+        if average > limit or (batch_size is None and average >= limit):
+            raise RateLimited(CODE, EXCEEDED)
+        if batch_size is not None and average + batch_size > limit:
+            raise RateLimited(CODE, BATCH_TOO_LARGE)
 
     async def publish(self, identity: Identity, broadcasts: Sequence[PostedBroadcast]) -> bool:
         """Hand over what `identity` may broadcast; return whether that was everything.
@@ -69,6 +117,7 @@ class Poster:
                     self.metrics.broadcasts_accepted.inc(accepted)
                     raise ChannelBusy(accepted, len(broadcasts))
                 accepted += 1
+                self.events.count()
         self.metrics.broadcasts_accepted.inc(accepted)
         return not denied
 

@@ -89,9 +89,6 @@ ABSENT: Final = {
         "ReplicationRecoveryWindowExceeded",
         "UnexpectedMessageReceived",
     ),
-    "who is over a quota of events is told in a `system` message": (
-        "MessagePerSecondRateLimitReached",
-    ),
     "a presence message that is refused is counted under a reason of its own (above)": (
         "PresenceRateLimitReached",
         "ClientPresenceRateLimitReached",

@@ -211,6 +211,12 @@ CODES: Final = (
         Fault.CLIENT,
         (Place.METRIC,),
     ),
+    Code(
+        "MessagePerSecondRateLimitReached",
+        "The tenant has used up its events per second: broadcasts over HTTP get status 429.",
+        Fault.OPERATOR,
+        (Place.REST,),
+    ),
     # What becomes of presence.
     Code(
         "connection_full",

@@ -33,7 +33,7 @@ def made_roles(database):
         for definition in definitions:
             database.execute(f"create role {definition}")
             made.insert(0, definition.split(" bypassrls")[0].split(" superuser")[0])
-            made[0] = made[0].split(" noinherit")[0].split(" in role")[0]
+            made[0] = made[0].split(" login")[0].split(" noinherit")[0].split(" in role")[0]
 
     yield make
     for role in made:
@@ -614,7 +614,7 @@ async def test_a_commit_that_other_sessions_do_not_see_yet_is_waited_for(notes):
 
         nursery.start_soon(look)
         while len(judge.calls) < 3:
-            await trio.sleep(0.01)
+            await trio.lowlevel.checkpoint()
         assert sights == []
 
     assert [sight.columns for sight in sights] == [{"id", "user_id", "body"}]
@@ -655,3 +655,44 @@ async def commit_synchronously(database, statement):
     async with await connect(database.conninfo) as connection:
         await connection.execute("set synchronous_commit = on")
         await connection.execute(statement)
+
+
+async def test_the_login_role_needs_replication_and_membership_and_nothing_else(
+    notes, made_roles
+):
+    made_roles(
+        "doorkeeper login replication noinherit in role anon, authenticated, service_role"
+    )
+    notes.execute(OWN, "revoke all on schema public from public")
+    notes.execute("grant usage on schema public to anon, authenticated, service_role")
+    async with court(notes, login="doorkeeper") as judge:
+        mine, other = await judge.written(insert(1, ALICE), insert(2, BOB))
+
+        assert await judge.seen([mine, other], user(ALICE)) == [mine]
+        assert await judge.seen([mine, other], ANON) == []
+        assert await judge.seen([mine, other], SERVICE) == [mine, other]
+
+
+async def test_a_role_that_the_login_role_may_not_take_is_refused(notes, made_roles):
+    made_roles("doorkeeper login replication in role anon")
+    notes.execute("create policy everybody on notes using (true)")
+    async with court(notes, login="doorkeeper") as judge:
+        (change,) = await judge.written(insert(1, ALICE))
+
+        assert await judge.seen([change], ANON) == [change]
+        assert (await judge.sight(change, user(ALICE))).fault == ERROR_FAILED
+
+
+async def test_without_the_right_to_temporary_objects_rows_are_refused(notes, made_roles):
+    made_roles("doorkeeper login replication in role anon")
+    notes.execute(
+        "create policy everybody on notes using (true)",
+        f"revoke temporary on database {notes.name} from public",
+    )
+    async with court(notes, login="doorkeeper") as judge:
+        (change,) = await judge.written(insert(1, ALICE))
+
+        assert (await judge.sight(change, ANON)).fault == ERROR_FAILED
+        notes.execute(f"grant temporary on database {notes.name} to doorkeeper")
+
+        assert await judge.seen([change], ANON) == [change]

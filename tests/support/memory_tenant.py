@@ -357,6 +357,7 @@ async def open_stage(
     window_s=1e9,
     channels_type=Channels,
     presence_enabled=False,
+    verifier=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -373,7 +374,7 @@ async def open_stage(
     quota = Quota(quota)
     pool = WeightPool(1 << 30)
     channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
-    verifier = FakeVerifier()
+    verifier = verifier or FakeVerifier()
     tenant = Tenant(
         "test",
         verifier,

@@ -20,6 +20,7 @@ from actors.realtime.tenant import Limits
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
+from actors.web.request_rate import RequestRate
 from tests.support.memory_tenant import open_stage
 from tests.support.web import start_port
 
@@ -98,14 +99,15 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(*, channels_type=Channels, body_bytes=1 << 20, **seams):
+async def open_api(*, channels_type=Channels, body_bytes=1 << 20, requests=0, **seams):
     async with (
         open_stage(limits=LIMITS, channels_type=channels_type) as stage,
         trio.open_nursery() as nursery,
     ):
         bodies = BodyBudget(body_bytes)
         poster = Poster(stage.tenant, stage.metrics, **seams)
-        routes = BroadcastApi(stage.tenant.verifier, poster, bodies).routes()
+        rate = RequestRate(lambda: requests)
+        routes = BroadcastApi(stage.tenant.verifier, poster, bodies, rate).routes()
         port = await start_port(nursery, site(supabase=refuse, api=routes).application)
         yield Api(stage, port, bodies)
         assert bodies.held_bytes == 0
@@ -561,6 +563,93 @@ class TestRefusals:
             await wait_all_tasks_blocked()
 
             assert api.bodies.held_bytes == 0
+
+
+class Quota:
+    """An `EventQuota` whose average the test sets."""
+
+    def __init__(self, average: float) -> None:
+        self.limit = 10
+        self.average = average
+        self.counted = 0
+
+    def count(self, events: int = 1) -> None:
+        self.counted += events
+
+
+class TestQuotas:
+    @pytest.mark.parametrize(
+        ("average", "size", "text"),
+        [
+            (7.5, 2, None),
+            (7.5, 3, "Too many messages to broadcast, please reduce the batch size"),
+            (10.0, 1, "Too many messages to broadcast, please reduce the batch size"),
+            (10.1, 1, "You have exceeded your rate limit"),
+        ],
+    )
+    async def test_a_batch_may_use_what_is_left_and_no_more(
+        self, autojump_clock, average, size, text
+    ):
+        quota = Quota(average)
+        async with open_api(events=quota) as api:
+            old, _ = await members(api)
+
+            response = await api.post_batch(*[MESSAGE] * size)
+
+            assert said(response) == ((429, {"message": text}) if text else (202, None))
+            heard = 0 if text else size
+            assert (len(await old.received()), quota.counted) == (heard, heard)
+
+    @pytest.mark.parametrize(("average", "status"), [(9.9, 202), (10.0, 429)])
+    async def test_one_broadcast_is_refused_at_the_limit(self, autojump_clock, average, status):
+        async with open_api(events=Quota(average)) as api:
+            response = await api.post(SINGLE, b"1")
+
+            assert response.status == status
+            if status == 429:
+                assert said(response)[1] == {"message": "You have exceeded your rate limit"}
+
+    async def test_without_a_quota_there_is_no_word_of_it(self, autojump_clock):
+        async with open_api() as api:
+            response = await api.post(SINGLE, b"1")
+
+            assert not [name for name in response.headers if name.startswith("x-rate")]
+
+    async def test_a_tenant_that_is_asked_too_often_is_refused_until_it_calms_down(
+        self, autojump_clock
+    ):
+        async with open_api(requests=2) as api:
+            first = [await api.post(SINGLE, b"1") for _ in range(3)]
+            await trio.sleep(1)
+            after = await api.post(SINGLE, b"1")
+            await trio.sleep(1)
+            later = await api.post(SINGLE, b"1")
+            stranger = await api.post(SINGLE, b"1", "apikey: nobody")
+
+            assert [response.status for response in first] == [202] * 3
+            assert said(after) == (429, {"message": "Too many requests"})
+            assert rates(after) == ("3.00", "2", "0")
+            assert (later.status, rates(later)) == (202, ("2.00", "2", "0"))
+            assert (stranger.status, rates(stranger)) == (401, ("2.00", "2", "0"))
+
+    async def test_a_minute_is_what_is_remembered(self, autojump_clock):
+        async with open_api(requests=100) as api:
+            for _ in range(120):
+                await api.post(SINGLE, b"1")
+            start = await api.post(SINGLE, b"1")
+            await trio.sleep(60)
+            middle = await api.post(SINGLE, b"1")
+            await trio.sleep(3600)
+            end = await api.post(SINGLE, b"1")
+
+            assert rates(start) == ("0.00", "100", "100")
+            assert rates(middle) == ("2.02", "100", "97")
+            assert rates(end) == ("0.00", "100", "100")
+
+
+def rates(response) -> tuple[str, ...]:
+    names = ("x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining")
+    return tuple(response.headers[name] for name in names)
 
 
 class TestBrowsers:
