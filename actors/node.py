@@ -33,11 +33,14 @@ from actors.core.supervisor import Supervisor
 from actors.db.catalog import Catalog
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.db.filters import PostgresFilters
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
+from actors.db.shared_filters import SharedFilters
 from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
+from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
@@ -94,6 +97,8 @@ class Database:
     pool: Pool
     source: ReplicationSource
     visibility: DatabaseVisibility
+    subscriptions: PostgresSubscriptions
+    filters: SharedFilters
 
     def close(self) -> None:
         self.visibility.close()
@@ -139,7 +144,13 @@ class Node:
         if database is None:
             feed = ChangeFeed(log, NobodySees())
         else:
-            feed = ChangeFeed(log, database.visibility, database.source)
+            feed = ChangeFeed(
+                log,
+                database.visibility,
+                database.source,
+                database.subscriptions,
+                database.filters,
+            )
         quota = Quota(self._settings.quota_limits())
         mailboxes = WeightPool(self._settings.mailboxes_bytes)
         channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
@@ -255,7 +266,13 @@ class Node:
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
         strictness = Strictness(settings.strict_rows, settings.strict_deletes)
         options = VisibilityOptions(settings.policy_timeout_s, strictness)
-        return Database(pool, source, DatabaseVisibility.open(pool, options))
+        return Database(
+            pool,
+            source,
+            DatabaseVisibility.open(pool, options),
+            PostgresSubscriptions(pool, settings.publication),
+            SharedFilters(PostgresFilters(pool)),
+        )
 
     def _keys(self) -> list[ChildSpec[Any]]:
         ring, url = self._key_ring, self._settings.jwt_jwks_url

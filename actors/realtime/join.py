@@ -13,13 +13,17 @@ import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Forbidden, Refused, Unavailable
+from actors.realtime.interests import Denied
 from actors.realtime.membership import Membership
 from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
 from actors.realtime.roster import Subscription
+from actors.realtime.subscribing import Applicant, resolve
 from protocol.dialect import EncodeKey
 from protocol.events import Joined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.ports import Identity
@@ -27,15 +31,18 @@ if TYPE_CHECKING:
     from actors.realtime.tenant import Tenant
     from actors.realtime.topic_presence import TopicPresence
     from protocol.changes.model import Lsn
-    from protocol.commands import Join, JoinOptions
+    from protocol.commands import ChangeBinding, Join, JoinOptions
 
 #: Keys of this form are no tokens: a gateway exchanges them.
 OPAQUE_KEY_PREFIX = "sb_"
 SERVICE_ROLE = "service_role"
+#: Who applies without having joined yet.
+NOBODY = JoinKey("", 0)
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
 ASK_AGAIN_S = 0.25
+UNABLE = "UnableToSubscribeToPostgres"
 TOO_BUSY = "the channel is too busy to be joined"
 OVERLOADED = "The database retains too much for this server: try again later"
 
@@ -50,7 +57,7 @@ async def prepare(join: Join, seat: Seat) -> Subscription:
     identity = await identify(options, seat.opening.identity, tenant)
     authorise(channel_key(join, tenant), identity)
     refuse_replay(options)
-    from_lsn = await start_of_changes(options, tenant)
+    from_lsn = await start_of_changes(options, identity, tenant)
     return Subscription(
         key=JoinKey(seat.name, join.number),
         connection=seat.inbox.ref,
@@ -163,13 +170,16 @@ def presence_key(options: JoinOptions, tenant: Tenant) -> str:
     return options.presence_key or str(UUID(bytes=tenant.random.randbytes(16), version=1))
 
 
-async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
+async def start_of_changes(
+    options: JoinOptions, identity: Identity, tenant: Tenant
+) -> Lsn | None:
     """Wait until row changes flow, and return the position from which on the join gets them.
 
     None means that it cannot be known yet: the join is let in, and told later when changes flow.
 
     Raises:
-        Refused: the client asked to be let in only when changes flow, or the database must not keep more for us.
+        Refused: the client asked to be let in only when changes flow, and they do not or it cannot have them;
+            or the database must not keep more for us.
     """
     feed, limits = tenant.feed, tenant.limits
     if not options.changes:
@@ -182,11 +192,27 @@ async def start_of_changes(options: JoinOptions, tenant: Tenant) -> Lsn | None:
             while True:
                 await feed.state.wait_live()
                 with suppress(Unavailable):
+                    if options.wait_s is not None:
+                        await _refuse_if_denied(options.changes, identity, tenant)
                     return await feed.source.insert_position()
                 await trio.sleep(ASK_AGAIN_S)
     if options.wait_s is not None:
-        raise Refused("UnableToSubscribeToPostgres", feed.state.advice)
+        raise Refused(UNABLE, feed.state.advice)
     return None
+
+
+async def _refuse_if_denied(
+    changes: Sequence[ChangeBinding], identity: Identity, tenant: Tenant
+) -> None:
+    """Refuse a join whose entries Postgres does not accept; who does not wait is told later, and stays joined.
+
+    Raises:
+        Refused: with the text that others are told.
+        Unavailable: the database could not be asked.
+    """
+    (outcome,) = await resolve([Applicant(NOBODY, identity.role, tuple(changes))], tenant.feed)
+    if isinstance(outcome, Denied):
+        raise Refused(UNABLE, outcome.fault)
 
 
 async def attach(

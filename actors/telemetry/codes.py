@@ -89,6 +89,12 @@ CODES: Final = (
         (Place.REST,),
     ),
     Code(
+        "InvalidEntry",
+        "The members of a `postgres_changes` entry do not go together: no table, or columns of many tables.",
+        Fault.CLIENT,
+        (Place.SYSTEM,),
+    ),
+    Code(
         "InvalidFilter",
         "The filter of a `postgres_changes` entry cannot be understood, or not be used with its column.",
         Fault.CLIENT,

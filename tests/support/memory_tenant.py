@@ -37,6 +37,7 @@ from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
 from protocol.phoenix.binary import decode_server_frame
+from tests.support.memory_database import MemoryDatabase
 
 ROOM = "realtime:room"
 
@@ -254,6 +255,7 @@ class FakeVisibility:
 
     def __init__(self) -> None:
         self.hidden_from: set[str] = set()
+        self.hidden_columns: set[str] = set()
         self.fault: str | None = None
         self.asked: list[int] = []
         self.errors: deque[Exception] = deque()
@@ -284,7 +286,8 @@ class FakeVisibility:
     def _sight(self, change):
         if self.fault is not None:
             return Sight(frozenset(), fault=self.fault)
-        return Sight(frozenset(column.name for column in change.table.relation.columns))
+        names = {column.name for column in change.table.relation.columns}
+        return Sight(frozenset(names - self.hidden_columns))
 
 
 @define
@@ -298,6 +301,7 @@ class Stage:
     connections: Connections
     feed: ChangeFeed
     visibility: FakeVisibility
+    database: MemoryDatabase
     verifier: FakeVerifier
     metrics: Metrics
     reports: list = field(factory=list)
@@ -353,6 +357,7 @@ async def open_stage(
     limits=None,
     quota=None,
     source=None,
+    database=None,
     log_bytes=1 << 20,
     window_s=1e9,
     channels_type=Channels,
@@ -370,7 +375,9 @@ async def open_stage(
         )
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
-    feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
+    database = database or MemoryDatabase()
+    log = ChangeLog(log_bytes, window_s)
+    feed = ChangeFeed(log, visibility, source, database, database)
     quota = Quota(quota)
     pool = WeightPool(1 << 30)
     channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
@@ -410,6 +417,7 @@ async def open_stage(
             connections,
             feed,
             visibility,
+            database,
             verifier,
             metrics,
             reports,
