@@ -15,24 +15,29 @@ from typing import TYPE_CHECKING
 import psycopg
 import trio
 from attrs import define, field
+from psycopg.conninfo import conninfo_to_dict
 
 from actors.db.advice import unavailable
 from actors.db.driver import connect
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from actors.db.driver import TrioConnection
 
 
 @define(eq=False)
 class Pool:
-    """Connections are opened when needed and kept; who waits longer than `wait_s` for one is refused."""
+    """Connections are opened when needed and kept; who waits longer than `wait_s` for one is refused.
+
+    `settings` are those of each session; they win over the database's and the role's, and contain no spaces.
+    """
 
     conninfo: str = field(repr=False)
     max_size: int = 4
     wait_s: float = 5.0
+    settings: Mapping[str, str] = field(factory=dict[str, str], kw_only=True)
     _idle: list[TrioConnection] = field(factory=list["TrioConnection"], init=False)
     _places: trio.Semaphore = field(init=False)
     _closed: bool = field(default=False, init=False)
@@ -87,11 +92,18 @@ class Pool:
     async def _open(self) -> TrioConnection:
         try:
             with trio.fail_after(self.wait_s):
-                return await connect(self.conninfo)
+                return await connect(self.conninfo, **self._options())
         except trio.TooSlowError:
             raise unavailable(psycopg.OperationalError("timeout expired")) from None
         except psycopg.OperationalError as error:
             raise unavailable(error) from None
+
+    def _options(self) -> dict[str, str]:
+        if not self.settings:
+            return {}
+        own = conninfo_to_dict(self.conninfo).get("options")
+        settings = [f"-c {name}={value}" for name, value in self.settings.items()]
+        return {"options": " ".join([*([str(own)] if own else []), *settings])}
 
     def _take_back(self, connection: TrioConnection) -> None:
         if connection.is_idle() and not self._closed:

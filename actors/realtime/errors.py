@@ -36,6 +36,10 @@ class Forbidden(Refused):
     """The identity is known and may not do this."""
 
 
+class PolicyUndecided(Refused):
+    """A policy could not be asked, or failed: nobody is let in by it."""
+
+
 class ChannelBusy(Refused):
     """A channel did not take a broadcast in time; of `total` in one request `accepted` were taken before."""
 

@@ -302,3 +302,38 @@ class Filters(Protocol):
             Unavailable: the database could not be asked; ask again later.
         """
         ...
+
+
+@frozen
+class PolicyQuestion:
+    """What may this identity do on this private topic?
+
+    `headers` is the JSON object that policies see as `request.headers`, empty for none.
+    """
+
+    sub_topic: str
+    identity: Identity
+    headers: bytes = field(default=b"", repr=False)
+
+
+@frozen
+class Grants:
+    """What the policies of the database grant on one private topic."""
+
+    broadcast: bool
+    presence: bool
+
+
+class Policies(Protocol):
+    """Who may read and write on private topics: row security of the table realtime.messages (spec 7).
+
+    Fails closed. Every method raises `PolicyUndecided` when there is no answer, with the code and text of spec 2.3.
+    """
+
+    async def may_read(self, question: PolicyQuestion, *, presence: bool) -> Grants:
+        """Return what may be received; presence is only asked about if it is wanted."""
+        ...
+
+    async def may_write(self, question: PolicyQuestion) -> Grants:
+        """Return what may be sent."""
+        ...
