@@ -15,11 +15,11 @@ RUN_STAMP := $(VENV)/installed-run
 TEST_STAMP := $(VENV)/installed-test
 JS_STAMP := $(JS)/node_modules/.installed
 
-.PHONY: help run test lint unit format reference lock clean
+.PHONY: help run test lint unit format reference capabilities lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## Start the server on port 8080; more options: make run ARGS="--help"
 	@$(PY) -m actors.main $(ARGS)
@@ -41,6 +41,9 @@ format: $(TEST_STAMP) ## Format the code and repair what ruff can repair
 
 reference: $(TEST_STAMP) ## Write the pages of docs/reference that are made from the code
 	$(PY) -m tests.support.reference
+
+capabilities: $(TEST_STAMP) ## Count what is done, served otherwise and open, per source document
+	@$(PY) -m tests.support.capabilities
 
 lock: $(PY) ## Write the lock files anew from pyproject.toml and package.json
 	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.9'

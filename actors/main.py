@@ -1,132 +1,44 @@
 """The command line: `python -m actors.main`, alone to serve or with the name of a command (`actors.commands`).
 
-Reads the settings, sets up the log, claims the embedded database's directory, runs the node, and listens to signals:
-the first SIGTERM or SIGINT drains (stop accepting, tell clients, flush, exit 0), a second one ends at once.
+Notes the signals that come before the event loop listens to them, and leaves everything else to `actors.command_line`,
+whose import takes most of a second: without this a server that is told to stop in that time would die of the signal.
+Of our own modules nothing is imported before that.
 """
 
 from __future__ import annotations
 
-import gc
 import os
-import platform
 import signal
 import sys
-import time
-from contextlib import ExitStack
-from random import SystemRandom
 from typing import TYPE_CHECKING
-
-import structlog
-import trio
-
-from actors.commands import doctor, migrate
-from actors.core.errors import RestartLimitReached
-from actors.db.cluster_files import EmbeddedOptions, claim_cluster
-from actors.node import Node, Surroundings
-from actors.realtime.errors import DatabaseUnavailable
-from actors.settings import DEVELOPMENT_SECRET, InvalidSetting, Settings, load
-from actors.telemetry.log import LogOptions, configure
-from actors.telemetry.metrics import Metrics
-from actors.welcome import welcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-COMMANDS = {"doctor": doctor.run, "migrate": migrate.run}
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Trade-off: fewer collections cost memory that is not free yet and save up to a third of CPU on allocation-heavy paths.
-GC_THRESHOLDS = (50_000, 20, 100)
+    from types import FrameType
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server, or the command that is named first; return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = COMMANDS.get(words[0]) if words else None
-    try:
-        if command is not None:
-            return command(words[1:], os.environ)
-        return run_server(load(words, os.environ))
-    except InvalidSetting as error:
-        print(f"troupe: {error}", file=sys.stderr)  # noqa: T201  # there is no log yet
-    except DatabaseUnavailable as unavailable:
-        print(f"troupe: {unavailable.advice}", file=sys.stderr)  # noqa: T201
-    return 2
+    is_command = bool(words) and not words[0].startswith("-")
+    received = [] if is_command else note_signals()
+    from actors.command_line import run  # noqa: PLC0415  # see the module's text
+
+    return run(words, received)
 
 
-def run_server(settings: Settings) -> int:
-    """Serve until told to stop; return the exit status."""
-    is_development = settings.env == "development"
-    configure(LogOptions(platform.node(), settings.log_level, is_development))
-    log = structlog.get_logger()
-    with ExitStack() as stack:
-        cluster = None
-        if settings.database_url is None and not settings.no_database:
-            options = EmbeddedOptions(settings.data_directory, settings.postgres_port)
-            try:
-                cluster = stack.enter_context(claim_cluster(options))
-            except DatabaseUnavailable as unavailable:
-                log.error("node.refused", advice=unavailable.advice)  # noqa: TRY400
-                return 1
-        surroundings = Surroundings(SystemRandom(), time.time, cluster)  # noqa: TID251  # the one clock
-        return trio.run(serve, Node(settings, surroundings, Metrics()), settings, surroundings)
+def note_signals() -> list[int]:
+    """Return a list to which the first signal to stop is added; the second ends the process at once."""
+    received: list[int] = []
 
+    def note(number: int, _frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
 
-async def serve(node: Node, settings: Settings, surroundings: Surroundings) -> int:
-    """Run the node until a signal says otherwise; return the exit status."""
-    status = 0
-    async with trio.open_nursery() as nursery:
-        draining = trio.CancelScope()
-        await nursery.start(drain_on_signal, draining)
-        try:
-            with draining:
-                async with trio.open_nursery() as running:
-                    await running.start(node.run)
-                    settle_memory()
-                    announce(node, settings, surroundings)
-        except* RestartLimitReached:
-            # Each crash has been logged with its stack.
-            structlog.get_logger().error("node.given_up")
-            status = 1
-        nursery.cancel_scope.cancel()
-    return status
-
-
-def settle_memory() -> None:
-    """Take what lives as long as the process out of garbage collection."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
-def announce(node: Node, settings: Settings, surroundings: Surroundings) -> None:
-    """Say where the server is: in the log for programs, and in development on stdout for people."""
-    address = None if surroundings.cluster is None else surroundings.cluster.address
-    structlog.get_logger().info(
-        "node.ready",
-        host=settings.host,
-        port=node.port,
-        psql=None if address is None else address.psql_command,
-    )
-    if settings.signing_secret == DEVELOPMENT_SECRET:
-        url = f"http://{settings.host}:{node.port}"
-        text = welcome(url, DEVELOPMENT_SECRET, surroundings.now(), address)
-        print(text, flush=True)  # noqa: T201  # meant for a person
-
-
-async def drain_on_signal(
-    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Cancel the scope at the first signal; end the process at the second."""
-    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
-        task_status.started()
-        is_draining = False
-        async for number in signals:
-            if is_draining:
-                # The embedded Postgres is stopped by its guard, everything else by the kernel.
-                os._exit(128 + number)
-            is_draining = True
-            structlog.get_logger().info("node.draining", signal=signal.Signals(number).name)
-            scope.cancel()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    return received
 
 
 if __name__ == "__main__":

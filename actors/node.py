@@ -37,7 +37,7 @@ from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
-from actors.db.visibility import ColumnVisibility
+from actors.db.visibility import DatabaseVisibility
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -45,7 +45,8 @@ from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
 from actors.realtime.posting import Poster
-from actors.realtime.tenant import Limits, Tenant
+from actors.realtime.quota import Quota
+from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
@@ -90,7 +91,11 @@ class Database:
 
     pool: Pool
     source: ReplicationSource
-    visibility: ColumnVisibility
+    visibility: DatabaseVisibility
+
+    def close(self) -> None:
+        self.visibility.close()
+        self.pool.close()
 
 
 class Node:
@@ -133,10 +138,10 @@ class Node:
             feed = ChangeFeed(log, NobodySees())
         else:
             feed = ChangeFeed(log, database.visibility, database.source)
-        channels = Channels(
-            self.channels, feed, self._metrics, WeightPool(self._settings.mailboxes_bytes)
-        )
-        tenant = self._tenant(channels, feed)
+        quota = Quota(self._settings.quota_limits())
+        mailboxes = WeightPool(self._settings.mailboxes_bytes)
+        channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
+        tenant = self._tenant(channels, feed, quota)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
@@ -153,7 +158,7 @@ class Node:
             await self.root.run(*specs, task_status=task_status)
         finally:
             if database is not None:
-                database.pool.close()
+                database.close()
 
     def render_metrics(self) -> bytes:
         """Return all figures in the Prometheus text format."""
@@ -208,11 +213,17 @@ class Node:
             stop_within=self._settings.grace_s + 5.0,
         )
 
-    def _tenant(self, channels: Channels, feed: ChangeFeed) -> Tenant:
+    def _tenant(self, channels: Channels, feed: ChangeFeed, quota: Quota) -> Tenant:
         settings = self._settings
         limits = Limits(
-            payload_bytes=settings.payload_bytes,
+            payload_bytes=payload_bytes(settings.max_payload_size_in_kb),
             join_error_delay_s=settings.join_error_delay_s,
+            no_channel_timeout_s=settings.no_channel_timeout_s,
+        )
+        status = TenantStatus(
+            is_suspended=settings.suspend,
+            is_private_only=settings.private_only,
+            is_presence_enabled=settings.presence_enabled,
         )
         verifier = JwtVerifier(
             settings.signing_secret,
@@ -226,7 +237,8 @@ class Node:
             channels,
             feed,
             limits,
-            settings.presence_enabled,
+            quota,
+            status,
             self._surroundings.random,
         )
 
@@ -239,7 +251,7 @@ class Node:
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         now = self._surroundings.now
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        return Database(pool, source, ColumnVisibility(pool))
+        return Database(pool, source, DatabaseVisibility.open(pool))
 
     def _keys(self) -> list[ChildSpec[Any]]:
         ring, url = self._key_ring, self._settings.jwt_jwks_url
@@ -320,15 +332,23 @@ class Node:
             api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
             operations=Operations(self, tenant.verifier).routes(),
         )
+
+        def note_port(port: int) -> None:
+            self.port = port
+            tenant.status.is_restarting = False
+
+        def note_stop() -> None:
+            # The acceptor is the first to hear that the node stops, and connections outlive it by a while.
+            tenant.status.is_restarting = True
+
         cap = OutboxCap(settings.outboxes_bytes)
         self._metrics.outbox_bytes.set_function(lambda: cap.queued_bytes)
         return ChildSpec(
             name="acceptor",
-            factory=lambda: Acceptor(served, options, cap, on_listening=self._note_port),
+            factory=lambda: Acceptor(
+                served, options, cap, on_listening=note_port, on_stopping=note_stop
+            ),
             rank=3,
             restart=Restart.PERMANENT,
             stop_within=settings.grace_s,
         )
-
-    def _note_port(self, port: int) -> None:
-        self.port = port

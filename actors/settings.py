@@ -18,6 +18,7 @@ from attrs import frozen
 from actors.auth.keys import KeySet, parse_key_set
 from actors.db.slots import MAX_SUFFIX_BYTES, SlotMode, SlotOptions
 from actors.key_settings import json_object, key_set_from_file, secret_from_file, web_address
+from actors.realtime.quota import SUPABASE, QuotaLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +88,10 @@ def _setting(
 ) -> Any:
     metadata = {"parse": parse, "help": text}
     return attrs.field(default=default, metadata=metadata, repr=not is_secret)
+
+
+def _quota(text: str) -> Any:
+    return _setting(None, _number(int, 0), text + "; 0: any number (default: as --limits says)")
 
 
 @frozen
@@ -194,16 +199,18 @@ class Settings:
     bodies_bytes: int = _setting(
         64 * 1024 * 1024, _number(int, 1), "bytes of HTTP bodies that are held at a time"
     )
-    payload_bytes: int = _setting(
-        3_000_500, _number(int, 1), "largest payload of a broadcast or a track"
-    )
-    presence_enabled: bool = _setting(
-        default=False,
-        parse=_boolean,
-        text="send who is present to everybody who joins, not only to those who ask for it",
+    max_payload_size_in_kb: int = _setting(
+        3000,
+        _number(int, 1),
+        "largest payload of a broadcast or a track, in kB of 1000 bytes and 500 more",
     )
     idle_timeout_s: float = _setting(
         60.0, _number(float, 1), "seconds without any byte from a client before it is closed"
+    )
+    no_channel_timeout_s: float = _setting(
+        600.0,
+        _number(float, 1),
+        "seconds that a client may have no channel before it is closed",
     )
     connect_error_delay_s: float = _setting(
         2.0, _number(float, 0), "seconds before a refused connection is answered"
@@ -211,9 +218,45 @@ class Settings:
     join_error_delay_s: float = _setting(
         5.0, _number(float, 0), "seconds before a refused join is answered"
     )
+    limits: Literal["off", "supabase"] = _setting(
+        "off",
+        _one_of("off", "supabase"),
+        "quotas where no other is set: off, or supabase for those of a new project there",
+    )
+    max_concurrent_users: int | None = _quota("clients with a channel at a time")
+    max_channels_per_client: int | None = _quota("channels of one client at a time")
+    max_joins_per_second: int | None = _quota("joins per second, on average of a minute")
+    max_events_per_second: int | None = _quota(
+        "broadcasts sent and received per second, on average of a minute"
+    )
+    max_presence_events_per_second: int | None = _quota(
+        "presence messages per second, on average of a minute"
+    )
+    max_client_presence_events_per_window: int | None = _quota(
+        "presence messages of one client on one channel within the window"
+    )
+    client_presence_window_ms: int = _setting(
+        30_000, _number(int, 1), "length of that window in milliseconds"
+    )
+    private_only: bool = _setting(
+        default=False, parse=_boolean, text="let nobody join a public channel"
+    )
+    presence_enabled: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="send who is present to everybody who joins, not only to those who ask for it",
+    )
+    suspend: bool = _setting(default=False, parse=_boolean, text="turn every client away")
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
     )
+
+    def quota_limits(self) -> QuotaLimits:
+        """Return the quotas: those that were set, and the others as `limits` says."""
+        preset = SUPABASE if self.limits == "supabase" else QuotaLimits()
+        fields = (field.name for field in attrs.fields(QuotaLimits))
+        given = {name: getattr(self, name) for name in fields}
+        return attrs.evolve(preset, **{k: v for k, v in given.items() if v is not None})
 
     @property
     def key_set(self) -> KeySet | None:

@@ -23,6 +23,7 @@ class ChangeBinding:
     `entry` is the JSON object as sent, to be echoed verbatim; `id` is stable for equal entries and never 0.
     `kind` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` are as sent, None when missing.
     `fault` says in words for the client why the entry cannot be subscribed; what is faulty is then None here.
+    `is_legacy` marks the one binding of a join whose topic says what it is for: its changes come bare, without ids.
     """
 
     id: int
@@ -33,6 +34,26 @@ class ChangeBinding:
     filter: str | None
     select: tuple[str, ...] | None = None
     fault: str | None = None
+    is_legacy: bool = False
+
+
+@frozen
+class ReplayRequest:
+    """Which stored broadcasts a join wants first: the newest `limit` since `since_ms`, oldest first.
+
+    `since_ms` is in milliseconds since 1970-01-01 UTC; a value that was no integer is None and cannot be granted.
+    """
+
+    since_ms: int | None
+    limit: int | None
+
+
+@frozen
+class JoinFault:
+    """Why a join is refused whatever else is true; `code` is stable, or empty for none."""
+
+    code: str
+    reason: str
 
 
 @frozen
@@ -42,6 +63,9 @@ class JoinOptions:
     ack: bool = False
     echo: bool = False
     """Deliver the connection's own broadcasts to it as well (`self` on the wire)."""
+    replication_ready: bool = False
+    """Say once when the database's changes stream in."""
+    replay: ReplayRequest | None = None
     private: bool = False
     presence_enabled: bool = False
     presence_key: str = ""
@@ -65,6 +89,7 @@ class Join:
     """Subscribe to a topic; `replaces` is the number of the join this one takes the place of.
 
     `sub_topic` is the topic without the dialect's prefix.
+    One with a `fault` is refused like any other: late, and in place of an earlier join.
     """
 
     topic: str
@@ -76,6 +101,7 @@ class Join:
     replaces: int | None = None
     warnings: tuple[str, ...] = field(default=())
     """What was wrong with the payload and took its default instead; for the log."""
+    fault: JoinFault | None = None
 
 
 @frozen
@@ -142,6 +168,14 @@ class PresencePush:
 
 
 @frozen
+class UnknownPush:
+    """Something that a joined topic does not know; it is counted and gets no answer."""
+
+    topic: str
+    number: int
+
+
+@frozen
 class Answer:
     """The session itself decided what to say; nothing else is to be done."""
 
@@ -149,4 +183,6 @@ class Answer:
     reply: Reply
 
 
-Command = Heartbeat | Join | Leave | Broadcast | AccessToken | PresencePush | Answer
+Command = (
+    Heartbeat | Join | Leave | Broadcast | AccessToken | PresencePush | UnknownPush | Answer
+)

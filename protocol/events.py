@@ -110,6 +110,14 @@ class RowChange:
 
 
 @frozen
+class BareRowChange:
+    """One row change for a subscription that its topic alone describes; `kind` is INSERT, UPDATE or DELETE."""
+
+    kind: str
+    data: bytes
+
+
+@frozen
 class PresenceState:
     """Who is present when somebody joins; `metas` is a JSON object, `{key: {"metas": [{…, "phx_ref": …}]}}`."""
 
@@ -139,6 +147,7 @@ Event = (
     | TextBroadcast
     | UserBroadcast
     | RowChange
+    | BareRowChange
     | PresenceState
     | PresenceDiff
 )

@@ -9,6 +9,7 @@ Only the server's direction is here (unmasked, unfragmented); what comes in is r
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 from attrs import frozen
 
@@ -22,27 +23,36 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Every close code this server sends, and when.
+    """Every close code this server sends; `when` says in which situations.
 
-    **Source**: spec 1.6 for the situations; supabase-js reconnects after each of them.
+    This is the table behind docs/reference/close-codes.md.
+
+    **Source**: spec 1.6 for the situations; RFC 6455, 7.4.1, and the IANA registry for the numbers.
     """
 
-    NORMAL = 1000
-    """The peer was silent for the idle limit."""
-    GOING_AWAY = 1001
-    """A join found a limit that speaks against the whole connection."""
-    PROTOCOL_ERROR = 1002
-    """The bytes were not WebSocket frames."""
-    INVALID_DATA = 1007
-    """A text frame was not UTF-8."""
-    POLICY = 1008
-    """The peer reads too slowly, or grew something beyond its bound."""
-    TOO_BIG = 1009
-    """A frame was over the limit."""
-    INTERNAL_ERROR = 1011
-    """A bug in this server ended the connection."""
-    SERVICE_RESTART = 1012
-    """The node is shutting down: come back."""
+    when: str
+
+    def __new__(cls, code: int, when: str = "") -> Self:
+        """Make a member, which is its number and knows its situations."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.when = when
+        return member
+
+    NORMAL = 1000, "nothing came from the client for `--idle-timeout-s` seconds"
+    GOING_AWAY = 1001, "a join found a limit that speaks against the whole connection"
+    PROTOCOL_ERROR = 1002, "what came were no WebSocket frames as RFC 6455 has them"
+    INVALID_DATA = 1007, "a text frame was not UTF-8"
+    POLICY = (
+        1008,
+        "the client reads too slowly, of which a `system` error tells, or floods a topic while it joins it",
+    )
+    TOO_BIG = 1009, "a message had more than 5 000 000 bytes"
+    INTERNAL_ERROR = 1011, "a bug in this server ended the connection, and no other one"
+    SERVICE_RESTART = (
+        1012,
+        "the server stops or restarts: each joined topic is told `Server requested disconnect` before it",
+    )
 
 
 @frozen

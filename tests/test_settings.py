@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from actors.realtime.quota import QuotaLimits
 from actors.settings import (
     DEVELOPMENT_SECRET,
     InvalidSetting,
@@ -18,6 +19,7 @@ from actors.settings import (
 SECRET = "s" * 32
 
 
+@pytest.mark.capability("SB-096", "SB-107")
 def test_without_anything_the_defaults_hold():
     assert load([], {}) == Settings()
 
@@ -36,6 +38,32 @@ def test_every_setting_is_a_flag_a_variable_and_a_line_of_help(field):
 
     assert flag(field) in text
     assert variable(field) == "REALTIME_" + field.name.upper()
+
+
+def test_quotas_are_off_unless_they_are_asked_for():
+    assert load([], {}).quota_limits() == QuotaLimits()
+
+
+def test_the_quotas_of_supabase_can_be_had_at_once_and_one_by_one_be_different():
+    environment = {"REALTIME_LIMITS": "supabase", "REALTIME_MAX_EVENTS_PER_SECOND": "0"}
+
+    quota = load(["--max-concurrent-users", "7"], environment).quota_limits()
+
+    assert quota == QuotaLimits(
+        max_concurrent_users=7,
+        max_channels_per_client=100,
+        max_joins_per_second=100,
+        max_events_per_second=0,
+        max_presence_events_per_second=1000,
+        max_client_presence_events_per_window=5,
+        client_presence_window_ms=30_000,
+    )
+
+
+def test_a_single_quota_needs_no_others():
+    quota = load(["--max-channels-per-client", "3"], {}).quota_limits()
+
+    assert quota == QuotaLimits(max_channels_per_client=3)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", True), ("true", True), ("no", False)])

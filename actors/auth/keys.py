@@ -175,7 +175,7 @@ def _algorithms(entry: Mapping[str, Any]) -> frozenset[str]:
         able = RS
     else:
         able = CURVES.get((str(key_type), str(curve)), frozenset())
-    if named is None or (key_type == "OKP" and named in able):
+    if named is None or (key_type == "OKP" and str(named) in able):
         # EdDSA and the name of the curve are two spellings of one algorithm.
         return able
     return able & {str(named)}

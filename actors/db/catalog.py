@@ -36,6 +36,7 @@ _TABLE = """
             FROM pg_catalog.pg_index AS index
             CROSS JOIN unnest(index.indkey) WITH ORDINALITY AS key(number, place)
             WHERE index.indrelid = class.oid AND index.indisprimary
+            AND key.place <= index.indnkeyatts
             ORDER BY key.place),
         ARRAY(
             SELECT CASE WHEN NOT attribute.attisdropped THEN attribute.attname::text END

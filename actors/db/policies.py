@@ -28,6 +28,7 @@ from psycopg import sql
 
 from actors.db.coalescer import Coalescer
 from actors.db.pool import Pool
+from actors.db.row_sessions import StatementFailed
 from actors.realtime.errors import DatabaseUnavailable, PolicyUndecided
 from actors.realtime.ports import Grants
 
@@ -85,14 +86,6 @@ class _Claims(msgspec.Struct):
 
 
 _read_claims = msgspec.json.Decoder(_Claims).decode
-
-
-class StatementFailed(Exception):
-    """Postgres refused the whole statement."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__(sqlstate)
-        self.sqlstate = sqlstate
 
 
 @define(eq=False)

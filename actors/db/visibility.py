@@ -1,167 +1,171 @@
-"""Who may see which columns of a changed row, by the privileges Postgres knows.
+"""Who may see which row of a change and which of its columns, by the privileges and policies that Postgres knows.
 
 Called by the rows actors through the port `Visibility`.
-Policies of row security are not asked yet: a table that has row security is for `service_role` alone.
+What a role may do is known for a moment (`privileges`), and what that means for a change is decided in `sights`.
+Rows under row security are put to Postgres (`row_judge`), one statement for everybody who waits for the same query.
 
 **Invariants**
-- Fails closed: an unknown role, a table that is gone, a name Postgres could not store see nothing.
-- An answer is older than the question by `MAX_AGE_S` at most.
-- Privileges go with the number of a column: one that was renamed since the row was written is the same column,
-  and one that took over its name is another.
+- Fails closed: what cannot be decided is withheld, or told as a fault.
+- A table without row security, or a role that it does not bind, costs no statement for each change.
+- Queries do not wait for one another: a slow policy delays those who asked under it.
+
+**Source**: spec 6.5, ADR 0045.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 from attrs import define, field, frozen
 
+from actors.db.coalescer import Coalescer
+from actors.db.privileges import Privileges, role_name
+from actors.db.row_judge import Request, RowJudge, Verdicts
+from actors.db.row_sessions import RowSessions
+from actors.db.sights import Decider, Sights, Strictness
+from actors.realtime.errors import DatabaseUnavailable
 from actors.realtime.ports import Sight
-from protocol.changes.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from actors.db.pool import Pool
+    from actors.db.privileges import Access
+    from actors.db.row_query import RowQuery
     from actors.realtime.ports import Question
-    from protocol.changes.model import Change, Table
+    from protocol.changes.model import Change
 
-#: How long a privilege that was taken away may still count, in seconds.
-MAX_AGE_S = 1.0
-#: How many answers are remembered; roles come with the tokens, so there is a bound.
-MAX_ANSWERS = 10_000
-#: The longest name of a role, in bytes (NAMEDATALEN - 1).
-MAX_ROLE_BYTES = 63
+#: How many queries are remembered; there is one for each table, role and form of a row.
+MAX_LINES = 1000
 
-#: The role that row security does not bind (it has BYPASSRLS in every Supabase project).
-SERVICE_ROLE = "service_role"
-
-_NOTHING: frozenset[str] = frozenset()
-
-_COLUMNS = """
-    SELECT asked.relation::bigint, asked.role, class.relrowsecurity, ARRAY(
-        SELECT attribute.attnum::int FROM pg_catalog.pg_attribute AS attribute
-        WHERE attribute.attrelid = class.oid
-        AND attribute.attnum > 0 AND NOT attribute.attisdropped
-        AND has_column_privilege(role.oid, class.oid, attribute.attnum, 'SELECT'))
-    FROM unnest(%s::oid[], %s::text[]) AS asked(relation, role)
-    JOIN pg_catalog.pg_class AS class ON class.oid = asked.relation
-    JOIN pg_catalog.pg_roles AS role ON role.rolname = asked.role
-    WHERE has_schema_privilege(role.oid, class.relnamespace, 'USAGE')
-"""
-
-#: A table's OID and a role's name.
-_Key = tuple[int, str]
+#: A role and the changes it asks about.
+_Subject = tuple[str, tuple["Change", ...]]
 
 
 @frozen
-class _Answer:
-    """What a role may read of a table, by column number; `until` is a time of the clock."""
+class VisibilityOptions:
+    """`timeout_s` bounds a statement that asks policies; `strictness` is what is asked beyond spec 6.5."""
 
-    numbers: frozenset[int]
-    row_security: bool
-    until: float
-    _names: dict[Table, frozenset[str]] = field(
-        factory=dict["Table", frozenset[str]], init=False
-    )
-
-    def columns(self, table: Table) -> frozenset[str]:
-        """Return the names these columns had in the rows of `table`."""
-        names = self._names.get(table)
-        if names is None:
-            columns = zip(table.relation.columns, table.column_numbers, strict=True)
-            names = frozenset(
-                column.name for column, number in columns if number in self.numbers
-            )
-            self._names[table] = names
-        return names
+    timeout_s: float = 2.0
+    strictness: Strictness = field(factory=Strictness)
 
 
 @define(eq=False)
-class ColumnVisibility:
-    """Answers by column privileges; see the port for the contract.
+class DatabaseVisibility:
+    """Answers by privileges and row security; see the port for the contract."""
 
-    `clock` returns seconds, from any start.
-    """
+    _privileges: Privileges
+    _sessions: RowSessions
+    _decider: Decider
+    _lines: dict[RowQuery, Coalescer[Sequence[Request], Verdicts]] = field(
+        factory=dict["RowQuery", "Coalescer[Sequence[Request], Verdicts]"], init=False
+    )
 
-    _pool: Pool
-    _clock: Callable[[], float] = trio.current_time
-    _answers: dict[_Key, _Answer] = field(factory=dict[_Key, _Answer], init=False)
-    _withheld: set[int] = field(factory=set[int], init=False)
+    @classmethod
+    def open(cls, pool: Pool, options: VisibilityOptions | None = None) -> DatabaseVisibility:
+        """Return the visibility of the pool's database; policies are asked on connections of its own."""
+        options = options or VisibilityOptions()
+        sessions = RowSessions.open(pool.conninfo, options.timeout_s)
+        return cls(Privileges(pool), sessions, Decider(options.strictness))
+
+    def close(self) -> None:
+        """Close the connections of its own."""
+        self._sessions.close()
 
     async def check(self, questions: Sequence[Question]) -> Sequence[Mapping[Change, Sight]]:
-        keys = {
-            (change.table.relation.oid, question.identity.role)
-            for question in questions
-            for change in question.changes
+        subjects = {
+            (role_name(question.identity.role), question.changes) for question in questions
         }
-        answers = self._fresh(keys)
-        missing = {key for key in keys if key not in answers and _is_role_name(key[1])}
-        if missing:
-            answers.update(await self._ask(missing))
-        return [self._seen(question, answers) for question in questions]
-
-    def _seen(
-        self, question: Question, answers: Mapping[_Key, _Answer]
-    ) -> Mapping[Change, Sight]:
-        role = question.identity.role
-        seen = {}
-        for change in question.changes:
-            answer = answers.get((change.table.relation.oid, role))
-            columns = self._columns(change.table, role, answer)
-            if columns:
-                key_only = change.kind is Kind.DELETE and change.table.row_security
-                seen[change] = Sight(columns, key_only=key_only)
-        return seen
-
-    def _fresh(self, keys: Iterable[_Key]) -> dict[_Key, _Answer]:
-        now = self._clock()
-        return {
-            key: answer
-            for key in keys
-            if (answer := self._answers.get(key)) is not None and now < answer.until
-        }
-
-    async def _ask(self, keys: set[_Key]) -> dict[_Key, _Answer]:
-        """Return what Postgres knows of `keys`, and remember it; one query."""
-        until = self._clock() + MAX_AGE_S
-        relations, roles = zip(*keys, strict=True)
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_COLUMNS, (list(relations), list(roles)))
-            rows = await cursor.fetchall()
-        # What is not among the rows may not be seen, and that is remembered as well.
-        answers = dict.fromkeys(keys, _Answer(frozenset(), row_security=False, until=until))
-        for relation, role, row_security, numbers in rows:
-            answers[relation, role] = _Answer(frozenset(numbers), row_security, until)
-        if len(self._answers) + len(answers) > MAX_ANSWERS:
-            self._answers.clear()
-        self._answers.update(answers)
+        answers, is_outdated = await self._check(questions, subjects)
+        if is_outdated:
+            for role, changes in subjects:
+                for change in changes:
+                    self._privileges.forget(change.table.relation.oid, role)
+            answers, _ = await self._check(questions, subjects)
         return answers
 
-    def _columns(self, table: Table, role: str, answer: _Answer | None) -> frozenset[str]:
-        if answer is None:
-            return _NOTHING
-        # Either may be the newer one: the table's facts came with its relation message.
-        if (answer.row_security or table.row_security) and role != SERVICE_ROLE:
-            self._log_withheld(table)
-            return _NOTHING
-        return answer.columns(table)
+    async def _check(
+        self, questions: Sequence[Question], subjects: set[_Subject]
+    ) -> tuple[Sequence[Mapping[Change, Sight]], bool]:
+        """Return the answers, and whether they rest on names that mean nothing any more."""
+        decided = await self._decide(subjects)
+        asked: dict[RowQuery, list[Request]] = {}
+        for question in questions:
+            for query, rows in _sights(question, decided).judged.items():
+                asked.setdefault(query, []).append(Request(_claims(question), rows.values))
+        verdicts = await self._judge(asked)
+        answers = [
+            _answer(question, _sights(question, decided), verdicts) for question in questions
+        ]
+        return answers, any(verdict.is_outdated for verdict in verdicts.values())
 
-    def _log_withheld(self, table: Table) -> None:
-        relation = table.relation
-        if relation.oid not in self._withheld:
-            self._withheld.add(relation.oid)
-            structlog.get_logger().warning(
-                "table.withheld", schema=relation.schema, table=relation.name
-            )
+    async def _decide(self, subjects: set[_Subject]) -> Mapping[_Subject, Sights]:
+        keys = {
+            (change.table.relation.oid, role)
+            for role, changes in subjects
+            for change in changes
+        }
+        accesses: dict[str, dict[int, Access]] = {role: {} for role, _ in subjects}
+        for (oid, role), access in (await self._privileges.find(keys)).items():
+            accesses[role][oid] = access
+        return {
+            (role, changes): self._decider.decide(changes, accesses[role])
+            for role, changes in subjects
+        }
+
+    async def _judge(
+        self, asked: Mapping[RowQuery, Sequence[Request]]
+    ) -> Mapping[RowQuery, Verdicts]:
+        """Put each query to Postgres, all at the same time.
+
+        Raises:
+            DatabaseUnavailable: one of them could not be put.
+        """
+        verdicts: dict[RowQuery, Verdicts] = {}
+        refusals: list[DatabaseUnavailable] = []
+
+        async def ask(query: RowQuery, requests: Sequence[Request]) -> None:
+            try:
+                verdicts[query] = await self._line(query).answer(requests)
+            except DatabaseUnavailable as away:
+                refusals.append(away)
+
+        async with trio.open_nursery() as nursery:
+            for query, requests in asked.items():
+                nursery.start_soon(ask, query, requests)
+        if refusals:
+            raise refusals[0]
+        return verdicts
+
+    def _line(self, query: RowQuery) -> Coalescer[Sequence[Request], Verdicts]:
+        line = self._lines.get(query)
+        if line is None:
+            if len(self._lines) >= MAX_LINES:
+                self._lines.clear()
+            line = self._lines[query] = Coalescer(RowJudge(query, self._sessions).judge)
+        return line
 
 
-def _is_role_name(role: str) -> bool:
-    """Whether Postgres could have a role of this name; a parameter it cannot take would spoil the whole batch."""
-    try:
-        size_bytes = len(role.encode())
-    except UnicodeEncodeError:
-        return False
-    return 0 < size_bytes <= MAX_ROLE_BYTES and "\0" not in role
+def _sights(question: Question, decided: Mapping[_Subject, Sights]) -> Sights:
+    return decided[role_name(question.identity.role), question.changes]
+
+
+def _claims(question: Question) -> str:
+    return question.identity.claims.decode()
+
+
+def _answer(
+    question: Question, sights: Sights, verdicts: Mapping[RowQuery, Verdicts]
+) -> Mapping[Change, Sight]:
+    if not sights.judged:
+        return sights.shown
+    answer = dict(sights.shown)
+    for query, rows in sights.judged.items():
+        verdict = verdicts[query].by_claims[_claims(question)]
+        # Others may have asked about other rows in the same breath.
+        for change in verdict.visible & rows.sights.keys():
+            answer[change] = rows.sights[change]
+        for change in verdict.faults.keys() & rows.sights.keys():
+            answer[change] = Sight(frozenset(), fault=verdict.faults[change])
+    return answer

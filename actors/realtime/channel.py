@@ -26,6 +26,7 @@ from actors.realtime.messages import (
     RowsKey,
     SubscriptionEnded,
 )
+from actors.realtime.quota import TOO_MANY_MESSAGES
 from protocol.events import PresenceState
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from actors.core.signals import Signal
     from actors.realtime.channels import Channels
     from actors.realtime.messages import ChannelMessage, PresenceMessage
+    from actors.realtime.quota import Quota
     from actors.realtime.roster import Roster, Subscription
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics
@@ -51,12 +53,18 @@ class ChannelActor:
     """The actor of one topic; see the module's text."""
 
     def __init__(
-        self, roster: Roster, presence: TopicPresence, channels: Channels, metrics: Metrics
+        self,
+        roster: Roster,
+        presence: TopicPresence,
+        channels: Channels,
+        quota: Quota,
+        metrics: Metrics,
     ) -> None:
         self._key = presence.key
         self._roster = roster
         self._presence = presence
         self._channels = channels
+        self._quota = quota
         self._metrics = metrics
         self._delivery = Delivery(roster)
         #: The presence actor whose end this incarnation hears of.
@@ -77,7 +85,7 @@ class ChannelActor:
                         return
                     await self._handle(message, inbox)
                 self._publish_presence(inbox)
-                await self._flush()
+                await self._flush(inbox)
             finally:
                 # Invariant: what was prepared before an error is sent before the error leaves.
                 self._delivery.finish()
@@ -91,24 +99,24 @@ class ChannelActor:
             case Publish(event, skip):
                 self._delivery.add(event, skip)
                 if self._delivery.size_bytes >= FLUSH_BYTES:
-                    await self._flush()
+                    await self._flush(inbox)
             case Attach():
-                await self._flush()
+                await self._flush(inbox)
                 self._attach(message, inbox)
             case Detach(subscription, farewell):
-                await self._flush()
+                await self._flush(inbox)
                 self._remove(subscription, inbox)
                 subscription.outbox.push(farewell)
             case Refresh(subscription, refreshed):
-                await self._flush()
+                await self._flush(inbox)
                 if self._roster.replace(subscription) and subscription.changes:
                     self._channels.wake_rows(self._key, inbox.ref)
                 refreshed.set(None)
             case Terminated(ref, reason):
-                await self._flush()
+                await self._flush(inbox)
                 self._let_go(ref, reason, inbox)
             case HearPresence(key):
-                await self._flush()
+                await self._flush(inbox)
                 self._roster.hear_presence(key)
             # Of presence is looked after every batch.
             case PresenceChanged() | Restarted() | Stopping():
@@ -129,8 +137,27 @@ class ChannelActor:
         if published.is_pending:
             inbox.ref.tell(PresenceChanged())
 
-    async def _flush(self) -> None:
+    async def _flush(self, inbox: Inbox[ChannelMessage]) -> None:
+        """Send what was prepared; a tenant over its quota closes those who would receive it (as upstream does)."""
+        if not self._delivery:
+            return
+        if self._quota.events.is_tripped:
+            self._close_receivers(inbox)
+            return
         self._metrics.deliveries.inc(await self._delivery.flush())
+        broadcasts, diffs = self._delivery.take_received()
+        self._quota.events.count(broadcasts)
+        self._quota.presence.count(diffs)
+
+    def _close_receivers(self, inbox: Inbox[ChannelMessage]) -> None:
+        """End the subscriptions that the prepared events were for, instead of sending them.
+
+        **Source**: spec 8, and 12 number 23: receiving counts, so who only listens is closed too.
+        """
+        self._metrics.broadcasts_dropped["rate_limited"].inc(len(self._delivery))
+        found = (self._roster.get(key) for key in self._delivery.discard())
+        reached = [subscription for subscription in found if subscription is not None]
+        self._end(reached, inbox, TOO_MANY_MESSAGES)
 
     def _attach(self, message: Attach, inbox: Inbox[ChannelMessage]) -> None:
         if message.attached.is_settled:
@@ -154,6 +181,7 @@ class ChannelActor:
         state = PresenceState(subscription.join_ref, metas)
         subscription.outbox.push(subscription.encode(state))
         self._metrics.presence_states.inc()
+        self._quota.presence.count()
 
     def _let_go(self, ref: Ref[Any], reason: Reason, inbox: Inbox[ChannelMessage]) -> None:
         """A connection is gone, or the rows or the presence actor of this topic is."""
@@ -167,12 +195,17 @@ class ChannelActor:
             self._end(self._roster, inbox)
             self._presence.start_over()
 
-    def _end(self, subscriptions: Iterable[Subscription], inbox: Inbox[ChannelMessage]) -> None:
-        """End subscriptions whose clients shall join again."""
+    def _end(
+        self,
+        subscriptions: Iterable[Subscription],
+        inbox: Inbox[ChannelMessage],
+        refusal: str | None = None,
+    ) -> None:
+        """End subscriptions; their clients shall join again, or read the refusal."""
         for subscription in subscriptions:
             self._remove(subscription, inbox)
-            ended = SubscriptionEnded(subscription.encode_key.topic, subscription.key.number)
-            subscription.connection.tell(ended)
+            topic, number = subscription.encode_key.topic, subscription.key.number
+            subscription.connection.tell(SubscriptionEnded(topic, number, refusal))
 
     def _remove(self, subscription: Subscription, inbox: Inbox[ChannelMessage]) -> None:
         """Take a subscription out of roster and router; one that is out already stays out."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from actors.core.supervisor import Supervisor
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.messages import ChannelMessage, RowsMessage
+    from actors.realtime.quota import Quota
     from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics
 
@@ -43,6 +44,7 @@ class Channels:
         self,
         supervisor: Supervisor,
         feed: ChangeFeed,
+        quota: Quota,
         metrics: Metrics,
         mailboxes: WeightPool,
     ) -> None:
@@ -52,6 +54,7 @@ class Channels:
         # The heir belongs to the rows actor: when that is gone for good, so is the entry here.
         self._pending: WeakValueDictionary[RowsKey, PendingRows] = WeakValueDictionary()
         self._feed = feed
+        self._quota = quota
         self._metrics = metrics
         self._mailboxes = mailboxes
         self.presence_actors = PresenceActors(supervisor)
@@ -109,7 +112,7 @@ class Channels:
         presence = TopicPresence(key, Tracks(self._metrics), Published())
         return ChildSpec(
             name=key,
-            factory=lambda: ChannelActor(roster, presence, self, self._metrics),
+            factory=lambda: ChannelActor(roster, presence, self, self._quota, self._metrics),
             rank=RANK,
             capacity=CHANNEL_CAPACITY,
             weigh=weight_bytes,
@@ -129,7 +132,9 @@ class Channels:
         view = ChannelView(channel, roster, pending)
         return ChildSpec(
             name=RowsKey(key, channel),
-            factory=lambda: ChannelRowsActor(key, view, self._feed, self._metrics),
+            factory=lambda: ChannelRowsActor(
+                key, view, self._feed, self._quota.changes, self._metrics
+            ),
             rank=RANK,
             capacity=ROWS_CAPACITY,
             heir=pending,

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from actors.core.signals import Restarted, Stopping, Terminated
+from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
-from actors.realtime.joins import Joins, Seat
+from actors.realtime.joins import Joins
 from actors.realtime.messages import SubscriptionEnded
 from actors.realtime.publisher import Publisher
+from actors.realtime.seat import Seat
 from actors.realtime.tracker import Tracker
 from protocol import frames
 from protocol.commands import (
@@ -32,6 +33,7 @@ from protocol.commands import (
     Join,
     Leave,
     PresencePush,
+    UnknownPush,
 )
 from protocol.errors import ProtocolError
 from protocol.events import Reply, System
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.core.signals import Signal
+    from actors.realtime.departures import Departures
     from actors.realtime.membership import Membership
     from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening, Socket
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
+NO_CHANNEL = "No channel was joined"
 #: A client that reads too slowly is told on no more topics than this: the farewell is bounded.
 TOPICS_TOLD = 16
 #: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
@@ -59,11 +63,19 @@ CLOSE_WITHIN_S = 5.0
 class ConnectionActor:
     """The actor of one WebSocket; see the module's text."""
 
-    def __init__(self, name: str, opening: Opening, tenant: Tenant, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        opening: Opening,
+        tenant: Tenant,
+        metrics: Metrics,
+        departures: Departures,
+    ) -> None:
         self._name = name
         self._opening = opening
         self._tenant = tenant
         self._metrics = metrics
+        self._departures = departures
         self._session = opening.dialect.session()
         self._close_code: int = frames.CloseCode.NORMAL
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
@@ -81,8 +93,16 @@ class ConnectionActor:
         self._inbox = inbox
         self._metrics.connections_opened.inc()
         self._metrics.connections_open.inc()
-        self._seat = Seat(self._name, self._opening, self._tenant, inbox, socket.outbox)
-        self._tracker = Tracker(self._seat, self._metrics)
+        self._departures.open_connections += 1
+        self._seat = Seat(
+            self._name, self._opening, self._tenant, inbox, socket.outbox, self._end
+        )
+        quota = self._tenant.quota
+        self._tracker = Tracker(
+            self._seat,
+            self._metrics,
+            lambda membership: quota.count_presence_push(membership.presence_window),
+        )
         try:
             async with trio.open_nursery() as self._nursery:
                 self._publisher = Publisher(self._seat, self._metrics)
@@ -109,14 +129,20 @@ class ConnectionActor:
             raise
         finally:
             self._tracker.untrack_all()
+            self._tenant.quota.users.forget(self._name)
             self._metrics.connections_open.dec()
+            self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
 
     async def _read(self) -> None:
         try:
             while True:
-                data = await self._socket.receive()
+                if self._joins.is_idle:
+                    data = await self._receive_without_channel()
+                else:
+                    data = await self._socket.receive()
                 self._metrics.frames_received.inc()
+                await self._joins.wait_for_turn()
                 await self._receive(data)
         except SocketClosed as closed:
             self._close_code = int(closed.code)
@@ -130,12 +156,25 @@ class ConnectionActor:
             self._metrics.frames_malformed[error.code].inc()
             self._log.debug("frame.dropped", code=error.code, reason=error.reason)
             if error.ends_connection:
-                with trio.move_on_after(CLOSE_WITHIN_S):
-                    await self._socket.close(frames.CloseCode.POLICY, error.reason)
-                raise SocketClosed(frames.CloseCode.POLICY) from None
+                await self._end(frames.CloseCode.POLICY, error.reason)
             return
         for command in commands:
             await self._carry_out(command)
+
+    async def _receive_without_channel(self) -> str | bytes:
+        """Wait for a frame, but not for ever: who has joined nothing hears nothing."""
+        timeout_s = self._tenant.limits.no_channel_timeout_s
+        with trio.move_on_at(self._joins.idle_since + timeout_s):
+            return await self._socket.receive()
+        await self._end(frames.CloseCode.NORMAL, NO_CHANNEL)
+        raise SocketClosed(frames.CloseCode.NORMAL)
+
+    async def _end(self, code: frames.CloseCode, reason: str = "") -> None:
+        """Close the socket by our own will and end the connection."""
+        self._close_code = code
+        with trio.move_on_after(CLOSE_WITHIN_S):
+            await self._socket.close(code, reason)
+        self._nursery.cancel_scope.cancel()
 
     async def _carry_out(self, command: Command) -> None:
         match command:
@@ -143,12 +182,14 @@ class ConnectionActor:
                 membership = self._joins.memberships.get(command.topic)
                 if membership is not None and membership.number == command.number:
                     await self._serve_member(command, membership)
+            case UnknownPush():
+                self._tenant.quota.events.count()
             case Heartbeat(topic, ref):
                 self._seat.push(Reply(ref, None, ok=True), topic)
             case Answer(topic, reply):
                 self._seat.push(reply, topic)
             case Join():
-                self._joins.start(command)
+                await self._joins.start(command)
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
@@ -158,24 +199,29 @@ class ConnectionActor:
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
         if isinstance(command, Broadcast):
-            await self._publisher.publish(command, membership)
-        elif end := self._tracker.carry_out(command, membership):
+            end = await self._publisher.publish(command, membership)
+        else:
+            end = self._tracker.carry_out(command, membership)
+        if end is not None:
             await self._joins.expel(command.topic, membership, end)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
-            case SubscriptionEnded(topic, number):
-                membership = self._joins.memberships.get(topic)
-                if membership is not None and membership.number == number:
-                    self._joins.fail(topic, membership)
+            case SubscriptionEnded():
+                self._joins.note_end(message)
+            case Terminated(_, Reason.RETURNED):
+                # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
+                pass
             case Terminated(ref):
-                for topic, membership in tuple(self._joins.memberships.items()):
+                for membership in tuple(self._joins.memberships.values()):
                     if membership.channel is ref:
-                        self._joins.fail(topic, membership)
+                        self._joins.fail(membership)
             case Restarted() | Stopping():
                 pass
 
     async def _say_goodbye(self, deadline: float) -> None:
+        """Send the client home when it is its turn; it is served until then."""
+        await trio.sleep_until(self._departures.next_at(deadline))
         for topic in self._joins.memberships:
             self._seat.push(
                 System(None, "system", ok=True, message=RESTARTING, channel=None), topic

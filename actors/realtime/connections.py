@@ -6,7 +6,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from actors.core.spec import ChildSpec, Overflow, Restart
+from actors.realtime.admission import refuse_if_full, refuse_if_suspended
 from actors.realtime.connection import ConnectionActor
+from actors.realtime.departures import Departures
 
 if TYPE_CHECKING:
     from actors.core.supervisor import Supervisor
@@ -28,14 +30,33 @@ class Connections:
         self._tenant = tenant
         self._metrics = metrics
         self._grace_s = grace_s
+        self._departures = Departures()
         self._numbers = count(1)
+
+    def refuse_if_suspended(self) -> None:
+        """Let nobody in while the tenant is switched off; never waits.
+
+        Raises:
+            Suspended: it is.
+        """
+        refuse_if_suspended(self._tenant)
+
+    def refuse_if_full(self) -> None:
+        """Let nobody in who could not join anything; never waits.
+
+        Raises:
+            RateLimited: there are too many users, or joins.
+        """
+        refuse_if_full(self._tenant)
 
     def admit(self, opening: Opening) -> None:
         """Start a connection actor for the client; never waits."""
         name = f"conn_{next(self._numbers)}"
         spec = ChildSpec(
             name=name,
-            factory=lambda: ConnectionActor(name, opening, self._tenant, self._metrics),
+            factory=lambda: ConnectionActor(
+                name, opening, self._tenant, self._metrics, self._departures
+            ),
             rank=RANK,
             restart=Restart.TEMPORARY,
             capacity=CAPACITY,

@@ -24,9 +24,10 @@ from actors.realtime.join import authorise, is_opaque, refresh
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
-    from actors.realtime.joins import Joins, Seat
+    from actors.realtime.joins import Joins
     from actors.realtime.membership import Membership
     from actors.realtime.ports import Identity
+    from actors.realtime.seat import Seat
     from protocol.commands import AccessToken
 
 

@@ -6,12 +6,17 @@ Both are caught at the session boundary of the connection or by the HTTP exchang
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class Refused(Exception):
     """Our answer is no; `code` is stable, or empty for none; `reason` is the literal text for the client.
 
     `notice` is the text for a subscription that ends by this; mostly the reason too.
     """
+
+    #: True when what is refused speaks against the whole connection, which is closed with 1001.
+    ends_connection: ClassVar[bool] = False
 
     def __init__(self, code: str, reason: str, notice: str | None = None) -> None:
         super().__init__(code, reason)
@@ -38,6 +43,20 @@ class Forbidden(Refused):
 
 class PolicyUndecided(Refused):
     """A policy could not be asked, or failed: nobody is let in by it."""
+
+
+class Suspended(Refused):
+    """The tenant is switched off for the time being."""
+
+
+class RateLimited(Refused):
+    """A quota of the tenant is used up."""
+
+
+class TooManyJoins(RateLimited):
+    """The tenant is joined too often; the client is to come back later and start over."""
+
+    ends_connection = True
 
 
 class ChannelBusy(Refused):

@@ -14,7 +14,7 @@ import trio
 from protocol.events import PresenceDiff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Outbox
@@ -61,6 +61,13 @@ class Delivery:
         self._count = 0
         self._sends = Sends(iter(()))
         self.size_bytes = 0
+        #: Which of the events are presence diffs.
+        self._diffs: set[int] = set()
+        #: How many broadcasts and how many diffs went out, each once per receiver.
+        self._received = [0, 0]
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, event: Event, skip: JoinKey | None) -> None:
         """Encode an event for everybody who is on the roster now; a failure leaves what was added before intact."""
@@ -73,7 +80,15 @@ class Delivery:
             self.size_bytes += len(frame)
         if skip is not None:
             self._skips.setdefault(skip, set()).add(self._count)
+        if isinstance(event, PresenceDiff):
+            self._diffs.add(self._count)
         self._count += 1
+
+    def take_received(self) -> tuple[int, int]:
+        """Return what went out since this was asked last: broadcasts and presence diffs, each once per receiver."""
+        broadcasts, diffs = self._received
+        self._received = [0, 0]
+        return broadcasts, diffs
 
     async def flush(self) -> int:
         """Send what was added, in order; return the number of pushes that were taken.
@@ -84,6 +99,17 @@ class Delivery:
             return 0
         self._begin()
         return await self._sends.flush()
+
+    def discard(self) -> list[JoinKey]:
+        """Forget what was added, and return whom it would have reached."""
+        reached = [
+            join
+            for audience, group_frames in self._frames.items()
+            for join in self._roster.outboxes(audience)
+            if _kept(group_frames, self._skips.get(join, ()))
+        ]
+        self._clear()
+        return reached
 
     def finish(self) -> None:
         """Send whatever `add` prepared or an interrupted `flush` left over; never waits."""
@@ -97,21 +123,41 @@ class Delivery:
 
     def _begin(self) -> None:
         self._sends.finish()
-        self._sends = Sends(chain.from_iterable(self._targets(self._frames, self._skips)))
-        self._frames, self._skips = {}, {}
+        targets = self._targets(self._frames, self._skips, self._diffs)
+        self._sends = Sends(chain.from_iterable(targets))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames, self._skips, self._diffs = {}, {}, set()
         self._count = self.size_bytes = 0
 
     def _targets(
-        self, frames: dict[Audience, list[bytes]], skips: dict[JoinKey, set[int]]
+        self,
+        frames: dict[Audience, list[bytes]],
+        skips: dict[JoinKey, set[int]],
+        diffs: set[int],
     ) -> Iterator[Iterable[tuple[Outbox, bytes]]]:
         for audience, group_frames in frames.items():
             outboxes = self._roster.outboxes(audience)
             for publisher, own in skips.items():
                 outbox = outboxes.pop(publisher, None)
-                rest = b"".join(f for i, f in enumerate(group_frames) if i not in own)
+                rest = _kept(group_frames, own)
                 if outbox is not None and rest:
-                    yield ((outbox, rest),)
+                    self._note(rest, diffs, 1)
+                    yield ((outbox, b"".join(group_frames[i] for i in rest)),)
             joined = b"".join(group_frames)
             if joined:
+                self._note(_kept(group_frames, ()), diffs, len(outboxes))
                 # Pairs are made in C: whatever is done here in Python is paid once per delivery.
                 yield zip(outboxes.values(), repeat(joined))
+
+    def _note(self, sent: list[int], diffs: set[int], receivers: int) -> None:
+        """Count what goes out: per batch, so that the quotas cost nothing per delivery."""
+        told = len(diffs.intersection(sent))
+        self._received[0] += (len(sent) - told) * receivers
+        self._received[1] += told * receivers
+
+
+def _kept(frames: list[bytes], own: Collection[int]) -> list[int]:
+    """Return which frames a subscriber gets: not those it sent itself, nor those its dialect cannot carry."""
+    return [i for i, frame in enumerate(frames) if frame and i not in own]

@@ -71,9 +71,27 @@ def authorise(key: ChannelKey, identity: Identity) -> None:
         )
 
 
+def refuse_replay(options: JoinOptions) -> None:
+    """Refuse a join that wants stored broadcasts first.
+
+    **Source**: spec 2.3 for the texts, 4.5 for who may want them.
+
+    Raises:
+        Refused: it does.
+    """
+    if options.replay is None:
+        return
+    reason = "Realtime was unable to replay messages"
+    if not options.private:
+        reason = "Replay is not allowed for public channels"
+    elif options.replay.since_ms is None or options.replay.limit is None:
+        reason = "Replay params are not valid"
+    raise Refused("UnableToReplayMessages", reason)
+
+
 def gets_presence_state(options: JoinOptions, tenant: Tenant) -> bool:
     """Whether a join is sent who is present; in a private channel it needs the right to read presence, too."""
-    return options.presence_enabled or tenant.presence_enabled
+    return options.presence_enabled or tenant.status.is_presence_enabled
 
 
 def hears_presence(options: JoinOptions, tenant: Tenant) -> bool:

@@ -1,11 +1,13 @@
 """The joins of one connection: those under way, and the memberships that came of them.
 
-Called by the connection, for which it carries out the commands `Join` and `Leave`; steps are in `join.py`.
+Called by the connection, for which it carries out the commands `Join` and `Leave`.
+The steps of a join are in `admission.py` and `join.py`.
 A join waits in a task of its own; whoever replaces or leaves it while it waits calls it off and waits for its end.
 
 **Invariants**
 - A topic has at most one membership, and its channel is watched as long.
 - Whatever ends a membership or a join tells the client once, or leaves that to what comes instead.
+- What waited for a join is carried out before anything that came later: the reader waits for its turn.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
+from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import (
@@ -26,6 +29,7 @@ from actors.realtime.join import (
     hears_presence,
     identify,
     presence_key,
+    refuse_replay,
     start_of_changes,
 )
 from actors.realtime.membership import Membership
@@ -33,37 +37,26 @@ from actors.realtime.messages import JoinKey
 from actors.realtime.roster import Subscription
 from protocol.dialect import EncodeKey
 from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply, System
+from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from structlog.stdlib import BoundLogger
 
-    from actors.core.inbox import Inbox
-    from actors.realtime.messages import ConnectionMessage
-    from actors.realtime.ports import Identity, Opening, Outbox
-    from actors.realtime.tenant import Tenant
+    from actors.realtime.messages import SubscriptionEnded
+    from actors.realtime.ports import Identity
+    from actors.realtime.seat import Seat
     from protocol.changes.model import Lsn
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
     from protocol.events import Event
 
-
-@frozen
-class Seat:
-    """Who joins, and how the client is reached."""
-
-    name: str
-    opening: Opening
-    tenant: Tenant
-    inbox: Inbox[ConnectionMessage]
-    outbox: Outbox
-
-    def push(self, event: Event, topic: str) -> None:
-        """Send an event to the client, if its dialect can carry it."""
-        frame = self.opening.dialect.encode(event, topic)
-        if frame is not None:
-            self.outbox.push(frame.wire())
+REPLICATION_READY = "Replication connection established"
+REPLICATION_LATE = "Replication connection was not established in time"
+#: Joins of one connection under way at a time, those included whose refusal is being held back.
+#: Trade-off: each is a task of some kilobytes; a client that wants more at once waits for the oldest.
+UNDER_WAY = 1000
 
 
 @define
@@ -71,12 +64,15 @@ class PendingJoin:
     """A join under way: what cancels it, and what is set once it has ended one way or the other.
 
     `farewell` is for the join it replaced, to be sent behind its own answer.
+    `end` is set when the channel ended the subscription before the join had.
     """
 
     topic: str
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     ended: trio.Event = field(factory=trio.Event)
     farewell: bytes = b""
+    end: SubscriptionEnded | None = None
+    is_refused: bool = False
 
 
 class Joins:
@@ -98,15 +94,32 @@ class Joins:
         self._nursery = nursery
         self._carry_out = carry_out
         self._untrack = untrack
+        self._places = trio.Semaphore(UNDER_WAY)
+        self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
         self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
         #: Rings when the identity of a membership is to be looked at again.
         self.alarm = Alarm()
+        #: Since when nothing is joined, if nothing is (seconds, trio clock).
+        self.idle_since = trio.current_time()
 
-    def start(self, join: Join) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is joined or being joined."""
+        return not self.memberships and not self._joining
+
+    async def wait_for_turn(self) -> None:
+        """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""
+        if self._turn.locked():
+            async with self._turn:
+                return
+
+    async def start(self, join: Join) -> None:
+        """Begin a join; waits only while too many are under way."""
         if join.warnings:
             self._log.debug("join.adjusted", topic=join.topic, warnings=join.warnings)
+        await self._places.acquire()
         pending = self._joining[join.number] = PendingJoin(join.topic)
         self._nursery.start_soon(self._join, join, pending)
 
@@ -120,15 +133,27 @@ class Joins:
                 await self._enter(join, pending)
                 joined = True
             except Refused as refused:
-                self._log.info("join.refused", topic=join.topic, code=refused.code)
-                await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
-                answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
-                self._seat.push(answer, join.topic)
-                self._seat.outbox.push(pending.farewell)
+                await self._refuse(join, pending, refused)
         del self._joining[join.number]
+        self._places.release()
         pending.ended.set()
-        for command in self._session.settle(join.topic, join.number, joined=joined):
-            await self._carry_out(command)
+        async with self._turn:
+            is_member = joined and pending.end is None
+            for command in self._session.settle(join.topic, join.number, joined=is_member):
+                await self._carry_out(command)
+        if pending.end is not None:
+            self.note_end(pending.end)
+
+    async def _refuse(self, join: Join, pending: PendingJoin, refused: Refused) -> None:
+        """Answer a join that is refused, late, so that clients which come back at once do not come back often."""
+        self._log.info("join.refused", topic=join.topic, code=refused.code)
+        pending.is_refused = True
+        await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
+        answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
+        self._seat.push(answer, join.topic)
+        self._seat.outbox.push(pending.farewell)
+        if refused.ends_connection:
+            await self._seat.end(CloseCode.GOING_AWAY)
 
     async def _call_off(self, number: int) -> None:
         """Cancel a join if it is under way, and wait until it has ended.
@@ -146,24 +171,27 @@ class Joins:
         Raises:
             Refused: the client may not; an earlier join has ended all the same.
         """
-        key = channel_key(join, self._seat.tenant)
         try:
-            identity = await identify(
-                join.options, self._seat.opening.identity, self._seat.tenant
-            )
-            authorise(key, identity)
-            from_lsn = await start_of_changes(join.options, self._seat.tenant)
+            others = self._topics_besides(join.topic)
+            with admitted(join, self._seat.name, others, self._seat.tenant):
+                await self._become_member(join, pending)
         except Refused:
             await self._end_earlier(join.topic, pending)
             raise
+
+    async def _become_member(self, join: Join, pending: PendingJoin) -> None:
+        tenant = self._seat.tenant
+        key = channel_key(join, tenant)
+        identity = await identify(join.options, self._seat.opening.identity, tenant)
+        authorise(key, identity)
+        refuse_replay(join.options)
+        from_lsn = await start_of_changes(join.options, tenant)
         await self._end_earlier(join.topic, pending)
         subscription = self._subscription(join, identity, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
-        channel, presence = await attach(
-            key, subscription, greeting + pending.farewell, self._seat.tenant
-        )
+        channel, presence = await attach(key, subscription, greeting + pending.farewell, tenant)
         self._seat.inbox.watch(channel)
-        self.memberships[join.topic] = Membership(
+        membership = self.memberships[join.topic] = Membership(
             subscription,
             channel,
             key,
@@ -171,9 +199,33 @@ class Joins:
             join.options.ack,
             join.options.echo,
             presence,
-            presence_key(join.options, self._seat.tenant),
+            presence_key(join.options, tenant),
         )
         self.set_alarm(identity)
+        if join.options.replication_ready:
+            self._nursery.start_soon(self._tell_when_replicating, membership)
+
+    def _topics_besides(self, topic: str) -> int:
+        """Return how many other topics are joined or being joined."""
+        joining = {
+            pending.topic for pending in self._joining.values() if not pending.is_refused
+        }
+        return len((self.memberships.keys() | joining) - {topic})
+
+    async def _tell_when_replicating(self, membership: Membership) -> None:
+        """Tell a client once when the database's changes stream in; if they do not in time, its subscription ends.
+
+        **Source**: spec 2.5, step 4, and 2.6.
+        """
+        with membership.lifetime:
+            with trio.move_on_after(self._seat.tenant.limits.replication_within_s):
+                await self._seat.tenant.feed.state.wait_live()
+                notice = System(
+                    membership.join_ref, "system", True, REPLICATION_READY, membership.sub_topic
+                )
+                self._seat.push(notice, membership.topic)
+                return
+            await self.expel(membership.topic, membership, REPLICATION_LATE)
 
     async def _end_earlier(self, topic: str, pending: PendingJoin) -> None:
         """End the membership that a join replaces; its client hears of that behind the answer to the new one."""
@@ -218,23 +270,54 @@ class Joins:
         self.memberships[topic] = renewed
         self.set_alarm(renewed.identity)
 
-    async def expel(self, topic: str, membership: Membership, notice: str) -> None:
-        """End a membership by the server's will; the client is told why, and that it is over, in one push."""
-        join_ref = membership.join_ref
-        is_replaced = any(pending.topic == topic for pending in self._joining.values())
-        farewell: tuple[Event, ...] = (
-            System(join_ref, "system", ok=False, message=notice, channel=membership.sub_topic),
-            Replaced(join_ref) if is_replaced else Closed(join_ref),
-        )
-        self._session.forget(topic, membership.number)
-        data = b"".join(membership.encode(event) for event in farewell)
-        await self._detach(topic, membership, data)
-
     def set_alarm(self, identity: Identity) -> None:
         """Remember that the identity is to be looked at again, at the latest when its token expires."""
         tenant = self._seat.tenant
         left_s = max(tenant.verifier.seconds_left(identity), 0.0)
         self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
+
+    async def expel(self, topic: str, membership: Membership, notice: str) -> None:
+        """End a membership by the server's will; the client is told why, and that it is over, in one push."""
+        self._session.forget(topic, membership.number)
+        await self._detach(topic, membership, self._refusal(membership, notice))
+
+    def _refusal(self, membership: Membership, notice: str) -> bytes:
+        """Return what a client is told whose membership ends and shall not come back by itself."""
+        self._log.info("subscription.closed", topic=membership.topic, reason=notice)
+        join_ref, topic = membership.join_ref, membership.topic
+        is_replaced = any(pending.topic == topic for pending in self._joining.values())
+        farewell: tuple[Event, ...] = (
+            System(join_ref, "system", ok=False, message=notice, channel=membership.sub_topic),
+            Replaced(join_ref) if is_replaced else Closed(join_ref),
+        )
+        return b"".join(membership.encode(event) for event in farewell)
+
+    def note_end(self, end: SubscriptionEnded) -> None:
+        """Tell the client that its channel has ended a subscription."""
+        pending = self._joining.get(end.number)
+        if pending is not None:
+            pending.end = end
+            return
+        membership = self.memberships.get(end.topic)
+        if membership is None or membership.number != end.number:
+            return
+        if end.refusal is None:
+            self.fail(membership)
+        else:
+            self._seat.outbox.push(self._refusal(membership, end.refusal))
+            self._forget(membership)
+
+    def fail(self, membership: Membership) -> None:
+        """Tell the client that a subscription is over by no will of its own, and that it may join again."""
+        self._seat.push(Failed(membership.join_ref), membership.topic)
+        self._forget(membership)
+
+    def _forget(self, membership: Membership) -> None:
+        del self.memberships[membership.topic]
+        self._untrack(membership.key)
+        self._seat.inbox.unwatch(membership.channel)
+        self._note_parting(membership)
+        self._session.forget(membership.topic, membership.number)
 
     async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
@@ -247,11 +330,8 @@ class Joins:
             self.memberships[topic] = membership
             self._seat.inbox.watch(membership.channel)
             raise
+        self._note_parting(membership)
 
-    def fail(self, topic: str, membership: Membership) -> None:
-        """Tell the client that a subscription is over by no will of its own."""
-        self._seat.push(Failed(membership.join_ref), topic)
-        del self.memberships[topic]
-        self._untrack(membership.key)
-        self._seat.inbox.unwatch(membership.channel)
-        self._session.forget(topic, membership.number)
+    def _note_parting(self, membership: Membership) -> None:
+        membership.lifetime.cancel()
+        self.idle_since = trio.current_time()

@@ -12,7 +12,7 @@ from attrs import evolve
 from actors.realtime.ports import Question
 from actors.realtime.router import covers
 from protocol.changes.render import shown_columns
-from protocol.events import RowChange
+from protocol.events import BareRowChange, RowChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from protocol.commands import ChangeBinding
     from protocol.dialect import EncodeKey
 
-    #: Which columns a frame shows, and for which bindings it is.
+    #: Which columns a frame shows, and for which bindings it is; for none of a legacy join, whose changes come bare.
     Selection = tuple[tuple[str, ...] | None, tuple[int, ...]]
 
 
@@ -57,13 +57,15 @@ def row_sends(
     subscriptions: Sequence[tuple[Subscription, Lsn]],
     sights: Mapping[Identity, Mapping[Change, Sight]],
     renderer: ChangeRenderer,
-) -> list[tuple[Outbox, bytes]]:
+) -> tuple[list[tuple[Outbox, bytes]], int]:
     """Return what goes into which outbox: the frames of all changes, in order, once per subscription.
 
+    The number beside it is how many bindings were matched, each once per change.
     Each subscription comes with the position of the first commit it is to get.
     Each frame is encoded once for all who get the same: encode key, bindings and what is shown.
     """
     frames: dict[Subscription, list[bytes]] = {}
+    matches = 0
     for change in changes:
         encoded: dict[tuple[EncodeKey, tuple[int, ...], Sight], bytes] = {}
         for subscription, from_lsn in subscriptions:
@@ -79,9 +81,12 @@ def row_sends(
                 group = (subscription.encode_key, ids, shown)
                 if group not in encoded:
                     data = _data(change, shown, renderer)
-                    encoded[group] = subscription.encode(RowChange(ids, data))
+                    bare = BareRowChange(change.kind.value, data)
+                    encoded[group] = subscription.encode(RowChange(ids, data) if ids else bare)
                 frames.setdefault(subscription, []).append(encoded[group])
-    return [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
+                matches += len(ids) or 1
+    sends = [(subscription.outbox, b"".join(parts)) for subscription, parts in frames.items()]
+    return sends, matches
 
 
 def _data(change: Change, shown: Sight, renderer: ChangeRenderer) -> bytes:
@@ -97,5 +102,7 @@ def _selections(change: Change, subscription: Subscription) -> Iterator[Selectio
         if fault_of(binding) is None and covers(
             binding, change.table.relation, change.kind.value
         ):
-            by_select.setdefault(binding.select, []).append(binding.id)
+            ids = by_select.setdefault(binding.select, [])
+            if not binding.is_legacy:
+                ids.append(binding.id)
     return ((select, tuple(ids)) for select, ids in by_select.items())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+import trio
+from attrs import evolve, field, frozen
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Detach
+from protocol.limits import FixedWindow
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 @frozen
 class Membership:
-    """One subscription, from the side of its connection."""
+    """One subscription, from the side of its connection.
+
+    `presence_window` counts what it says of its presence.
+    `lifetime` is cancelled when it ends, for a task that goes on for as long as it does.
+    """
 
     subscription: Subscription
     channel: Ref[ChannelMessage]
@@ -30,6 +36,8 @@ class Membership:
     echo: bool
     presence: TopicPresence
     presence_key: str
+    presence_window: FixedWindow = field(factory=FixedWindow, eq=False)
+    lifetime: trio.CancelScope = field(factory=trio.CancelScope, eq=False)
 
     @property
     def key(self) -> JoinKey:
@@ -40,6 +48,11 @@ class Membership:
     def number(self) -> int:
         """The number of the join."""
         return self.key.number
+
+    @property
+    def topic(self) -> str:
+        """The topic as it was joined."""
+        return self.subscription.encode_key.topic
 
     @property
     def identity(self) -> Identity:

@@ -32,8 +32,12 @@ class RowsKey(NamedTuple):
     channel: Ref[ChannelMessage]
 
 
-class PresenceKey(NamedTuple):
-    """The name of the presence actor beside a channel; of that channel alone, as for rows actors."""
+@frozen
+class PresenceKey:
+    """The name of the presence actor beside a channel; of that channel alone, as for rows actors.
+
+    No tuple, or it would be equal to the name of that channel's rows actor.
+    """
 
     presence_of: ChannelKey
     channel: Ref[ChannelMessage]
@@ -121,10 +125,12 @@ class SubscriptionEnded:
     """The channel ended the subscription of that join.
 
     The connection tells the client: it may hear first of the end of a channel that this left without subscribers.
+    Without a `refusal` the channel failed and the client is to join again; with one it reads that, and is not.
     """
 
     topic: str
     number: int
+    refusal: str | None = None
 
 
 ConnectionMessage = SubscriptionEnded

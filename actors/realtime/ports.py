@@ -123,6 +123,22 @@ class Opening:
 class Door(Protocol):
     """Where the web floor hands over a client."""
 
+    def refuse_if_suspended(self) -> None:
+        """Return if anybody may come in; never waits.
+
+        Raises:
+            Suspended: the tenant is switched off.
+        """
+        ...
+
+    def refuse_if_full(self) -> None:
+        """Return if one more may come in; never waits.
+
+        Raises:
+            RateLimited: a quota of the tenant is used up.
+        """
+        ...
+
     def admit(self, opening: Opening) -> None:
         """Start a connection actor for the client; never waits."""
         ...

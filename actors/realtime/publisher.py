@@ -11,14 +11,15 @@ import trio
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Publish
+from actors.realtime.quota import TOO_MANY_MESSAGES
 from protocol import jsontext
 from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
-    from actors.realtime.joins import Seat
     from actors.realtime.membership import Membership
     from actors.realtime.messages import ChannelMessage
+    from actors.realtime.seat import Seat
     from actors.telemetry.metrics import DropReason, Metrics
     from protocol.commands import Broadcast
     from protocol.events import UserBroadcast
@@ -30,17 +31,26 @@ class Publisher:
     def __init__(self, seat: Seat, metrics: Metrics) -> None:
         self._seat = seat
         self._limits = seat.tenant.limits
+        self._events = seat.tenant.quota.events
         self._metrics = metrics
 
-    async def publish(self, command: Broadcast, membership: Membership) -> None:
-        """Give a broadcast to the channel, and answer it if the client wants that; waits for room in the channel."""
+    async def publish(self, command: Broadcast, membership: Membership) -> str | None:
+        """Give a broadcast to its channel, and answer it if the client wants that; waits for room in the channel.
+
+        Return the literal text that ends the subscription if the tenant is over its quota, else None;
+        the subscriptions of those who would hear it are ended by the channel.
+        """
+        is_tripped = self._events.is_tripped
         fault = self._fault(command.message)
         if fault is None:
+            self._events.count()
             skip = None if membership.echo else membership.key
             message = Publish(command.message, skip)
             channel = membership.channel
             if not channel.tell(message) and not await self._park(channel, message):
                 fault = "channel_busy"
+        if is_tripped:
+            return TOO_MANY_MESSAGES
         if fault is None:
             self._metrics.broadcasts_accepted.inc()
         else:
@@ -49,6 +59,7 @@ class Publisher:
             response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
             reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
             self._seat.push(reply, command.topic)
+        return None
 
     def _fault(self, message: TextBroadcast | UserBroadcast) -> DropReason | None:
         """Return why a broadcast cannot be delivered to anybody, in the word its sender is told."""

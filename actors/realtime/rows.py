@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import ChannelKey, ChannelMessage, RowsMessage
     from actors.realtime.pending_rows import PendingRows
     from actors.realtime.ports import Identity, Question, Sight
+    from actors.realtime.quota import RateQuota
     from actors.realtime.roster import Roster, Subscription
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
@@ -71,13 +72,19 @@ class ChannelRowsActor:
     """The actor of one topic's row changes; see the module's text."""
 
     def __init__(
-        self, key: ChannelKey, view: ChannelView, feed: ChangeFeed, metrics: Metrics
+        self,
+        key: ChannelKey,
+        view: ChannelView,
+        feed: ChangeFeed,
+        rate: RateQuota,
+        metrics: Metrics,
     ) -> None:
         self._key = key
         self._channel = view.channel
         self._roster = view.roster
         self._pending = view.pending
         self._feed = feed
+        self._rate = rate
         self._metrics = metrics
         #: The roster's version and the source's state that everybody has been told of.
         self._announced_situation: tuple[int, bool] | None = None
@@ -105,19 +112,30 @@ class ChannelRowsActor:
                     return
 
     async def _work(self) -> None:
-        """Handle the oldest references: ask, encode, push, and only then remove them."""
+        """Handle the oldest references: ask, encode, push, and only then remove them.
+
+        A tenant over its quota gets none of them.
+        **Source**: spec 8 and 6.6: what is read meanwhile is discarded, and nobody is told.
+        """
         pending = self._pending
-        changes = [self._feed.log.get(number) for number in pending.begin(BATCH)]
+        numbers = pending.begin(BATCH)
+        if self._rate.is_tripped:
+            self._metrics.changes_skipped["rate_limited"].inc(len(numbers))
+            pending.finish()
+            await trio.lowlevel.checkpoint()
+            return
+        changes = [self._feed.log.get(number) for number in numbers]
         found = [change for change in changes if change is not None]
         sights, judged = await self._judge(found)
         present = [(subscription, self._start_of(subscription)) for subscription in judged]
-        sends = row_sends(found, present, sights, self._feed.renderer)
+        sends, matches = row_sends(found, present, sights, self._feed.renderer)
         delivered = Sends(iter(sends))
         try:
             await delivered.flush()
         finally:
             delivered.finish()
             pending.finish()
+        self._rate.count(matches)
         self._metrics.changes_delivered.inc(len(sends))
         if len(found) < len(changes):
             self._metrics.changes_skipped["evicted"].inc(len(changes) - len(found))
@@ -134,11 +152,13 @@ class ChannelRowsActor:
         subscriptions: Sequence[Subscription] = self._roster.with_changes()
         asked: set[Subscription] = set()
         for _ in range(ROUNDS):
-            version = self._roster.changes_version
-            questions = questions_for(changes, subscriptions)
-            sights |= await self._ask([one for one in questions if one.identity not in sights])
-            asked, subscriptions = set(subscriptions), self._present(subscriptions)
-            if version == self._roster.changes_version:
+            unasked = [one for one in subscriptions if one not in asked]
+            for identity, shown in (await self._ask(questions_for(changes, unasked))).items():
+                # Another subscription of the same identity may have asked for other changes.
+                sights[identity] = {**sights.get(identity, {}), **shown}
+            asked.update(unasked)
+            subscriptions = self._present(subscriptions)
+            if asked.issuperset(subscriptions):
                 return sights, subscriptions
         for subscription in subscriptions:
             if subscription not in asked:

@@ -5,12 +5,23 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import define, field, frozen
+
+from actors.realtime.quota import Quota
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.channels import Channels
     from actors.realtime.ports import TokenVerifier
+
+
+#: What a payload may be larger than its limit, for the envelope around it (as upstream).
+ENVELOPE_BYTES = 500
+
+
+def payload_bytes(size_kb: int) -> int:
+    """Return the bytes that a payload may have under a limit in kilobytes of 1000 (spec 8)."""
+    return size_kb * 1000 + ENVELOPE_BYTES
 
 
 @frozen
@@ -22,6 +33,8 @@ class Limits:
     `join_error_delay_s`: seconds before a refused join is answered, for clients that retry at once.
     `live_within_s`: seconds a join that wants row changes waits for a live stream before it is answered without one.
     `wait_at_most_s`: seconds a client may ask such a join to wait at the most.
+    `replication_within_s`: seconds a client waits that wants to know when the database's changes stream in.
+    `no_channel_timeout_s`: seconds a connection may have no channel before it is closed.
     `attach_within_s`: seconds a channel may take to accept a subscription.
     `verify_again_s`: seconds after which a token that is in use is verified again, if it does not expire before.
     `tracked_bytes_per_topic`: presence payloads and keys of one topic together, for whoever joins is sent them all.
@@ -33,10 +46,28 @@ class Limits:
     join_error_delay_s: float = 5.0
     live_within_s: float = 2.0
     wait_at_most_s: float = 60.0
+    replication_within_s: float = 60.0
+    no_channel_timeout_s: float = 600.0
     attach_within_s: float = 5.0
     verify_again_s: float = 300.0
     tracked_bytes_per_topic: int = 8 * 1024 * 1024
-    tracked_bytes_per_connection: int = 8 * 1024 * 1024
+    tracked_bytes_per_connection: int = 4 * 1024 * 1024
+
+
+@define
+class TenantStatus:
+    """What the operator has decided about the tenant, and what is true until it is decided otherwise.
+
+    `is_suspended`: nobody may connect or join.
+    `is_private_only`: nobody may join a public channel.
+    `is_presence_enabled`: every join has presence, whether it asked for it or not.
+    `is_restarting`: the node is about to stop, so nobody may join any more.
+    """
+
+    is_suspended: bool = False
+    is_private_only: bool = False
+    is_presence_enabled: bool = False
+    is_restarting: bool = False
 
 
 @frozen(eq=False)
@@ -48,7 +79,7 @@ class Tenant:
     channels: Channels
     feed: ChangeFeed
     limits: Limits = field(factory=Limits)
-    #: Whether everybody who joins is sent who is present, asked for or not.
-    presence_enabled: bool = False
+    quota: Quota = field(factory=Quota)
+    status: TenantStatus = field(factory=TenantStatus)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)

@@ -14,15 +14,16 @@ from actors.realtime.join import SERVICE_ROLE
 from actors.realtime.messages import HearPresence
 from actors.realtime.tracks import Track
 from protocol.commands import PresenceAction
+from protocol.errors import MalformedFrame
 from protocol.events import EMPTY_OBJECT, Reply
-from protocol.presence.meta import REF_BYTES, Meta, are_same, ref_from
+from protocol.presence.meta import REF_BYTES, Meta, are_same, readable, ref_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actors.realtime.joins import Seat
     from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey
+    from actors.realtime.seat import Seat
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics, PresenceFault
     from protocol.commands import PresencePush
@@ -36,7 +37,9 @@ ANSWERS: Final[Mapping[PresenceFault, bytes]] = {
     "denied": EMPTY_OBJECT,
     "unknown_event": EMPTY_OBJECT,
     "not_an_object": b'{"reason":"Presence track payload must be a map"}',
-    # These two are ours: upstream does not bound what one client tracks in many channels, or many clients in one.
+    # The rest is ours. What is tracked by many travels in one message: what a client cannot read hides the others.
+    "unreadable": b'{"reason":"Presence track payload is nested too deeply or has too large numbers"}',
+    # Upstream does not bound what one client tracks in many channels, or many clients in one.
     "connection_full": b'{"reason":"This client tracks too much"}',
     "topic_full": b'{"reason":"Too much is tracked on this topic"}',
 }
@@ -113,15 +116,26 @@ class Tracker:
         return None
 
     def _track(self, payload: bytes | None, membership: Membership) -> PresenceFault | None:
+        """Let a join be present with a payload; the same one again changes nothing."""
         if payload is None:
             return "not_an_object"
         if not may_track(membership):
             return "denied"
-        topic, join = membership.presence, membership.key
-        old = topic.tracks.get(join)
+        try:
+            payload = readable(payload)
+        except MalformedFrame:
+            return "unreadable"
+        self._seat.tenant.quota.presence.count()
+        old = membership.presence.tracks.get(membership.key)
         if old is not None and are_same(old.meta.payload, payload):
             return None
-        ref = ref_from(self._seat.tenant.random.randbytes(REF_BYTES))
+        return self._write(payload, old, membership)
+
+    def _write(
+        self, payload: bytes, old: Track | None, membership: Membership
+    ) -> PresenceFault | None:
+        topic, join, tenant = membership.presence, membership.key, self._seat.tenant
+        ref = ref_from(tenant.random.randbytes(REF_BYTES))
         new = Track(Meta(membership.presence_key, payload, ref), self._seat.inbox.ref)
         growth = new.size_bytes - (0 if old is None else old.size_bytes)
         if self._size_bytes + growth > self._limits.tracked_bytes_per_connection:
@@ -134,5 +148,5 @@ class Tracker:
         topic.tracks.write(join, new)
         self._topics[join] = topic
         self._size_bytes += growth
-        self._seat.tenant.channels.presence_actors.wake(topic)
+        tenant.channels.presence_actors.wake(topic)
         return None

@@ -33,7 +33,9 @@ CloseCode = Literal[
 FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
-DropReason = Literal["channel_busy", "payload_not_an_object", "payload_size_exceeded"]
+DropReason = Literal[
+    "channel_busy", "payload_not_an_object", "payload_size_exceeded", "rate_limited"
+]
 # Why a presence message was refused.
 PresenceFault = Literal[
     "connection_full",
@@ -43,9 +45,10 @@ PresenceFault = Literal[
     "too_large",
     "topic_full",
     "unknown_event",
+    "unreadable",
 ]
 # Why a change reached nobody although somebody may have wanted it.
-SkipReason = Literal["crash", "evicted", "gap"]
+SkipReason = Literal["crash", "evicted", "gap", "rate_limited"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -49,7 +49,10 @@ def listen(options: WebOptions) -> Listener:
 
 
 class Acceptor:
-    """See the module's text; `on_listening` is told the port whenever it was opened."""
+    """See the module's text.
+
+    `on_listening` is told the port whenever it was opened; `on_stopping` when it is about to be closed for good.
+    """
 
     def __init__(
         self,
@@ -58,12 +61,14 @@ class Acceptor:
         cap: OutboxCap,
         *,
         on_listening: Callable[[int], None] = lambda _port: None,
+        on_stopping: Callable[[], None] = lambda: None,
         open_listener: Callable[[WebOptions], Listener] = listen,
     ) -> None:
         self._site = site
         self._options = options
         self._cap = cap
         self._on_listening = on_listening
+        self._on_stopping = on_stopping
         self._open_listener = open_listener
         self._connections: set[HttpConnection] = set()
 
@@ -79,6 +84,7 @@ class Acceptor:
                 async for signal in inbox:
                     if isinstance(signal, Stopping):
                         nursery.cancel_scope.deadline = signal.deadline
+                        self._on_stopping()
                         break
                 listener.close()
                 for connection in self._connections:

@@ -8,13 +8,20 @@ Served at both paths of `app.py`. Asks the token verifier, and hands good client
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 from attrs import frozen
 
-from actors.realtime.errors import Refused, TokenExpired, Unauthorized
+from actors.realtime.errors import (
+    RateLimited,
+    Refused,
+    Suspended,
+    TokenExpired,
+    Unauthorized,
+)
 from actors.realtime.ports import Opening
 from actors.web.endpoint import Refusal
 from protocol.errors import ProtocolError
@@ -42,13 +49,13 @@ class SupabaseOptions:
 
 
 class SupabaseEndpoint:
-    """A `WebSocketEndpoint`; `negotiate` returns the dialect for a `vsn` or raises `ProtocolError`."""
+    """A `WebSocketEndpoint`; `negotiate` returns the dialect for `vsn` and `binary` or raises `ProtocolError`."""
 
     def __init__(
         self,
         verifier: TokenVerifier,
         door: Door,
-        negotiate: Callable[[str | None], Dialect],
+        negotiate: Callable[[str | None, str | None], Dialect],
         options: SupabaseOptions,
     ) -> None:
         self._verifier = verifier
@@ -60,11 +67,14 @@ class SupabaseEndpoint:
         if request.method != "GET":
             return Refusal(400)
         try:
-            dialect = self._negotiate(request.query.get("vsn"))
+            query = request.query
+            dialect = self._negotiate(query.get("vsn"), query.get("binary"))
         except ProtocolError:
             return Refusal(403)
         try:
+            self._door.refuse_if_suspended()
             identity = await self._identify(request)
+            self._door.refuse_if_full()
         except Refused as refused:
             log.debug("websocket.refused", code=refused.code, peer=request.peer)
             await trio.sleep(self._options.refusal_delay_s)
@@ -75,16 +85,28 @@ class SupabaseEndpoint:
         return None
 
     async def _identify(self, request: WebSocketRequest) -> Identity:
-        key = request.headers.get("x-api-key", request.query.get("apikey"))
+        headers, query = request.headers, request.query
+        key = headers.get("x-api-key", headers.get("apikey", query.get("apikey")))
         if key is None:
             raise Unauthorized("MissingAPIKey", "API key is missing")
         return await self._verifier.verify(key)
 
 
 def _refusal(refused: Refused) -> Refusal:
-    is_theirs = isinstance(refused, Unauthorized)
-    reason = refused.reason if is_theirs else CANNOT_CONNECT
-    if isinstance(refused, TokenExpired):
-        # Source: spec 1.2; how long ago it expired is said at a join only.
-        reason = "Token has expired"
-    return Refusal(401 if is_theirs else 500, json.dumps({"error": reason}).encode(), JSON)
+    """Return what a client is told.
+
+    **Source**: spec 1.2; how long ago a token expired is said at a join only.
+    """
+    reason = refused.reason
+    match refused:
+        case TokenExpired():
+            status, reason = HTTPStatus.UNAUTHORIZED, "Token has expired"
+        case Unauthorized():
+            status = HTTPStatus.UNAUTHORIZED
+        case Suspended():
+            status = HTTPStatus.FORBIDDEN
+        case RateLimited():
+            status = HTTPStatus.TOO_MANY_REQUESTS
+        case _:
+            status, reason = HTTPStatus.INTERNAL_SERVER_ERROR, CANNOT_CONNECT
+    return Refusal(status, json.dumps({"error": reason}).encode(), JSON)

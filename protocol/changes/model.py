@@ -128,6 +128,7 @@ class Change:
 
     `new` and `old` have one value per column of the relation, in its order; None where there is no such row image.
     `committed_at_us` is the commit time in microseconds since 1970-01-01 UTC.
+    `xid` is the transaction's number without its epoch; 0 if the source does not know it.
     """
 
     kind: Kind
@@ -136,3 +137,4 @@ class Change:
     committed_at_us: int
     new: tuple[Value, ...] | None
     old: tuple[Value, ...] | None = field(default=None)
+    xid: int = field(default=0)

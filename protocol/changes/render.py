@@ -23,6 +23,14 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # UTC throughout; the zone is wri
 
 _NONE: frozenset[str] = frozenset()
 
+#: What the data of one change may take, in bytes of JSON; and a value of one that would take more (spec 6.5).
+MAX_DATA_BYTES = 1_048_576
+MAX_SMALL_BYTES = 64
+ERROR_TOO_LARGE = "Error 413: Payload Too Large"
+
+#: A key as JSON with the colon, and its value as JSON.
+_Member = tuple[bytes, bytes]
+
 #: How many sets of columns are remembered per table; clients choose them, so there is a bound.
 MAX_VIEWS = 256
 
@@ -60,38 +68,28 @@ class ChangeRenderer:
         """Return the JSON of spec 6.3 with nothing in it but `columns`, and of the old row at most the key if so asked.
 
         Names that the table does not have are ignored; `shown_columns` applies a subscription's `select`.
+        What would be larger than `MAX_DATA_BYTES` is left with its small values and says so.
         """
         view = self._view(change.table, columns)
-        parts = [b'{"type":"', change.kind.value.encode(), view.head]
-        parts += [
-            _timestamp(change.committed_at_us),
-            b'","errors":null,"columns":',
-            view.columns,
-        ]
-        if change.new is not None:
-            parts += [b',"record":', _record(change.new, view.shown)]
-        if change.old is not None:
-            parts += [
-                b',"old_record":',
-                _record(change.old, view.key_only if key_only else view.shown),
-            ]
-        parts.append(b"}")
-        return b"".join(parts)
+        new = None if change.new is None else _members(change.new, view.shown)
+        shown_of_old = view.key_only if key_only else view.shown
+        old = None if change.old is None else _members(change.old, shown_of_old)
+        data = _join(change, view, b"null", new, old)
+        if len(data) <= MAX_DATA_BYTES:
+            return data
+        new = None if new is None else list(filter(_is_small, new))
+        old = None if old is None else list(filter(_is_small, old))
+        return _join(change, view, b"[" + string(ERROR_TOO_LARGE) + b"]", new, old)
 
     def render_fault(self, change: Change, fault: str) -> bytes:
         """Return the JSON of spec 6.5 that says why nothing of the change is shown.
 
         Clients of realtime-py drop it if its timestamp is null, as upstream has it, so this one has its time.
         """
-        parts = [b'{"type":"', change.kind.value.encode(), self._view(change.table, _NONE).head]
-        parts += [_timestamp(change.committed_at_us), b'","errors":[', string(fault), b"]"]
-        parts.append(b',"columns":[]')
-        if change.kind is not Kind.DELETE:
-            parts.append(b',"record":{}')
-        if change.kind is not Kind.INSERT:
-            parts.append(b',"old_record":{}')
-        parts.append(b"}")
-        return b"".join(parts)
+        new: list[_Member] | None = None if change.kind is Kind.DELETE else []
+        old: list[_Member] | None = None if change.kind is Kind.INSERT else []
+        view = self._view(change.table, _NONE)
+        return _join(change, view, b"[" + string(fault) + b"]", new, old)
 
     def _view(self, table: Table, columns: frozenset[str]) -> _View:
         views = self._views.setdefault(table, {})
@@ -141,16 +139,44 @@ def _make_view(table: Table, columns: frozenset[str]) -> _View:
     )
 
 
-def _record(row: tuple[Value, ...], shown: tuple[_Shown, ...]) -> bytes:
-    """Return the row as an object, without the values that the log did not carry."""
+def _members(row: tuple[Value, ...], shown: tuple[_Shown, ...]) -> list[_Member]:
+    """Return the row without the values that the log did not carry."""
     members = []
     for column in shown:
         value = row[column.index]
         if value is None:
-            members.append(column.key + NULL)
+            members.append((column.key, NULL))
         elif not isinstance(value, Absent):
-            members.append(column.key + column.encode(value))
-    return b"{" + b",".join(members) + b"}"
+            members.append((column.key, column.encode(value)))
+    return members
+
+
+def _is_small(member: _Member) -> bool:
+    """Whether a value stays in a record that was too large; NULLs go as well."""
+    _, value = member
+    return value != NULL and len(value) <= MAX_SMALL_BYTES
+
+
+def _join(
+    change: Change,
+    view: _View,
+    errors: bytes,
+    new: list[_Member] | None,
+    old: list[_Member] | None,
+) -> bytes:
+    parts = [b'{"type":"', change.kind.value.encode(), view.head]
+    parts += [_timestamp(change.committed_at_us), b'","errors":', errors]
+    parts += [b',"columns":', view.columns]
+    if new is not None:
+        parts += [b',"record":', _object(new)]
+    if old is not None:
+        parts += [b',"old_record":', _object(old)]
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def _object(members: list[_Member]) -> bytes:
+    return b"{" + b",".join([key + value for key, value in members]) + b"}"
 
 
 def _timestamp(time_us: int) -> bytes:

@@ -116,14 +116,15 @@ class TransactionReader:
         return self._change(Kind.DELETE, table, None, old)
 
     def _change(self, kind: Kind, table: Table, new: Row | None, old: Row | None) -> Change:
-        if self._begin is None:
+        begin = self._begin
+        if begin is None:
             raise MalformedChange("a row outside of any transaction")
         width = len(table.relation.columns)
         if (new is not None and len(new) != width) or (old is not None and len(old) != width):
             raise MalformedChange("a row that does not fit its relation")
-        position = Position(self._begin.commit_lsn, self._next_index)
+        position = Position(begin.commit_lsn, self._next_index)
         self._next_index += 1
-        return Change(kind, table, position, self._begin.committed_at_us, new, old)
+        return Change(kind, table, position, begin.committed_at_us, new, old, begin.xid)
 
 
 def announced_commit(data: bytes) -> Lsn | None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from protocol import jsontext
 from protocol.changes.model import Kind
 from protocol.commands import ChangeBinding
@@ -62,6 +64,16 @@ def bind(entries: Sequence[bytes]) -> tuple[ChangeBinding, ...]:
             taken.add(ids[content])
         bindings.append(_binding(ids[content], entry))
     return tuple(bindings)
+
+
+def bind_topic(sub_topic: str) -> tuple[ChangeBinding]:
+    """Return the binding of a join without `config`: the topic is `schema[:table[:filter]]`.
+
+    **Source**: spec 2.1; its reply echoes an entry all the same.
+    """
+    parts = zip(("schema", "table", "filter"), sub_topic.split(":", 2), strict=False)
+    entry = jsontext.write(dict(parts))
+    return (evolve(_binding(_free_id(entry, set()), entry), is_legacy=True),)
 
 
 def _free_id(content: bytes, taken: set[int]) -> int:

@@ -8,10 +8,11 @@ supabase-js joins all values of a response into its error message, so there is n
 """
 
 from protocol import jsontext
+from protocol.commands import JoinFault
 
 UNMATCHED_TOPIC = "unmatched topic"
-TOO_MANY_CHANNELS = "too many channels joined"
-TOPIC_NAME_REQUIRED = "TopicNameRequired: You must provide a topic name"
+TOO_MANY_CHANNELS = JoinFault("", "too many channels joined")
+TOPIC_NAME_REQUIRED = JoinFault("TopicNameRequired", "You must provide a topic name")
 
 
 def error_response(reason: str) -> bytes:

@@ -37,9 +37,13 @@ class UnsupportedVersion(ProtocolError):
 
 @frozen
 class PhoenixDialect:
-    """Phoenix Channels as Supabase Realtime speaks them."""
+    """Phoenix Channels as Supabase Realtime speaks them.
+
+    `binary` is whether the client reads binary frames, if its version has them.
+    """
 
     version: Version
+    binary: bool = True
 
     @property
     def name(self) -> str:
@@ -52,11 +56,11 @@ class PhoenixDialect:
     def encode(self, event: Event, topic: str) -> Frame | None:
         """Return the frame for `event` on `topic`, or None if this version cannot carry it.
 
-        A broadcast of bytes is for 2.0.0 only, and only if topic and event have at most 255 bytes each;
-        a JSON one whose strings are longer goes out as text, which every client reads as well.
+        A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
+        each; a JSON one that cannot be binary goes out as text, which every client reads as well.
         """
         if isinstance(event, UserBroadcast):
-            if self.version == "2.0.0":
+            if self.version == "2.0.0" and self.binary:
                 payload = binary.encode_user_broadcast(topic, event)
                 if payload is not None:
                     return Frame(Opcode.BINARY, payload)
@@ -70,8 +74,11 @@ class PhoenixDialect:
         return Frame(Opcode.TEXT, text)
 
 
-def negotiate(vsn: str | None) -> PhoenixDialect:
+def negotiate(vsn: str | None, binary: str | None = None) -> PhoenixDialect:
     """Return the dialect for the `vsn` of a handshake; none means 1.0.0.
+
+    `binary` is another parameter of it: with `false` the client is sent no binary frames.
+    phoenix.js, which knows the language but not kind 4, throws at the first one.
 
     Raises:
         UnsupportedVersion: neither 1.0.x nor 2.0.x.
@@ -81,4 +88,6 @@ def negotiate(vsn: str | None) -> PhoenixDialect:
     found = _SUPPORTED.fullmatch(vsn)
     if found is None:
         raise UnsupportedVersion("vsn is neither 1.0.x nor 2.0.x")
-    return PhoenixDialect("1.0.0" if found[1] == "1" else "2.0.0")
+    if found[1] == "1":
+        return PhoenixDialect("1.0.0")
+    return PhoenixDialect("2.0.0", binary != "false")

@@ -2,7 +2,7 @@
 
 Called by `session`; `join_response` by `render` once the join is accepted.
 An invalid part never refuses a join: it takes its default and is named in a warning.
-Refused is only what is no object at all, or larger than any honest join.
+Refused is only what is no object at all, a `config` that is none, or what is larger than any honest join.
 
 **Source**: spec 2.1 (payload and texts of warnings), 2.4 (response), 6.1 (entries).
 """
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 
 from protocol import jsontext
-from protocol.commands import JoinOptions
+from protocol.commands import JoinOptions, ReplayRequest
 from protocol.errors import MalformedFrame, ProtocolError
-from protocol.phoenix.bindings import bind, split_entries
+from protocol.phoenix.bindings import bind, bind_topic, split_entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,11 @@ PAYLOAD_LIMIT_BYTES: Final = 256 * 1024
 BINDINGS_LIMIT: Final = 256
 
 WAIT_DEFAULT_MS: Final = 15_000
+
+# Upstream's schema says 10, its code 25; more than that is never replayed.
+REPLAY_LIMIT: Final = 25
+# The last millisecond of the year 9999, beyond which neither PostgreSQL's nor our own dates go gladly.
+_LATEST_MS: Final = 253_402_300_799_999
 
 _NULL: Final = b"null"
 
@@ -49,11 +54,13 @@ class ParsedJoin:
     warnings: tuple[str, ...]
 
 
-def parse_join(payload: bytes) -> ParsedJoin:
+def parse_join(payload: bytes, sub_topic: str) -> ParsedJoin:
     """Return what the payload of a `phx_join` asks for.
 
+    Without a `config` the topic itself is the subscription: `schema[:table[:filter]]`.
+
     Raises:
-        InvalidJoin: no object, over the size limit, or too many bindings.
+        InvalidJoin: no object or no object as `config`, over the size limit, or too many bindings.
     """
     if len(payload) > PAYLOAD_LIMIT_BYTES:
         raise InvalidJoin("the join payload is too large")
@@ -61,6 +68,9 @@ def parse_join(payload: bytes) -> ParsedJoin:
         root = _Part("", jsontext.members(payload))
     except MalformedFrame:
         raise InvalidJoin("the join payload must be an object") from None
+    given = root.members.get("config", _NULL)
+    if given != _NULL and not given.startswith(b"{"):
+        raise InvalidJoin("the config of a join must be an object")
     config = root.part("config")
     broadcast = config.part("broadcast")
     presence = config.part("presence")
@@ -68,11 +78,13 @@ def parse_join(payload: bytes) -> ParsedJoin:
     options = JoinOptions(
         ack=broadcast.boolean("ack"),
         echo=broadcast.boolean("self"),
+        replication_ready=broadcast.boolean("replication_ready"),
+        replay=_replay(broadcast),
         private=config.boolean("private"),
         # A key alone asks for presence too: no client means anything else by it.
         presence_enabled=presence.boolean("enabled", default=bool(key)),
         presence_key=key,
-        changes=_bindings(config),
+        changes=_bindings(config) if "config" in root.members else bind_topic(sub_topic),
         wait_s=_wait(config),
         access_token=root.string("access_token"),
         user_token=root.string("user_token"),
@@ -89,6 +101,22 @@ def _wait(config: _Part) -> float | None:
     if not options.boolean("wait"):
         return None
     return options.milliseconds("timeout", default=WAIT_DEFAULT_MS) / 1000
+
+
+def _replay(broadcast: _Part) -> ReplayRequest | None:
+    """Return which stored broadcasts are wanted; what is no number is kept as such, for it is refused later.
+
+    **Source**: spec 4.5.
+    """
+    replay = broadcast.part("replay")
+    if not broadcast.members.get("replay", b"").startswith(b"{"):
+        return None
+    since_ms = replay.integer("since")
+    limit = replay.integer("limit", default=REPLAY_LIMIT)
+    return ReplayRequest(
+        since_ms if since_ms is not None and 0 <= since_ms <= _LATEST_MS else None,
+        None if limit is None else max(1, min(limit, REPLAY_LIMIT)),
+    )
 
 
 def _bindings(config: _Part) -> tuple[ChangeBinding, ...]:
@@ -141,12 +169,24 @@ class _Part:
         raw = self._present(key)
         if raw is None:
             return default
-        word = raw.lower()
-        if word in (b"true", b'"true"'):
-            return True
-        if word not in (b"false", b'"false"'):
+        word = str(jsontext.scalar(raw)) if raw[:1] == b'"' else raw.decode()
+        if word.lower() not in ("true", "false"):
             self.warn(key, "expected boolean")
-        return False
+        return word.lower() == "true"
+
+    def integer(self, key: str, *, default: int | None = None) -> int | None:
+        """Return an integer, the default of one that is missing, and None for anything else."""
+        raw = self._present(key)
+        if raw is None:
+            return default
+        try:
+            value = jsontext.scalar(raw)
+        except MalformedFrame:
+            value = None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        self.warn(key)
+        return None
 
     def string(self, key: str) -> str | None:
         raw = self._present(key)

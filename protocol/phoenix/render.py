@@ -14,6 +14,7 @@ from msgspec import Raw
 from protocol import jsontext
 from protocol.events import (
     EMPTY_OBJECT,
+    BareRowChange,
     Closed,
     Failed,
     Joined,
@@ -44,7 +45,7 @@ def render(event: Event, topic: str) -> Envelope:
 def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
     parts: tuple[ClientRef, ClientRef, str, bytes]
     match event:
-        case TextBroadcast() | UserBroadcast() | RowChange() | PresenceDiff():
+        case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
             parts = None, None, *_fanned_out(event)
         case PresenceState():
             parts = event.join_ref, None, "presence_state", event.metas
@@ -60,15 +61,14 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
         case System():
             parts = event.join_ref, None, "system", _system(event)
         # supabase-js compares `ref` with the join_ref of its join and ignores the message if they differ.
-        case Closed() | Replaced():
-            parts = event.join_ref, event.join_ref, "phx_close", EMPTY_OBJECT
-        case Failed():
-            parts = event.join_ref, event.join_ref, "phx_error", EMPTY_OBJECT
+        case Closed() | Replaced() | Failed():
+            name = "phx_error" if isinstance(event, Failed) else "phx_close"
+            parts = event.join_ref, event.join_ref, name, EMPTY_OBJECT
     return parts
 
 
 def _fanned_out(
-    event: TextBroadcast | UserBroadcast | RowChange | PresenceDiff,
+    event: TextBroadcast | UserBroadcast | RowChange | BareRowChange | PresenceDiff,
 ) -> tuple[str, bytes]:
     """Return name and payload of what is the same for everybody who gets it, hence without refs."""
     match event:
@@ -78,6 +78,8 @@ def _fanned_out(
             return "broadcast", _user_broadcast(event)
         case RowChange():
             return "postgres_changes", _row_change(event)
+        case BareRowChange():
+            return event.kind, event.data
         case PresenceDiff():
             return "presence_diff", _presence_diff(event)
 

@@ -26,14 +26,17 @@ from protocol.commands import (
     Broadcast,
     Heartbeat,
     Join,
+    JoinFault,
+    JoinOptions,
     Leave,
     PresencePush,
+    UnknownPush,
 )
 from protocol.errors import MalformedFrame, TooMuchPending
 from protocol.events import Reply, TextBroadcast
 from protocol.phoenix import codes
 from protocol.phoenix.envelope import BinaryPush, Envelope
-from protocol.phoenix.join import InvalidJoin, parse_join
+from protocol.phoenix.join import InvalidJoin, ParsedJoin, parse_join
 from protocol.phoenix.presence import parse_presence
 
 if TYPE_CHECKING:
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
     from protocol.commands import Command
     from protocol.events import ClientRef
     from protocol.phoenix.envelope import Push
-    from protocol.phoenix.join import ParsedJoin
 
 HEARTBEAT_TOPIC: Final = "phoenix"
 TOPIC_PREFIX: Final = "realtime:"
@@ -148,39 +150,48 @@ class PhoenixSession:
         self._held_bytes -= subscription.held()
 
     def _join(self, push: Push, size: int) -> Command:
-        """Return the `Join`, or the answer that refuses it; a refused one leaves an earlier join alone."""
-        if not push.topic.startswith(TOPIC_PREFIX):
+        """Return the `Join`, with a fault if that is known already; of a topic that cannot be one, the answer."""
+        if not push.topic.startswith(TOPIC_PREFIX) or len(push.topic) > TOPIC_LIMIT:
             return _unmatched(push)
-        sub_topic = push.topic.removeprefix(TOPIC_PREFIX)
-        if not sub_topic:
-            return _refusal(push, codes.TOPIC_NAME_REQUIRED)
-        try:
-            parsed = _parse(push)
-        except InvalidJoin as error:
-            return _refusal(push, f"{error.code}: {error.reason}")
         old = self._subscriptions.get(push.topic)
-        if not self._has_room(old, size):
-            return _refusal(push, codes.TOO_MANY_CHANNELS)
+        fault = self._fault(push.topic, size, old)
+        parsed = ParsedJoin(JoinOptions(), ())
+        if fault is None:
+            try:
+                parsed = _parse(push)
+            except InvalidJoin as error:
+                fault = JoinFault(error.code, error.reason)
         return Join(
             topic=push.topic,
-            sub_topic=sub_topic,
-            number=self._subscribe(push, size, old),
+            sub_topic=push.topic.removeprefix(TOPIC_PREFIX),
+            # Nothing of a faulty join is kept but its refs.
+            number=self._subscribe(push, 0 if fault else size, old),
             ref=push.ref,
             join_ref=push.join_ref,
             options=parsed.options,
             replaces=old.number if old else None,
             warnings=parsed.warnings,
+            fault=fault,
         )
 
-    def _has_room(self, old: _Subscription | None, size: int) -> bool:
-        if old is None and len(self._subscriptions) >= self._channels_limit:
-            return False
+    def _fault(self, topic: str, size: int, old: _Subscription | None) -> JoinFault | None:
+        if topic == TOPIC_PREFIX:
+            return codes.TOPIC_NAME_REQUIRED
         freed = old.size if old else 0
-        return self._held_bytes - freed + size <= self._held_limit_bytes
+        is_over_bytes = self._held_bytes - freed + size > self._held_limit_bytes
+        return codes.TOO_MANY_CHANNELS if is_over_bytes or self._is_full(old) else None
+
+    def _is_full(self, old: _Subscription | None) -> bool:
+        return old is None and len(self._subscriptions) >= self._channels_limit
 
     def _subscribe(self, push: Push, size: int, old: _Subscription | None) -> int:
-        """Note a new join and return its number; what waits for the one it replaces waits for it from now on."""
+        """Note a new join and return its number; what waits for the one it replaces waits for it from now on.
+
+        One that is refused because there are too many topics is not noted.
+        """
         self._last_number += 1
+        if self._is_full(old):
+            return self._last_number
         waiting = old.waiting if old else []
         subscription = _Subscription(self._last_number, push.join_ref, size, waiting=waiting)
         self._subscriptions[push.topic] = subscription
@@ -206,7 +217,7 @@ class PhoenixSession:
 
 
 def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
-    """Return what a push asks of a joined topic; an unknown event asks for nothing and gets no reply."""
+    """Return what a push asks of a joined topic."""
     number, join_ref = subscription.number, subscription.join_ref
     match push.event:
         case "broadcast":
@@ -223,14 +234,13 @@ def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
             action, payload = parse_presence(push)
             return (PresencePush(push.topic, number, push.ref, join_ref, action, payload),)
         case _:
-            return ()
+            return (UnknownPush(push.topic, number),)
 
 
 def _parse(push: Push) -> ParsedJoin:
-    if len(push.topic) > TOPIC_LIMIT:
-        raise InvalidJoin("the topic is too long")
     # What comes in a binary frame is no object.
-    return parse_join(push.payload if isinstance(push, Envelope) else b"null")
+    payload = push.payload if isinstance(push, Envelope) else b"null"
+    return parse_join(payload, push.topic.removeprefix(TOPIC_PREFIX))
 
 
 def _token(push: Push) -> str | None:
@@ -256,8 +266,3 @@ def _answer_unknown(push: Push) -> Command:
 def _unmatched(push: Push) -> Answer:
     response = codes.error_response(codes.UNMATCHED_TOPIC)
     return Answer(push.topic, Reply(push.ref, None, ok=False, response=response))
-
-
-def _refusal(push: Push, reason: str) -> Answer:
-    response = codes.error_response(reason)
-    return Answer(push.topic, Reply(push.ref, push.join_ref, ok=False, response=response))

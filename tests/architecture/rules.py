@@ -20,7 +20,9 @@ FLOORS = {
     "actors.observer": 5,
     "actors.settings": 5,
     "actors.commands": 6,
+    "actors.command_line": 6,
     "actors.main": 6,
+    "actors.serve": 6,
     "actors.welcome": 6,
 }
 # Elsewhere the rooms of one floor do not know each other.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from protocol.changes.model import Kind
 from tests.architecture.source import ROOT, modules
 from tests.support.reference import pages
 
@@ -71,6 +72,29 @@ def test_a_link_that_leads_nowhere_is_found():
 
 def test_the_readme_is_short_enough_to_be_read():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
+
+
+@pytest.mark.capability("SB-170", "SB-179", "SB-181")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "WebSocket broadcasts",
+        "row changes from Postgres",
+        "**What it does not promise.**",
+        "(docs/reference/phoenix.md",
+    ],
+)
+def test_the_readme_says_what_there_is_what_there_is_not_and_where_to_look_it_up(words):
+    assert words in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.capability("SB-176")
+@pytest.mark.parametrize("kind", Kind)
+def test_the_page_on_row_changes_has_a_column_for_each_kind(kind):
+    page = (ROOT / "docs" / "reference" / "postgres-changes.md").read_text("utf-8")
+    header = next(line for line in page.splitlines() if line.startswith("| key |"))
+
+    assert kind.name.lower() in header
 
 
 @pytest.mark.parametrize(

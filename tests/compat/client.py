@@ -1,14 +1,16 @@
-"""Stock clients of three kinds, each in a process of its own, driven by the tests.
+"""Stock clients of five kinds, each in a process of its own, driven by the tests.
 
-**Orders** (method → line on stdin): `subscribe`, `send`, `post`, `unsubscribe`, `remove`.
+**Orders** (method → line on stdin): `subscribe`, `send`, `post`, `track`, `untrack`, `set_auth`, `unsubscribe`,
+`remove`.
 **Reports** (line on stdout → `client.heard.expect(event, …)`):
 
 - `status` topic, status (SUBSCRIBED, CLOSED, CHANNEL_ERROR, TIMED_OUT), error
 - `broadcast` topic, name, and payload or (hexadecimal) binary
+- `presence` topic, kind (sync with `state`; join and leave with `key` and `states`)
 - `change` topic, type, schema, table, new, old, errors, committed_at
 - `system` topic, status, message, extension
 - `sent` topic, name, answer · `posted` topic, name, error
-- `unsubscribed` and `removed` topic, answer
+- `tracked`, `untracked`, `unsubscribed` and `removed` topic, answer · `authorized`
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tests.support import node, subprocesses
 from tests.support.requirements import require
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 FOLDER = Path(__file__).parent
 JS = FOLDER / "js"
@@ -34,28 +36,71 @@ JS = FOLDER / "js"
 
 @frozen
 class Kind:
-    """A library and the protocol version it is told to speak."""
+    """A library and the protocol version it speaks; `lacks` says why a client of this kind cannot do something."""
 
-    library: str
+    name: str
     vsn: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(factory=dict, hash=False)
 
     def __str__(self) -> str:
-        return f"{self.library}-{self.vsn}"
-
-    @property
-    def carries_binary(self) -> bool:
-        return self.vsn == "2.0.0"
+        return f"{self.name}-{self.vsn}"
 
     def command(self, url: str, key: str) -> list[str]:
-        if self.library == "realtime-py":
-            return [sys.executable, str(FOLDER / "py" / "client.py"), url, key]
-        return [*node_command("client.mjs"), url, key, self.vsn]
+        """Return how a client of this kind is started."""
+        if self.script.endswith(".py"):
+            return [sys.executable, str(FOLDER / self.script), url, key]
+        return [*node_command(self.script), url, key, *self.arguments]
 
 
-SUPABASE_JS_V1 = Kind("supabase-js", "1.0.0")
-SUPABASE_JS_V2 = Kind("supabase-js", "2.0.0")
-REALTIME_PY = Kind("realtime-py", "1.0.0")
-KINDS = (SUPABASE_JS_V1, SUPABASE_JS_V2, REALTIME_PY)
+_TEXT_ONLY = {"binary": "the protocol 1.0.0 has no binary frames"}
+
+SUPABASE_JS_V2 = Kind("supabase-js", "2.0.0", "client.mjs", ("@supabase/supabase-js",))
+SUPABASE_JS_V1 = Kind(
+    "supabase-js", "1.0.0", "client.mjs", ("@supabase/supabase-js", "1.0.0"), _TEXT_ONLY
+)
+# The last release that dials 1.0.0 unless it is told otherwise; from 2.91 on it is 2.0.0.
+SUPABASE_JS_2_90 = Kind(
+    "supabase-js-2.90",
+    "1.0.0",
+    "client.mjs",
+    ("supabase-js-2.90",),
+    _TEXT_ONLY
+    | {
+        "post one": "its httpSend() is a batch of one: JSON, and a denial is not told",
+        "come back at once": "for 100 ms after its last channel was removed it does not connect",
+    },
+)
+REALTIME_PY = Kind(
+    "realtime-py",
+    "1.0.0",
+    "py/client.py",
+    lacks=_TEXT_ONLY
+    | {
+        "ack": "it sends a broadcast without waiting for the answer",
+        "system errors": "it reports them as CHANNEL_ERROR",
+        "send before subscribe": "it raises an error instead of using HTTP",
+    },
+)
+PHOENIX_JS = Kind(
+    "phoenix.js",
+    "2.0.0",
+    "phoenix.mjs",
+    lacks={
+        "binary": "it knows none of the binary frames that Supabase clients exchange",
+        "post": "it has no HTTP API",
+        "post one": "it has no HTTP API",
+        "send before subscribe": "it raises an error",
+    },
+)
+KINDS = (SUPABASE_JS_V1, SUPABASE_JS_V2, SUPABASE_JS_2_90, REALTIME_PY, PHOENIX_JS)
+
+
+def who_can(ability: str) -> list[Kind]:
+    """Return the kinds whose libraries have an ability that others lack; its name must be one that is lacked."""
+    assert any(ability in kind.lacks for kind in KINDS)
+    return [kind for kind in KINDS if ability not in kind.lacks]
 
 
 @frozen
@@ -73,21 +118,33 @@ class Client:
         changes: Sequence[dict[str, str]] = (),
         ack: bool = False,
         echo: bool = False,
+        presence: str | None = None,
+        private: bool = False,
     ) -> None:
-        """Subscribe; `echo` is what the wire calls `self`: hear one's own broadcasts too."""
-        config = {"broadcast": {"ack": ack, "self": echo}}
-        self._order("subscribe", topic=topic, config=config, changes=changes)
+        """Subscribe.
+
+        `echo` is what the wire calls `self`: hear one's own broadcasts too.
+        `presence` is the key under which this client is present; without one it does not listen to presence.
+        """
+        config: dict[str, object] = {
+            "broadcast": {"ack": ack, "self": echo},
+            "private": private,
+        }
+        if presence is not None:
+            config["presence"] = {"key": presence}
+        self._order(
+            "subscribe",
+            topic=topic,
+            config=config,
+            changes=changes,
+            presence=presence is not None,
+        )
 
     def join(
-        self,
-        topic: str,
-        *,
-        changes: Sequence[dict[str, str]] = (),
-        ack: bool = False,
-        echo: bool = False,
+        self, topic: str, *, changes: Sequence[dict[str, str]] = (), **options: bool | str
     ) -> None:
         """Subscribe, and wait until the library says so and rows, if asked for, are on their way."""
-        self.subscribe(topic, changes=changes, ack=ack, echo=echo)
+        self.subscribe(topic, changes=changes, **options)
         self.heard.expect("status", topic=topic, status="SUBSCRIBED")
         if changes:
             self.heard.expect("system", topic=topic, message="Subscribed to PostgreSQL")
@@ -114,6 +171,17 @@ class Client:
         self._order("post", topic=topic, name=name, **content, **flags)
         error: str | None = self.heard.expect("posted", topic=topic, name=name)["error"]
         return error
+
+    def track(self, topic: str, state: dict[str, object]) -> None:
+        self._order("track", topic=topic, state=state)
+
+    def untrack(self, topic: str) -> None:
+        self._order("untrack", topic=topic)
+
+    def set_auth(self, token: str) -> None:
+        """Give the client another token, and wait until it has sent it on its channels."""
+        self._order("set_auth", token=token)
+        self.heard.expect("authorized")
 
     def unsubscribe(self, topic: str) -> None:
         self._order("unsubscribe", topic=topic)
@@ -151,7 +219,7 @@ def node_command(script: str) -> list[str]:
     """Return the command that runs a script of the folder `js`; skip the test if it cannot be run."""
     program = node.find_node()
     require(program, "Node.js 22 or later is missing: 'make unit' installs one.")
-    require(
-        (JS / "node_modules").is_dir(), "The JavaScript clients are missing: run 'make unit'."
-    )
+    packages = json.loads((JS / "package.json").read_text("utf-8"))["dependencies"]
+    missing = [name for name in packages if not (JS / "node_modules" / name).is_dir()]
+    require(not missing, f"JavaScript packages are missing: {missing}; run 'make unit'.")
     return [str(program), script]

@@ -33,6 +33,7 @@ def handshake(address):
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
+@pytest.mark.capability("SB-105", "M5-002", "M5-059")
 def test_a_good_key_enters(server, vsn):
     assert handshake(f"{server.websocket_url}?apikey={mint()}&vsn={vsn}") == {"status": 101}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.compat.client import KINDS, SUPABASE_JS_V2, running_client
+from tests.compat.client import KINDS, SUPABASE_JS_V2, running_client, who_can
 from tests.support.server import running_server
 from tests.support.tokens import mint
 
 
+@pytest.mark.capability("AG-009")
 def test_a_client_that_left_hears_nothing_more(client, start_client, topic):
     other = start_client(SUPABASE_JS_V2)
     client.join(topic)
@@ -25,9 +26,24 @@ def test_a_client_that_left_hears_nothing_more(client, start_client, topic):
     assert client.heard.passed_over("broadcast", name="late") == []
 
 
+@pytest.mark.parametrize("kind", who_can("come back at once"), ids=str)
+def test_a_client_that_left_its_only_channel_can_come_back(start_client, topic, kind):
+    client, other = start_client(kind), start_client(SUPABASE_JS_V2)
+    other.join(topic)
+    client.join(topic)
+    client.remove(topic)
+    assert client.heard.expect("removed", topic=topic)["answer"] == "ok"
+
+    client.join(topic)
+    other.send(topic, "again", {"x": 1})
+
+    assert client.heard.expect("broadcast", topic=topic)["payload"] == {"x": 1}
+
+
 def test_a_client_that_left_can_come_back(client, start_client, topic):
     other = start_client(SUPABASE_JS_V2)
     other.join(topic)
+    client.join(f"{topic}-kept")
     client.join(topic)
     client.remove(topic)
     assert client.heard.expect("removed", topic=topic)["answer"] == "ok"
@@ -52,6 +68,7 @@ def test_removing_one_channel_leaves_the_others(client, start_client, topic):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.capability("AG-043")
 def test_clients_reconnect_and_rejoin_when_the_server_was_restarted(own_directory, topic, kind):
     with (
         running_server(own_directory / "data") as server,

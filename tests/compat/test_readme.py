@@ -59,6 +59,7 @@ def what_node_prints(expression: str) -> str:
     ("vsn", "what_bytes_become"),
     [("1.0.0", "{}"), ("2.0.0", "new Uint8Array([1, 2, 3]).buffer")],
 )
+@pytest.mark.capability("SB-171")
 def test_the_lines_hear_their_own_broadcasts_and_rows_written_meanwhile(
     server, vsn, what_bytes_become
 ):

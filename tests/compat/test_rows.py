@@ -32,6 +32,9 @@ def write(server, body):
     return write
 
 
+@pytest.mark.capability(
+    "SB-195", "M5-060", "M5-062", "M5-041", "AG-005", "AG-006", "AG-007", "AG-004"
+)
 def test_insert_update_and_delete_arrive_in_order_with_their_rows(client, topic, write, body):
     client.join(topic, changes=[MESSAGES])
 
@@ -61,6 +64,7 @@ def test_a_change_says_when_it_was_committed_and_that_nothing_went_wrong(client,
 
 
 @pytest.mark.parametrize("kind_of_change", ["INSERT", "UPDATE", "DELETE"])
+@pytest.mark.capability("SB-190", "M5-020", "M5-050", "M5-063", "AG-003")
 def test_a_client_hears_only_the_kind_of_change_it_asked_for(
     client, topic, write, kind_of_change
 ):

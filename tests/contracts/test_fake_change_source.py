@@ -30,5 +30,6 @@ class FakeHarness:
 
 @pytest.mark.parametrize("is_durable", [True, False], ids=["durable", "temporary"])
 @pytest.mark.parametrize("must", CONTRACT, ids=lambda must: must.__name__)
+@pytest.mark.capability("SB-098")
 async def test_the_fake_keeps_the_contract_of_a_change_source(must, is_durable, autojump_clock):
     await must(FakeHarness(is_durable))

@@ -54,6 +54,17 @@ async def describe(catalog, relation_of):
     return describe
 
 
+async def test_columns_that_an_index_only_carries_along_are_no_part_of_the_key(
+    describe, database
+):
+    database.execute(
+        "create table t (id int, body text)",
+        "alter table t add constraint t_key primary key (id) include (body)",
+    )
+
+    assert (await describe("t")).primary_key == ("id",)
+
+
 async def test_plain_types_are_named(describe, database):
     database.execute("create table t (id int, body text, spot point, label name)")
 

@@ -64,6 +64,7 @@ def outline(data):
     ]
 
 
+@pytest.mark.capability("AG-025", "AG-026")
 async def test_a_table_counts_from_when_it_is_added_until_it_is_dropped(tables):
     seen = await played(
         tables,

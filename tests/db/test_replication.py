@@ -63,6 +63,7 @@ async def test_replication_keeps_the_contract_of_a_change_source(must, slots, no
         await must(PostgresHarness(source, notes))
 
 
+@pytest.mark.capability("SB-118", "SB-119", "SB-120", "SB-122", "M5-027")
 async def test_inserts_updates_and_deletes_arrive_with_their_table(notes):
     async with streaming(notes.conninfo) as stream:
         notes.execute(

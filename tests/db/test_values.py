@@ -134,6 +134,7 @@ async def stream(database):
             yield stream
 
 
+@pytest.mark.capability("AG-041")
 async def test_values_are_rendered_as_to_jsonb_does(stream, database):
     expected = []
     async with await connect(database.conninfo, options="-c timezone=UTC") as connection:

@@ -1,19 +1,33 @@
 from __future__ import annotations
 
 import pytest
-from structlog.testing import capture_logs
+import trio
 
 from actors.db.driver import connect
 from actors.db.pool import Pool
-from actors.db.visibility import MAX_AGE_S, ColumnVisibility
+from actors.db.privileges import MAX_AGE_S, Privileges
+from actors.db.row_sessions import RowSessions
+from actors.db.sights import Decider, Strictness
+from actors.db.visibility import DatabaseVisibility
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Identity, Question
+from actors.realtime.ports import Identity, Question, Sight
 from protocol.changes.model import Kind
 from tests.support.changes import INT4, TEXT, make_change, make_table
 
 pytestmark = pytest.mark.postgres
 
 ALL = {"id", "body"}
+UNAUTHORIZED = "Error 401: Unauthorized"
+
+
+class CountingPool(Pool):
+    """Counts how often it lends a connection."""
+
+    lent = 0
+
+    def connection(self):
+        self.lent += 1
+        return super().connection()
 
 
 @pytest.fixture
@@ -25,7 +39,9 @@ async def pool(database):
 
 @pytest.fixture
 def visibility(pool):
-    return ColumnVisibility(pool)
+    visibility = DatabaseVisibility.open(pool)
+    yield visibility
+    visibility.close()
 
 
 @pytest.fixture
@@ -61,12 +77,23 @@ async def columns(visibility, questions) -> list[set[str]]:
     return [set().union(*(sight.columns for sight in answer.values())) for answer in answers]
 
 
-async def question(database, role: str, *, row_security: bool = False) -> Question:
+async def fault(visibility, question) -> str | None:
+    """Return what the client is told in place of the one change."""
+    (answer,) = await visibility.check([question])
+    (sight,) = answer.values()
+    return sight.fault
+
+
+async def question(
+    database, role: str, *, kind: Kind = Kind.INSERT, row_security: bool = False
+) -> Question:
     async with await connect(database.conninfo) as connection:
         cursor = await connection.execute("select to_regclass('notes')::oid::bigint")
         (oid,) = await cursor.fetchone()
     table = make_table({"id": INT4, "body": TEXT}, oid=oid, row_security=row_security)
-    change = make_change(Kind.INSERT, table, new=("1", "a"))
+    row = ("1", "a")
+    images = {"old": row} if kind is Kind.DELETE else {"new": row}
+    change = make_change(kind, table, **images)
     return Question(Identity(role, b"{}", 0.0), (change,))
 
 
@@ -110,18 +137,6 @@ async def test_a_column_dropped_and_made_again_is_another_one(notes, visibility)
     assert await columns(visibility, [asked]) == [{"id"}]
 
 
-async def test_without_a_grant_nothing_is_seen(notes, visibility):
-    notes.execute("revoke select on notes from visitor")
-
-    assert await columns(visibility, [await question(notes, "visitor")]) == [set()]
-
-
-async def test_without_the_schema_nothing_is_seen(notes, visibility):
-    notes.execute("revoke usage on schema public from public")
-
-    assert await columns(visibility, [await question(notes, "visitor")]) == [set()]
-
-
 @pytest.mark.parametrize(
     "role", ["nobody_of_that_name", "", "x" * 64, "visitor\0", "\ud800", "public"]
 )
@@ -140,39 +155,71 @@ async def test_a_table_that_is_gone_is_seen_by_nobody(notes, visibility):
     assert await columns(visibility, [asked]) == [set()]
 
 
-async def test_row_security_leaves_the_table_to_the_service_role(notes, visibility):
-    notes.execute("alter table notes enable row level security")
-    questions = [await question(notes, "visitor"), await question(notes, "service_role")]
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "revoke select on notes from visitor",
+        "revoke usage on schema public from public",
+        "revoke select on notes from visitor; grant select (body) on notes to visitor",
+    ],
+)
+async def test_who_may_not_read_the_key_is_told_so(notes, visibility, statement):
+    notes.execute(statement)
 
-    assert await columns(visibility, questions) == [set(), ALL]
+    assert await fault(visibility, await question(notes, "visitor")) == UNAUTHORIZED
+
+
+async def test_without_a_primary_key_everybody_is_told_so(notes, visibility):
+    notes.execute("alter table notes drop constraint notes_pkey")
+
+    for role in ("visitor", "service_role", "nobody_of_that_name"):
+        asked = await question(notes, role)
+        assert await fault(visibility, asked) == "Error 400: Bad Request, no primary key"
+
+
+async def test_a_delete_needs_neither_key_nor_privilege_for_it(notes, visibility):
+    notes.execute(
+        "revoke select on notes from visitor",
+        "grant select (body) on notes to visitor",
+        "alter table notes drop constraint notes_pkey",
+    )
+    asked = await question(notes, "visitor", kind=Kind.DELETE)
+
+    assert await columns(visibility, [asked]) == [{"body"}]
+
+
+async def test_who_may_read_no_column_is_refused_deletes_too(notes, visibility):
+    notes.execute("revoke select on notes from visitor")
+    asked = await question(notes, "visitor", kind=Kind.DELETE)
+
+    assert await fault(visibility, asked) == UNAUTHORIZED
+
+
+async def test_of_a_delete_under_row_security_the_key_is_shown(notes, visibility):
+    notes.execute("alter table notes enable row level security")
+
+    for role in ("visitor", "service_role"):
+        asked = await question(notes, role, kind=Kind.DELETE)
+        assert await visibility.check([asked]) == [
+            {asked.changes[0]: Sight(frozenset(ALL), key_only=True)}
+        ]
 
 
 async def test_row_security_of_the_past_counts_as_well(notes, visibility):
-    asked = await question(notes, "visitor", row_security=True)
+    inserted = await question(notes, "visitor", row_security=True)
+    deleted = await question(notes, "visitor", kind=Kind.DELETE, row_security=True)
 
-    assert await columns(visibility, [asked]) == [set()]
-
-
-async def test_a_withheld_table_is_logged_once(notes, visibility):
-    asked = await question(notes, "visitor", row_security=True)
-
-    with capture_logs() as logs:
-        await columns(visibility, [asked, asked])
-        await columns(visibility, [asked])
-
-    assert logs == [
-        {
-            "event": "table.withheld",
-            "log_level": "warning",
-            "schema": "public",
-            "table": "notes",
-        }
-    ]
+    # The row is not there, so nobody whom row security binds may see it.
+    assert await columns(visibility, [inserted]) == [set()]
+    assert (await visibility.check([deleted]))[0][deleted.changes[0]].key_only
 
 
 async def test_an_answer_is_remembered_for_a_moment_only(notes, pool):
     now = 100.0
-    visibility = ColumnVisibility(pool, lambda: now)
+    sessions = RowSessions.open(notes.conninfo, 1.0)
+    visibility = DatabaseVisibility(
+        Privileges(pool, lambda: now), sessions, Decider(Strictness())
+    )
     asked = await question(notes, "visitor")
 
     first = await columns(visibility, [asked])
@@ -185,27 +232,28 @@ async def test_an_answer_is_remembered_for_a_moment_only(notes, pool):
     assert (first, soon, later) == ([ALL], [ALL], [set()])
 
 
-async def test_many_questions_are_one_query(notes, pool):
-    queries = []
+async def test_many_who_ask_at_once_are_asked_for_by_one_query(notes):
+    pool = CountingPool(notes.conninfo)
+    visibility = DatabaseVisibility.open(pool)
+    asked = [await question(notes, role) for role in ("visitor", "service_role") * 10]
 
-    class CountingPool:
-        def connection(self):
-            queries.append(1)
-            return pool.connection()
+    async with trio.open_nursery() as nursery:
+        for one in asked:
+            nursery.start_soon(columns, visibility, [one])
 
-    visibility = ColumnVisibility(CountingPool())
-    questions = [await question(notes, role) for role in ("visitor", "service_role") * 10]
-
-    assert await columns(visibility, questions) == [ALL] * 20
-    assert len(queries) == 1
+    assert await columns(visibility, asked) == [ALL] * 20
+    assert pool.lent == 1
+    pool.close()
 
 
 async def test_a_database_that_is_away_cannot_be_asked(notes, postgres_server):
-    visibility = ColumnVisibility(Pool(postgres_server.conninfo("nowhere")))
+    visibility = DatabaseVisibility.open(Pool(postgres_server.conninfo("nowhere")))
 
     with pytest.raises(DatabaseUnavailable):
-        await columns(visibility, [await question(notes, "visitor")])
+        await visibility.check([await question(notes, "visitor")])
 
 
 async def test_no_questions_need_no_database(postgres_server):
-    assert await ColumnVisibility(Pool(postgres_server.conninfo("nowhere"))).check([]) == []
+    visibility = DatabaseVisibility.open(Pool(postgres_server.conninfo("nowhere")))
+
+    assert await visibility.check([]) == []

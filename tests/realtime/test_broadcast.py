@@ -50,6 +50,7 @@ async def test_ack_answers_each_broadcast_and_none_is_answered_without(autojump_
         assert (reply.event, reply.ref, reply.payload["status"]) == ("phx_reply", ref, "ok")
 
 
+@pytest.mark.capability("SB-030", "SB-053")
 async def test_other_topics_and_private_channels_of_the_same_name_hear_nothing(autojump_clock):
     async with open_stage() as stage:
         sender, elsewhere = stage.connect(), stage.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
@@ -51,6 +52,7 @@ async def test_the_router_forgets_a_channel_that_was_given_up(autojump_clock):
         assert stage.channels_supervisor.children() == ()
 
 
+@pytest.mark.capability("SB-015")
 async def test_a_client_hears_once_that_its_rows_were_given_up(autojump_clock):
     async with open_stage(source=MemorySource()) as stage:
         client, other = stage.connect(), stage.connect()

@@ -28,6 +28,7 @@ async def test_leaving_is_answered_and_closed_in_one_push(autojump_clock, versio
         assert client.socket.outbox.pushes == pushes + 1
 
 
+@pytest.mark.capability("AG-021")
 async def test_a_second_join_of_a_topic_is_answered_before_the_first_is_closed(autojump_clock):
     async with open_stage() as stage:
         client, other = stage.connect(), stage.connect()
@@ -154,6 +155,7 @@ async def test_a_join_without_a_token_is_refused_once_the_sockets_has_expired(au
 
 
 @pytest.mark.parametrize(("role", "status"), [("anon", "error"), ("service_role", "ok")])
+@pytest.mark.capability("SB-073")
 async def test_private_channels_are_for_the_service_role_until_there_are_policies(
     autojump_clock, role, status
 ):

@@ -31,6 +31,7 @@ def notices(messages):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.capability("M5-021", "M5-026")
 async def test_a_row_reaches_its_subscriber_with_the_id_of_the_binding(autojump_clock, version):
     source = MemorySource()
     async with open_stage(source=source) as stage:
@@ -68,6 +69,7 @@ async def test_a_row_reaches_its_subscriber_with_the_id_of_the_binding(autojump_
         ({"event": "*", "schema": "private", "table": "notes"}, False),
     ],
 )
+@pytest.mark.capability("SB-027", "SB-028", "M5-010", "M5-047", "M5-084")
 async def test_a_binding_hears_its_kind_of_change_on_its_tables(autojump_clock, binding, hears):
     source = MemorySource()
     async with open_stage(source=source) as stage:
@@ -79,6 +81,7 @@ async def test_a_binding_hears_its_kind_of_change_on_its_tables(autojump_clock, 
         assert ids_of(await client.received()) == ([1] if hears else [])
 
 
+@pytest.mark.capability("M5-085")
 async def test_one_frame_names_all_bindings_that_match(autojump_clock):
     source = MemorySource()
     async with open_stage(source=source) as stage:
@@ -240,6 +243,7 @@ async def test_broadcasts_work_while_the_database_is_away(autojump_clock):
         assert [m.event for m in await client.received()] == ["broadcast"]
 
 
+@pytest.mark.capability("M5-024", "M5-025", "M5-057", "M5-067")
 async def test_a_stream_that_breaks_is_connected_again(autojump_clock):
     source = MemorySource()
     async with open_stage(source=source) as stage:
@@ -289,6 +293,7 @@ async def test_an_entry_with_a_filter_is_refused_aloud_and_receives_nothing(auto
         assert ids_of(await client.received()) == []
 
 
+@pytest.mark.capability("M5-012", "M5-013", "M5-078")
 async def test_the_rows_actor_ends_with_the_last_subscription_that_wants_rows(autojump_clock):
     source = MemorySource()
     async with open_stage(source=source) as stage:

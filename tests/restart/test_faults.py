@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from actors.core.spec import Intensity
 from actors.db.slots import SlotMode
-from actors.db.visibility import ColumnVisibility
+from actors.db.visibility import DatabaseVisibility
 from actors.realtime.channels import Channels
 from actors.realtime.rows import SUBSCRIBED
 from tests.support.extent import is_long
@@ -190,7 +190,7 @@ async def test_without_the_durable_position_the_same_play_loses_rows(numbers, mo
     assert any("misses" in wrong for wrong in outcome.wrong), outcome.explain()
 
 
-class SlowVisibility(ColumnVisibility):
+class SlowVisibility(DatabaseVisibility):
     """Answers late, so that rows are pending most of the time."""
 
     async def check(self, questions):
@@ -200,7 +200,7 @@ class SlowVisibility(ColumnVisibility):
 
 async def test_without_the_heir_the_same_play_loses_rows(numbers, monkeypatch):
     monkeypatch.setattr("actors.node.Channels", ForgetfulRows)
-    monkeypatch.setattr("actors.node.ColumnVisibility", SlowVisibility)
+    monkeypatch.setattr("actors.node.DatabaseVisibility", SlowVisibility)
 
     outcome = await play(numbers, monkeypatch, SEEDS[0])
 

@@ -31,7 +31,8 @@ from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthor
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.ports import Identity, Opening, Sight
-from actors.realtime.tenant import Limits, Tenant
+from actors.realtime.quota import Quota
+from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
@@ -173,6 +174,10 @@ class Client:
     async def received(self) -> list[Message]:
         """Return what came, once everybody is blocked."""
         await trio.testing.wait_all_tasks_blocked()
+        return self.received_nowait()
+
+    def received_nowait(self) -> list[Message]:
+        """Return what came so far."""
         messages = self.socket.outbox.messages
         found = [read_message(self.version, data) for data in messages]
         messages.clear()
@@ -195,6 +200,7 @@ class FakeVerifier:
     """Takes what `fake_token` makes, and for short a role's name; anything else is no token.
 
     `refused` are tokens that are not good any more although they have not expired: their key is gone.
+    `slow_s` are tokens that take so many seconds.
     """
 
     ROLES = ("anon", "authenticated", "service_role")
@@ -202,6 +208,7 @@ class FakeVerifier:
     def __init__(self) -> None:
         self.refused: dict[str, Refused] = {}
         self.verified: list[str] = []
+        self.slow_s: dict[str, float] = {}
         self._gate = trio.Event()
         self._gate.set()
 
@@ -216,6 +223,8 @@ class FakeVerifier:
     async def verify(self, token: str) -> Identity:
         self.verified.append(token)
         await self._gate.wait()
+        if token in self.slow_s:
+            await trio.sleep(self.slow_s[token])
         if token in self.refused:
             raise self.refused[token]
         role, sub, expires_at = self._parts(token)
@@ -342,6 +351,7 @@ class Heirless(Channels):
 async def open_stage(
     *,
     limits=None,
+    quota=None,
     source=None,
     log_bytes=1 << 20,
     window_s=1e9,
@@ -360,7 +370,9 @@ async def open_stage(
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
-    channels = channels_type(channels_supervisor, feed, metrics, WeightPool(1 << 30))
+    quota = Quota(quota)
+    pool = WeightPool(1 << 30)
+    channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
     verifier = FakeVerifier()
     tenant = Tenant(
         "test",
@@ -368,7 +380,8 @@ async def open_stage(
         channels,
         feed,
         limits or Limits(),
-        presence_enabled=presence_enabled,
+        quota,
+        TenantStatus(is_presence_enabled=presence_enabled),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)

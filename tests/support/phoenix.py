@@ -12,7 +12,7 @@ from attrs import Factory, define, field
 
 from protocol.commands import Answer, Broadcast, Heartbeat, Join, Leave
 from protocol.errors import ProtocolError
-from protocol.events import Closed, Joined, Replaced, Reply
+from protocol.events import Closed, Joined, JoinRefused, Replaced, Reply
 
 if TYPE_CHECKING:
     from protocol.commands import Command
@@ -83,6 +83,12 @@ class SessionServer:
                     self._push(command.topic, command.message)
 
     def _accept(self, join: Join) -> None:
+        if join.fault is not None:
+            fault = join.fault
+            refusal = JoinRefused(join.ref, join.join_ref, fault.code, fault.reason)
+            self._push(join.topic, refusal)
+            self._session.settle(join.topic, join.number, joined=False)
+            return
         replaced = self._joins.get(join.topic)
         self._joins[join.topic] = join
         self._push(join.topic, Joined(join.ref, join.join_ref, join.options.changes))

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from actors.settings import Settings, flag, variable
+from actors.telemetry.absent_codes import ABSENT
+from actors.telemetry.codes import CODES
+from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,77 @@ Names that end in `_s` are in seconds, those that end in `_bytes` in bytes.
 """
 
 
+ERROR_CODES_HEAD = """\
+# Error codes
+
+<!-- Made from actors/telemetry/codes.py by `make reference`; do not edit. -->
+
+A code is stable: programs may compare it.
+The sentence that comes with it is for people, and may be put better one day.
+A refused join is told both, as `<Code>: <sentence>`; a `system` message has the sentence alone;
+in the log a code is the value of `code`, and in a metric that of the label `code` or `reason`.
+*Who* can put it right: the client (its program or its user), the operator, or nobody but this server itself.
+
+| code | meaning | who | where it is seen |
+| --- | --- | --- | --- |
+"""
+
+ABSENT_CODES_HEAD = """
+## Codes of Supabase that do not occur
+
+<!-- Made from actors/telemetry/absent_codes.py. -->
+
+| codes | why not |
+| --- | --- |
+"""
+
+CLOSE_CODES_HEAD = """\
+# Close codes
+
+<!-- Made from protocol/frames.py by `make reference`; do not edit. -->
+
+With which code the server closes a WebSocket, and what for.
+supabase-js and realtime-py connect and join again after every close that they did not ask for, whatever the code;
+phoenix.js takes 1000 as final.
+`realtime_connections_closed_total` counts the ends of connections under the code that was sent or received.
+
+| code | name | when |
+| --- | --- | --- |
+"""
+
+CLOSE_CODES_TAIL = """
+When the client closes, its own code comes back, and that code is counted.
+`1005` is counted when it gave none, `1006` when it was gone without a word.
+A client that does not answer a CLOSE frame is cut off after a few seconds,
+or at the end of `--grace-s` when the server stops.
+
+A server that stops sends its clients home one after the other, so that the next one is not stampeded:
+up to a hundred a second at once, more of them evenly over the first half of `--grace-s`.
+Until it is its turn a client is served as ever; nobody new is let in.
+A second signal ends the server at once, and its connections without a word (1006).
+
+Supabase closes with 1001 when a tenant is unknown, which does not occur here,
+and kills a connection that holds more than 50 MB without a word; here it is told and closed with 1008.
+"""
+
+
+def error_codes_page() -> str:
+    rows = (
+        f"| `{code.name}` | {code.meaning} | {code.fault.value} | {', '.join(place.value for place in code.places)} |\n"
+        for code in CODES
+    )
+    absent = (
+        f"| {', '.join(f'`{name}`' for name in names)} | {reason} |\n"
+        for reason, names in ABSENT.items()
+    )
+    return ERROR_CODES_HEAD + "".join(rows) + ABSENT_CODES_HEAD + "".join(absent)
+
+
+def close_codes_page() -> str:
+    rows = (f"| {code.value} | `{code.name}` | {code.when} |\n" for code in CloseCode)
+    return CLOSE_CODES_HEAD + "".join(rows) + CLOSE_CODES_TAIL
+
+
 def settings_page() -> str:
     rows = (
         f"| `{flag(field)}` | `{variable(field)}` | {_default(field.default)} | {field.metadata['help']} |\n"
@@ -47,7 +121,11 @@ def _default(value: object) -> str:
 
 def pages() -> Mapping[Path, str]:
     """Return each page's place and text."""
-    return {FOLDER / "settings.md": settings_page()}
+    return {
+        FOLDER / "settings.md": settings_page(),
+        FOLDER / "error-codes.md": error_codes_page(),
+        FOLDER / "close-codes.md": close_codes_page(),
+    }
 
 
 if __name__ == "__main__":

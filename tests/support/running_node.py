@@ -14,7 +14,7 @@ from actors.telemetry.metrics import Metrics
 
 
 @asynccontextmanager
-async def running_node(conninfo: str, **settings):
+async def running_node(conninfo: str | None, **settings):
     """Run a node on a free port for the length of a `with` block; `settings` are those of the server."""
     chosen = Settings(port=0, database_url=conninfo, grace_s=2.0, **settings)
     node = Node(chosen, Surroundings(random.Random(7), time.time), Metrics())  # noqa: TID251

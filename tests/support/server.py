@@ -68,11 +68,20 @@ class Server:
         self.ready = self.said.expect("node.ready", within_s=STARTING_S)
         self.port = self.ready["port"]
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    def send_signal(self, how: signal.Signals) -> None:
+        """Send a signal, and do not wait for what comes of it."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop, and return the exit status."""
         assert self._process is not None
         assert self.said is not None
-        self._process.send_signal(how)
+        self.send_signal(how)
         try:
             return subprocesses.end(self._process)
         finally:

@@ -92,9 +92,9 @@ def parse_transcript(name: str, text: str) -> Transcript:
             case "C:":
                 if not exchanges or exchanges[-1][1]:
                     exchanges.append(([], []))
-                exchanges[-1][0].append(_client_frame(rest))
+                exchanges[-1][0].append(client_frame(rest))
             case "S:":
-                exchanges[-1][1].append(_pattern(rest))
+                exchanges[-1][1].append(read_pattern(rest))
             case "version":
                 version = rest
             case "":
@@ -104,7 +104,8 @@ def parse_transcript(name: str, text: str) -> Transcript:
     return Transcript(name, version, [Exchange(*e) for e in exchanges])
 
 
-def _client_frame(text: str) -> str | bytes:
+def client_frame(text: str) -> str | bytes:
+    """Return the frame behind a `C:`."""
     if not text.startswith("binary "):
         return text
     data, is_head = parse_bytes(text.removeprefix("binary "))
@@ -113,7 +114,8 @@ def _client_frame(text: str) -> str | bytes:
     return data
 
 
-def _pattern(text: str) -> TextPattern | BytesPattern:
+def read_pattern(text: str) -> TextPattern | BytesPattern:
+    """Return what a frame must be that the text behind an `S:` describes."""
     if text.startswith("binary "):
         return BytesPattern(*parse_bytes(text.removeprefix("binary ")))
     return TextPattern(json.loads(text))

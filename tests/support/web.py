@@ -142,6 +142,8 @@ class FakeDoor:
     nursery: trio.Nursery
     serve: object
     openings: list = field(factory=list)
+    suspension: Exception | None = None
+    fullness: Exception | None = None
     ended: list[int] = field(factory=list)
     _has_ended: trio.Event = field(factory=trio.Event)
 
@@ -149,6 +151,14 @@ class FakeDoor:
         """Wait for the end of a socket and return its code."""
         await self._has_ended.wait()
         return self.ended[-1]
+
+    def refuse_if_suspended(self) -> None:
+        if self.suspension is not None:
+            raise self.suspension
+
+    def refuse_if_full(self) -> None:
+        if self.fullness is not None:
+            raise self.fullness
 
     def admit(self, opening) -> None:
         self.openings.append(opening)
@@ -187,6 +197,7 @@ async def start_port(
     websockets=None,
     options: WebOptions | None = None,
     listener=None,
+    on_stopping=lambda: None,
 ) -> RunningPort:
     """Start an acceptor under a supervisor of its own; the nursery's end stops it."""
     listener = listener or MemoryListener()
@@ -199,6 +210,7 @@ async def start_port(
             site,
             options or WebOptions(),
             OutboxCap(1 << 30),
+            on_stopping=on_stopping,
             open_listener=lambda _options: listener,
         ),
         rank=3,

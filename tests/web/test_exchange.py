@@ -197,6 +197,7 @@ class TestLimits:
 
         assert (await client.response()).status == 431
 
+    @pytest.mark.capability("SB-103")
     async def test_a_head_just_under_the_limit_passes(self, autojump_clock, client):
         await client.send(GET[:-2] + b"x: " + b"y" * 16_000 + b"\r\n\r\n")
 

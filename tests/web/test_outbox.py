@@ -63,6 +63,7 @@ class Owner:
         self._nursery.start_soon(drain)
 
 
+@pytest.mark.capability("SB-139")
 async def test_a_push_writes_at_once_and_starts_no_task(nursery):
     sink = ScriptedSink()
     owner = Owner(nursery, sink)
@@ -99,6 +100,7 @@ async def test_a_drained_outbox_writes_at_once_again(nursery, autojump_clock):
     assert owner.drains == 1
 
 
+@pytest.mark.capability("SB-066", "SB-140")
 async def test_nothing_is_written_after_a_close_frame(nursery):
     sink = ScriptedSink()
     owner = Owner(nursery, sink)

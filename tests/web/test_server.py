@@ -63,6 +63,21 @@ async def test_a_crash_in_one_connection_leaves_the_others_alone(nursery, autoju
 
 
 class TestStopping:
+    async def test_it_is_told_before_the_last_exchanges_end(self, nursery, autojump_clock):
+        told: list[float] = []
+        port = await start_port(
+            nursery, APPLICATION, on_stopping=lambda: told.append(trio.current_time())
+        )
+        client = port.connect()
+        await client.send(WAIT)
+        await wait_all_tasks_blocked()
+        assert told == []
+        start = trio.current_time()
+        await port.supervisor.stop_child(port.acceptor)
+
+        assert told == [start]
+        assert trio.current_time() > start
+
     async def test_an_exchange_in_flight_finishes_and_closes(self, nursery, autojump_clock):
         port = await start_port(nursery, APPLICATION)
         client = port.connect()

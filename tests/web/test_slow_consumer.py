@@ -22,6 +22,7 @@ async def overflow(socket) -> None:
         pass
 
 
+@pytest.mark.capability("SB-058", "SB-064", "M5-011", "M5-072")
 async def test_a_slow_consumer_is_told_and_closed(autojump_clock):
     peers = slow_peers()
 
@@ -71,6 +72,7 @@ async def test_a_slow_consumer_wakes_an_owner_that_waits(autojump_clock, nursery
         assert trio.current_time() == start
 
 
+@pytest.mark.capability("SB-059")
 async def test_a_slow_consumer_is_cut_after_five_seconds_and_delays_nobody(autojump_clock):
     slow, other = slow_peers(), WebSocketPeers()
 

@@ -9,7 +9,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
-from actors.realtime.errors import Refused, TokenExpired, Unauthorized, Unavailable
+from actors.realtime.errors import (
+    RateLimited,
+    Refused,
+    Suspended,
+    TokenExpired,
+    Unauthorized,
+    Unavailable,
+)
 from actors.web.app import site
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -40,6 +47,12 @@ class Node:
 class Deaf:
     """A door that forgets whom it admits."""
 
+    def refuse_if_suspended(self) -> None:
+        pass
+
+    def refuse_if_full(self) -> None:
+        pass
+
     def admit(self, opening) -> None:
         pass
 
@@ -57,6 +70,7 @@ def client(node):
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.capability("SB-106")
 async def test_a_good_key_opens_a_websocket_at_both_paths(autojump_clock, node, client, path):
     response = await client.upgrade(f"{path}?apikey={GOOD_TOKEN}&vsn=2.0.0&log_level=info")
     await client.send_event(events.TextMessage("hello"))
@@ -81,6 +95,14 @@ async def test_what_is_handed_over_says_who_comes_and_what_they_speak(
     assert GOOD_TOKEN not in repr(opening)
 
 
+async def test_a_client_may_ask_for_no_binary_frames(autojump_clock, node, client):
+    await client.upgrade(f"{PATHS[0]}?apikey={GOOD_TOKEN}&vsn=2.0.0&binary=false")
+
+    (opening,) = node.door.openings
+    assert opening.dialect == negotiate("2.0.0", "false")
+
+
+@pytest.mark.capability("SB-104")
 async def test_an_offered_extension_is_declined(autojump_clock, client):
     await client.send(
         upgrade_head(
@@ -98,6 +120,14 @@ class TestKey:
         await client.send(
             upgrade_head(GOOD.replace(GOOD_TOKEN, "bad"), f"X-Api-Key: {GOOD_TOKEN}\r\n")
         )
+        assert (await client.response()).status == 101
+
+    @pytest.mark.capability("SB-100")
+    async def test_a_header_apikey_is_taken_too(self, autojump_clock, client):
+        without_key = GOOD.partition("?")[0]
+
+        await client.send(upgrade_head(without_key, f"Apikey: {GOOD_TOKEN}\r\n"))
+
         assert (await client.response()).status == 101
 
     async def test_a_bad_header_is_not_saved_by_a_good_query(self, autojump_clock, client):
@@ -150,6 +180,47 @@ class TestRefusals:
         assert response.headers["content-type"] == "application/json; charset=utf-8"
         assert json.loads(response.body) == {"error": error}
         assert node.door.openings == []
+
+    @pytest.mark.parametrize(
+        ("refused", "status", "error"),
+        [
+            (
+                Suspended("RealtimeDisabledForTenant", "Realtime was disabled for this tenant"),
+                403,
+                "Realtime was disabled for this tenant",
+            ),
+            (
+                RateLimited("ConnectionRateLimitReached", "Too many connected users"),
+                429,
+                "Too many connected users",
+            ),
+            (
+                RateLimited("JoinsRateLimitReached", "Too many joins per second"),
+                429,
+                "Too many joins per second",
+            ),
+        ],
+    )
+    async def test_a_tenant_without_room_says_so_after_two_seconds(
+        self, autojump_clock, node, client, refused, status, error
+    ):
+        node.door.suspension = refused if isinstance(refused, Suspended) else None
+        node.door.fullness = refused
+        start = trio.current_time()
+        response = await client.upgrade(GOOD)
+
+        assert trio.current_time() - start == 2
+        assert response.status == status
+        assert json.loads(response.body) == {"error": error}
+        assert node.door.openings == []
+
+    async def test_a_tenant_that_is_switched_off_does_not_look_at_keys_and_a_full_one_does(
+        self, autojump_clock, node
+    ):
+        node.door.fullness = RateLimited("", "Too many connected users")
+        assert (await node.port.connect().get(PATHS[0])).status == 401
+        node.door.suspension = Suspended("", "Realtime was disabled for this tenant")
+        assert (await node.port.connect().get(PATHS[0])).status == 403
 
     async def test_a_refused_client_keeps_nobody_waiting(self, autojump_clock, node, client):
         await client.send(upgrade_head(PATHS[0]))

@@ -194,6 +194,7 @@ class TestClosing:
         with pytest.raises(EOFError):
             await peers.client.event()
 
+    @pytest.mark.capability("SB-068")
     async def test_leaving_tells_the_peer(self, autojump_clock):
         peers = WebSocketPeers()
 
@@ -202,6 +203,7 @@ class TestClosing:
 
         assert await peers.client.event() == 1000
 
+    @pytest.mark.capability("SB-067")
     async def test_receive_and_close_may_run_at_once(self, autojump_clock, nursery):
         peers = WebSocketPeers()
         codes = []
@@ -233,6 +235,7 @@ class TestLimits:
 
             assert len(await socket.receive()) == LIMIT
 
+    @pytest.mark.capability("SB-062")
     async def test_a_message_over_the_limit_is_1009(self, autojump_clock):
         peers = WebSocketPeers()
 
@@ -285,6 +288,7 @@ class TestLimits:
         assert closed.value.code == code
         assert await peers.client.event() == code
 
+    @pytest.mark.capability("SB-060")
     async def test_a_silent_peer_is_closed_after_the_idle_limit(self, autojump_clock):
         peers = WebSocketPeers()
 
@@ -298,6 +302,7 @@ class TestLimits:
         assert trio.current_time() - start == pytest.approx(60, abs=2)
         assert await peers.client.event() == 1000
 
+    @pytest.mark.capability("SB-061")
     async def test_any_byte_resets_the_idle_limit(self, autojump_clock):
         peers = WebSocketPeers()
 

@@ -1,33 +1,39 @@
 // A supabase-js client that is told on stdin what to do and says on stdout what happened, one JSON object per line.
-// Called by tests/compat/client.py as: node client.mjs <url> <key> <vsn>
-// The orders and reports are listed there; py/client.py understands the same ones.
+// Called by tests/compat/client.py as: node client.mjs <url> <key> <package> [<vsn>]
+// The orders and reports are listed there; phoenix.mjs and py/client.py understand the same ones.
 
-import { createInterface } from 'node:readline'
-import { createClient } from '@supabase/supabase-js'
+import { incoming, obey, outgoing, plainStates, report } from './orders.mjs'
 
-const [url, key, vsn] = process.argv.slice(2)
-const supabase = createClient(url, key, { realtime: { vsn } })
+const [url, key, library, vsn] = process.argv.slice(2)
+const { createClient } = await import(library)
+const supabase = createClient(url, key, vsn ? { realtime: { vsn } } : {})
 const channels = new Map()
 
-const report = (event, fields = {}) => process.stdout.write(JSON.stringify({ event, ...fields }) + '\n')
+// supabase-js presents a state as { key: [states] } already.
+const presences = (channel) =>
+  Object.fromEntries(Object.entries(channel.presenceState()).map(([name, states]) => [name, plainStates(states)]))
 
-// JSON has no bytes, so binary payloads go between test and client as hexadecimal text.
-const toHex = (buffer) => Buffer.from(buffer).toString('hex')
-const fromHex = (text) => Uint8Array.from(Buffer.from(text, 'hex')).buffer
+function listenToPresence(channel, topic) {
+  channel
+    .on('presence', { event: 'sync' }, () => report('presence', { topic, kind: 'sync', state: presences(channel) }))
+    .on('presence', { event: 'join' }, ({ key: name, newPresences }) =>
+      report('presence', { topic, kind: 'join', key: name, states: plainStates(newPresences) }))
+    .on('presence', { event: 'leave' }, ({ key: name, leftPresences }) =>
+      report('presence', { topic, kind: 'leave', key: name, states: plainStates(leftPresences) }))
+}
 
 // A channel that was not subscribed sends over HTTP.
 const channelOf = (topic, config = {}) => channels.get(topic) ?? supabase.channel(topic, { config })
 
 const orders = {
-  subscribe({ topic, config = {}, changes = [] }) {
+  subscribe({ topic, config = {}, changes = [], presence = false }) {
     const channel = supabase.channel(topic, { config })
     channels.set(topic, channel)
     channel.on('broadcast', { event: '*' }, ({ event: name, payload }) =>
-      report('broadcast', payload instanceof ArrayBuffer
-        ? { topic, name, binary: toHex(payload) }
-        : { topic, name, payload }))
+      report('broadcast', { topic, name, ...incoming(payload) }))
     channel.on('system', {}, ({ status, message, extension }) =>
       report('system', { topic, status, message, extension }))
+    if (presence) listenToPresence(channel, topic)
     for (const wanted of changes) {
       channel.on('postgres_changes', wanted, (change) =>
         report('change', {
@@ -45,20 +51,33 @@ const orders = {
       report('status', { topic, status, error: error?.message ?? null }))
   },
 
-  async send({ topic, name, payload, binary }) {
-    const content = binary === undefined ? payload : fromHex(binary)
-    const answer = await channelOf(topic).send({ type: 'broadcast', event: name, payload: content })
+  async send(details) {
+    const { topic, name } = details
+    const answer = await channelOf(topic).send({ type: 'broadcast', event: name, payload: outgoing(details) })
     report('sent', { topic, name, answer })
   },
 
-  async post({ topic, name, payload, binary, config, persist }) {
-    const content = binary === undefined ? payload : fromHex(binary)
+  async post(details) {
+    const { topic, name, config, persist } = details
     try {
-      await channelOf(topic, config).httpSend(name, content, { persist })
+      await channelOf(topic, config).httpSend(name, outgoing(details), { persist })
       report('posted', { topic, name, error: null })
     } catch (error) {
       report('posted', { topic, name, error: error.message })
     }
+  },
+
+  async track({ topic, state }) {
+    report('tracked', { topic, answer: await channels.get(topic).track(state) })
+  },
+
+  async untrack({ topic }) {
+    report('untracked', { topic, answer: await channels.get(topic).untrack() })
+  },
+
+  async set_auth({ token }) {
+    await supabase.realtime.setAuth(token)
+    report('authorized')
   },
 
   async unsubscribe({ topic }) {
@@ -70,10 +89,4 @@ const orders = {
   },
 }
 
-report('started')
-for await (const line of createInterface({ input: process.stdin })) {
-  const { order, ...details } = JSON.parse(line)
-  // Not awaited: an answer that never comes must not keep the next order from being carried out.
-  orders[order](details)
-}
-process.exit(0)
+await obey(orders)

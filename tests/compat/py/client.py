@@ -1,7 +1,7 @@
 """A realtime-py client that is told on stdin what to do and says on stdout what happened, one JSON object per line.
 
 Run by `tests/compat/client.py` as `client.py <url> <key>`, in a process of its own because the library needs asyncio.
-The orders and reports are listed there; `js/client.mjs` understands the same ones, except binary broadcasts.
+The orders and reports are listed there; `js/client.mjs` understands the same ones, and some that this library lacks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,21 @@ def report(event: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
+def plain(states):
+    """Return tracked states as the application gave them; the library's reference must be there."""
+    assert all(isinstance(state["presence_ref"], str) for state in states)
+    return [
+        {key: value for key, value in state.items() if key != "presence_ref"}
+        for state in states
+    ]
+
+
 class Client:
     def __init__(self, url: str, key: str) -> None:
         self.realtime = AsyncRealtimeClient(f"{url}/realtime/v1", key)
         self.channels: dict[str, AsyncRealtimeChannel] = {}
 
-    async def subscribe(self, topic, config=None, changes=()):
+    async def subscribe(self, topic, config=None, changes=(), presence=False):
         defaults = {
             "broadcast": {"ack": False, "self": False},
             "presence": {"key": "", "enabled": False},
@@ -34,6 +43,8 @@ class Client:
         self.channels[topic] = channel
         channel.on_broadcast("*", lambda message: self.report_broadcast(topic, message))
         channel.on_system(lambda notice: report("system", topic=topic, **notice.model_dump()))
+        if presence:
+            self.listen_to_presence(channel, topic)
         for wanted in changes:
             channel.on_postgres_changes(
                 callback=lambda change: self.report_change(topic, change["data"]), **wanted
@@ -43,6 +54,18 @@ class Client:
                 "status", topic=topic, status=status.value, error=error and str(error)
             )
         )
+
+    def listen_to_presence(self, channel, topic):
+        def changed(kind, key, states):
+            report("presence", topic=topic, kind=kind, key=key, states=plain(states))
+
+        def synced():
+            state = {key: plain(states) for key, states in channel.presence_state().items()}
+            report("presence", topic=topic, kind="sync", state=state)
+
+        channel.on_presence_sync(synced)
+        channel.on_presence_join(lambda key, _before, new: changed("join", key, new))
+        channel.on_presence_leave(lambda key, _after, left: changed("leave", key, left))
 
     def report_broadcast(self, topic, message):
         report("broadcast", topic=topic, name=message["event"], payload=message["payload"])
@@ -73,6 +96,18 @@ class Client:
             error = str(refused)
         report("posted", topic=topic, name=name, error=error)
 
+    async def track(self, topic, state):
+        await self.channels[topic].track(state)
+        report("tracked", topic=topic, answer="ok")
+
+    async def untrack(self, topic):
+        await self.channels[topic].untrack()
+        report("untracked", topic=topic, answer="ok")
+
+    async def set_auth(self, token):
+        await self.realtime.set_auth(token)
+        report("authorized")
+
     async def unsubscribe(self, topic):
         await self.channels[topic].unsubscribe()
         report("unsubscribed", topic=topic, answer="ok")
@@ -88,6 +123,9 @@ async def main(url: str, key: str) -> None:
         "subscribe": client.subscribe,
         "send": client.send,
         "post": client.post,
+        "track": client.track,
+        "untrack": client.untrack,
+        "set_auth": client.set_auth,
         "unsubscribe": client.unsubscribe,
         "remove": client.remove,
     }

@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from protocol.changes.model import Absent, Kind, ReplicaIdentity, TypeFacts
-from protocol.changes.render import MAX_VIEWS, ChangeRenderer, shown_columns
+from protocol.changes.render import (
+    MAX_DATA_BYTES,
+    MAX_SMALL_BYTES,
+    MAX_VIEWS,
+    ChangeRenderer,
+    shown_columns,
+)
 from tests.support.changes import INT4, TEXT, make_change, make_table
 
 TAGS = TypeFacts(1009, "_text", element=TEXT)
@@ -43,6 +51,7 @@ def test_a_fault_shows_nothing_of_the_row():
     assert (deleted.get("record"), deleted["old_record"]) == (None, {})
 
 
+@pytest.mark.capability("M5-005", "M5-073")
 def test_an_insert_has_the_shape_of_the_specification():
     change = make_change(Kind.INSERT, make_table(COLUMNS), new=("1", "a", "{x}"), at_us=AT_US)
 
@@ -70,6 +79,7 @@ def test_an_update_has_both_records():
     assert rendered(change)["old_record"] == {"id": 1}
 
 
+@pytest.mark.capability("M5-006")
 def test_a_delete_has_no_record():
     change = make_change(Kind.DELETE, make_table(COLUMNS), old=("1", ABSENT, ABSENT))
 
@@ -116,6 +126,45 @@ def test_the_primary_key_of_a_deleted_row_needs_the_privilege_too():
     change = make_change(Kind.DELETE, table, old=("1", "a", "{}"))
 
     assert rendered(change, frozenset({"body"}), key_only=True)["old_record"] == {}
+
+
+def test_what_is_too_large_is_left_with_its_small_values():
+    columns = {"id": INT4, "body": TEXT, "label": TEXT, "nothing": TEXT}
+    table = make_table(columns, identity=ReplicaIdentity.FULL)
+    label = "x" * (MAX_SMALL_BYTES - 2)
+    new = ("1", "x" * MAX_DATA_BYTES, label, None)
+    old = ("1", "small", label + "x", None)
+
+    data = rendered(make_change(Kind.UPDATE, table, new=new, old=old), frozenset(columns))
+
+    assert data["errors"] == ["Error 413: Payload Too Large"]
+    assert data["record"] == {"id": 1, "label": label}
+    assert data["old_record"] == {"id": 1, "body": "small"}
+    assert [column["name"] for column in data["columns"]] == list(columns)
+
+
+def test_a_large_value_that_is_not_shown_does_no_harm():
+    change = make_change(
+        Kind.INSERT, make_table(COLUMNS), new=("1", "x" * MAX_DATA_BYTES, None)
+    )
+
+    data = rendered(change, frozenset({"id", "tags"}))
+
+    assert data["errors"] is None
+    assert data["record"] == {"id": 1, "tags": None}
+
+
+def test_the_largest_data_are_whole():
+    table = make_table(COLUMNS)
+    empty = ChangeRenderer().render(make_change(Kind.INSERT, table, new=("1", "", None)), ALL)
+    room = MAX_DATA_BYTES - len(empty)
+
+    def errors_with(size):
+        change = make_change(Kind.INSERT, table, new=("1", "x" * size, None))
+        return rendered(change)["errors"]
+
+    assert errors_with(room) is None
+    assert errors_with(room + 1) == ["Error 413: Payload Too Large"]
 
 
 def test_names_are_escaped():

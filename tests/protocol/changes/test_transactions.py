@@ -33,6 +33,7 @@ def test_changes_are_numbered_within_their_transaction():
     positions = [(c.position.commit_lsn, c.position.index) for c in (first, second, third)]
     assert positions == [(100, 0), (100, 1), (200, 0)]
     assert (first.committed_at_us, third.committed_at_us) == (5, 6)
+    assert (first.xid, third.xid) == (1, 2)
     assert first.position < second.position < third.position
 
 

@@ -97,6 +97,7 @@ def text(frame: Frame | None):
         ),
     ],
 )
+@pytest.mark.capability("SB-131", "M5-083")
 def test_a_text_event_has_the_refs_name_and_payload_of_the_specification(
     event, join_ref, ref, name, payload
 ):
@@ -164,6 +165,23 @@ def test_what_does_not_fit_into_kind_4_goes_out_as_text_or_not_at_all(topic, nam
         {"type": "broadcast", "event": name, "payload": {"x": 1}},
     ]
     assert V2.encode(UserBroadcast(name, b"x", is_binary=True), topic) is None
+
+
+def test_a_client_that_reads_no_binary_frames_gets_json_as_text_and_bytes_not_at_all():
+    dialect = negotiate("2.0.0", "false")
+    as_json = UserBroadcast("e", b'{"x":1}', is_binary=False)
+
+    assert dialect.encode(as_json, TOPIC).opcode is Opcode.TEXT
+    assert text(dialect.encode(as_json, TOPIC)) == text(
+        V2.encode(TextBroadcast(b'{"type":"broadcast","event":"e","payload":{"x":1}}'), TOPIC)
+    )
+    assert dialect.encode(UserBroadcast("e", b"x", is_binary=True), TOPIC) is None
+
+
+@pytest.mark.parametrize("word", [None, "", "true", "False"])
+def test_only_the_word_false_asks_for_no_binary_frames(word):
+    assert negotiate("2.0.0", word) == V2
+    assert negotiate("1.0.0", "false") == V1
 
 
 def test_strings_of_255_bytes_fit():

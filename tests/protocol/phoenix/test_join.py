@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.commands import JoinOptions
+from protocol.commands import ChangeBinding, JoinOptions, ReplayRequest
 from protocol.phoenix import bindings as bindings_module
 from protocol.phoenix.bindings import bind
 from protocol.phoenix.join import (
@@ -28,7 +28,8 @@ values = st.recursive(
 
 
 def parse(payload) -> tuple[JoinOptions, tuple[str, ...]]:
-    parsed = parse_join(payload if isinstance(payload, bytes) else json.dumps(payload).encode())
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    parsed = parse_join(data, "room")
     return parsed.options, parsed.warnings
 
 
@@ -44,10 +45,16 @@ def bindings(*entries):
     return options({"postgres_changes": list(entries)}).changes
 
 
+@pytest.mark.capability("SB-031", "SB-034", "SB-130")
 def test_a_full_payload_is_read():
     payload = {
         "config": {
-            "broadcast": {"ack": True, "self": True, "replication_ready": False},
+            "broadcast": {
+                "ack": True,
+                "self": True,
+                "replication_ready": True,
+                "replay": {"since": 1700000000000, "limit": 10},
+            },
             "presence": {"enabled": True, "key": "me"},
             "postgres_changes": [],
             "private": True,
@@ -61,6 +68,8 @@ def test_a_full_payload_is_read():
         JoinOptions(
             ack=True,
             echo=True,
+            replication_ready=True,
+            replay=ReplayRequest(1700000000000, 10),
             private=True,
             presence_enabled=True,
             presence_key="me",
@@ -74,18 +83,74 @@ def test_a_full_payload_is_read():
 @pytest.mark.parametrize(
     "payload",
     [
-        {},
         {"config": None},
         {"config": {}},
         {"config": {"broadcast": None, "presence": None, "postgres_changes": None}},
         {"config": {"broadcast": {"ack": None}, "private": None, "presence": {"key": None}}},
-        {"access_token": None, "user_token": None},
+        {"config": {}, "access_token": None, "user_token": None},
+        {"config": {"broadcast": {"replay": None, "replication_ready": None}}},
         {"config": {"postgres_changes": [None]}},
-        {"unknown": {"config": 1}},
+        {"config": {}, "unknown": {"config": 1}},
     ],
 )
+@pytest.mark.capability("SB-032")
 def test_what_is_missing_or_null_takes_its_default_without_a_warning(payload):
     assert parse(payload) == (JoinOptions(), ())
+
+
+def test_what_is_taken_for_a_word_is_what_it_says_not_how_it_is_written():
+    assert parse(b'{"config":{"private":"tr\\u0075e"}}') == (JoinOptions(private=True), ())
+
+
+@pytest.mark.parametrize("config", ["x", 5, True, [], [{}]])
+def test_a_config_that_is_no_object_is_invalid(config):
+    with pytest.raises(InvalidJoin, match="the config of a join must be an object"):
+        options(config)
+
+
+@pytest.mark.parametrize(
+    ("replay", "request_"),
+    [
+        ({"since": 5}, ReplayRequest(5, 25)),
+        ({"since": 5, "limit": None}, ReplayRequest(5, 25)),
+        ({"since": 5, "limit": 26}, ReplayRequest(5, 25)),
+        ({"since": 5, "limit": 0}, ReplayRequest(5, 1)),
+        ({"since": 5, "limit": -3}, ReplayRequest(5, 1)),
+        ({"since": 5, "limit": "3"}, ReplayRequest(5, None)),
+        ({"since": 5, "limit": True}, ReplayRequest(5, None)),
+        ({}, ReplayRequest(None, 25)),
+        ({"since": "5"}, ReplayRequest(None, 25)),
+        ({"since": 5.5}, ReplayRequest(None, 25)),
+        ({"since": -1}, ReplayRequest(None, 25)),
+        ({"since": 10**15}, ReplayRequest(None, 25)),
+        ({"since": []}, ReplayRequest(None, 25)),
+    ],
+)
+def test_a_replay_is_read_and_what_is_no_number_in_range_stays_unknown(replay, request_):
+    assert options({"broadcast": {"replay": replay}}).replay == request_
+
+
+@pytest.mark.parametrize(
+    ("sub_topic", "parts"),
+    [
+        ("public", ("public", None, None)),
+        ("*", ("*", None, None)),
+        ("public:notes", ("public", "notes", None)),
+        ("public:notes:id=eq.1", ("public", "notes", "id=eq.1")),
+        ("public:notes:t=eq.a:b", ("public", "notes", "t=eq.a:b")),
+        ('a"b', ('a"b', None, None)),
+    ],
+)
+@pytest.mark.parametrize("payload", [b"{}", b'{"access_token":"t","user_token":5}'])
+def test_without_a_config_the_topic_is_the_subscription(sub_topic, parts, payload):
+    (binding,) = parse_join(payload, sub_topic).options.changes
+    (granted,) = json.loads(join_response([binding]))["postgres_changes"]
+
+    assert isinstance(binding, ChangeBinding)
+    assert (binding.schema, binding.table, binding.filter) == parts
+    assert (binding.kind, binding.is_legacy, binding.fault) == ("*", True, None)
+    named = dict(zip(("schema", "table", "filter"), parts, strict=True))
+    assert granted == {k: v for k, v in named.items() if v is not None} | {"id": binding.id}
 
 
 @pytest.mark.parametrize("value", [True, "true", "TRUE", "True", "tRuE"])
@@ -122,7 +187,14 @@ def test_a_false_word_is_no_fault(value):
         ),
         ({"config": {"broadcast": 5}}, "config.broadcast: unable to parse, expected a map"),
         ({"config": {"presence": []}}, "config.presence: unable to parse, expected a map"),
-        ({"config": "x"}, "config: unable to parse, expected a map"),
+        (
+            {"config": {"broadcast": {"replay": 5}}},
+            "config.broadcast.replay: unable to parse, expected a map",
+        ),
+        (
+            {"config": {"broadcast": {"replication_ready": 1}}},
+            "config.broadcast.replication_ready: unable to parse, expected boolean",
+        ),
         (
             {"config": {"postgres_changes": {}}},
             "config.postgres_changes: unable to parse, expected an array of maps",
@@ -131,10 +203,11 @@ def test_a_false_word_is_no_fault(value):
             {"config": {"postgres_changes": [{}, 5]}},
             "config.postgres_changes: unable to parse, expected an array of maps",
         ),
-        ({"access_token": 5}, "access_token: unable to parse"),
-        ({"user_token": {}}, "user_token: unable to parse"),
+        ({"config": {}, "access_token": 5}, "access_token: unable to parse"),
+        ({"config": {}, "user_token": {}}, "user_token: unable to parse"),
     ],
 )
+@pytest.mark.capability("SB-033")
 def test_an_invalid_part_takes_its_default_with_a_warning(payload, warning):
     assert parse(payload) == (JoinOptions(), (warning,))
 
@@ -162,7 +235,7 @@ def test_a_presence_key_alone_enables_presence():
 @pytest.mark.parametrize("payload", [b"null", b"5", b'"x"', b"[]", b"true"])
 def test_a_payload_that_is_no_object_is_invalid(payload):
     with pytest.raises(InvalidJoin, match="must be an object"):
-        parse_join(payload)
+        parse_join(payload, "room")
 
 
 def test_a_payload_over_the_limit_is_invalid():
@@ -261,6 +334,7 @@ def test_the_reply_echoes_every_entry_verbatim_with_its_id():
     ]
 
 
+@pytest.mark.capability("M5-039")
 def test_a_join_without_bindings_is_granted_an_empty_list():
     assert join_response(()) == b'{"postgres_changes":[]}'
 
@@ -276,6 +350,7 @@ def test_the_reply_is_the_entries_plus_id_for_any_entries(entries):
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), scalars, max_size=2), max_size=20))
+@pytest.mark.capability("SB-074")
 def test_ids_are_27_bit_positive_and_equal_just_for_equal_entries(entries):
     texts = [json.dumps(entry, sort_keys=True) for entry in entries]
     ids = [binding.id for binding in bindings(*entries)]
@@ -311,12 +386,13 @@ def test_any_object_is_parsed_and_any_other_value_is_invalid(value):
     for payload in (
         value,
         {"config": value, "access_token": value},
-        {"config": {"presence": value}},
+        {"config": {"presence": value, "broadcast": value}, "access_token": value},
+        {"config": {"broadcast": {"replay": {"since": value, "limit": value}}}},
     ):
         try:
             parse(payload)
         except InvalidJoin:
-            assert not isinstance(payload, dict)
+            assert not (isinstance(payload, dict) and isinstance(payload["config"], dict))
 
 
 @given(

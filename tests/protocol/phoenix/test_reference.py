@@ -13,6 +13,8 @@ from msgspec import Raw
 from protocol.events import (
     Closed,
     Failed,
+    PresenceDiff,
+    PresenceState,
     Reply,
     RowChange,
     System,
@@ -85,6 +87,11 @@ def event_of(message: Envelope) -> object:
             return TextBroadcast(bytes(message.payload))
         case "postgres_changes":
             return RowChange(tuple(payload["ids"]), json.dumps(payload["data"]).encode())
+        case "presence_state":
+            return PresenceState(message.join_ref, bytes(message.payload))
+        case "presence_diff":
+            joins, leaves = (json.dumps(payload[side]).encode() for side in ("joins", "leaves"))
+            return PresenceDiff(joins, leaves)
         case "system":
             channel = payload.get("channel")
             status = payload["status"] == "ok"
@@ -109,6 +116,7 @@ def test_a_frame_of_a_client_is_read_without_complaint(example):
 
 
 @pytest.mark.parametrize("example", said_by("S"), ids=lambda example: example.text[:60])
+@pytest.mark.capability("SB-172", "SB-178")
 def test_a_frame_of_the_server_is_what_the_dialect_writes(example):
     dialect = negotiate(example.version)
     if isinstance(example.frame, bytes):

@@ -30,11 +30,13 @@ def parts(push: Envelope) -> tuple:
 
 
 @given(envelopes)
+@pytest.mark.capability("M5-038", "M5-058")
 def test_an_array_survives_a_round_trip(envelope):
     assert parts(v2.decode(v2.encode(envelope).decode())) == parts(envelope)
 
 
 @given(envelopes)
+@pytest.mark.capability("SB-002", "SB-006", "SB-129")
 def test_an_object_survives_a_round_trip_but_for_its_join_ref(envelope):
     assert parts(v1.decode(v1.encode(envelope).decode())) == (None, *parts(envelope)[1:])
 

@@ -1,7 +1,5 @@
 """The state machine of one connection: joining, joined, unknown, and every anomaly of the specification."""
 
-import json
-
 import pytest
 
 from protocol.commands import (
@@ -10,9 +8,11 @@ from protocol.commands import (
     Broadcast,
     Heartbeat,
     Join,
+    JoinFault,
     Leave,
     PresenceAction,
     PresencePush,
+    UnknownPush,
 )
 from protocol.errors import MalformedFrame, TooMuchPending, UnknownFrame
 from protocol.events import Reply, TextBroadcast, UserBroadcast
@@ -56,9 +56,8 @@ def joined(session, joining):
     return joining
 
 
-def refused(topic, reason, ref="9", join_ref="1"):
-    response = json.dumps({"reason": reason}, separators=(",", ":")).encode()
-    return Answer(topic, Reply(ref, join_ref, ok=False, response=response))
+NO_OBJECT = JoinFault("UnknownErrorOnChannel", "the join payload must be an object")
+TOO_MANY = JoinFault("", "too many channels joined")
 
 
 def unmatched(ref="9", topic=ROOM):
@@ -141,6 +140,7 @@ def test_pushes_to_a_joining_topic_wait_and_come_out_in_order(session, send, joi
 
     assert list(session.settle(ROOM, joining.number, joined=True)) == [
         Broadcast(ROOM, 1, "2", "1", TextBroadcast(b'{"n": 1}')),
+        UnknownPush(ROOM, 1),
         AccessToken(ROOM, 1, "t"),
         Broadcast(ROOM, 1, "5", "1", TextBroadcast(b'{"n": 2}')),
     ]
@@ -321,8 +321,9 @@ def test_a_presence_push_is_read_leniently(send, joined, payload, action, tracke
 
 
 @pytest.mark.parametrize("event", ["unknown", "", "heartbeat", "phx_reply", "phx_close"])
-def test_an_unknown_event_on_a_joined_topic_gets_nothing(send, joined, event):
-    assert send(ROOM, event) == []
+@pytest.mark.capability("SB-046")
+def test_an_unknown_event_on_a_joined_topic_is_nothing_but_noted(send, joined, event):
+    assert send(ROOM, event) == [UnknownPush(ROOM, joined.number)]
 
 
 # Topics that are not joined
@@ -349,32 +350,35 @@ def test_a_join_without_the_prefix_is_unmatched(send, topic):
 
 
 def test_a_join_without_a_sub_topic_needs_a_name(send):
-    assert send("realtime:", "phx_join") == [
-        refused("realtime:", "TopicNameRequired: You must provide a topic name")
-    ]
+    (join,) = send("realtime:", "phx_join")
+
+    assert join.fault == JoinFault("TopicNameRequired", "You must provide a topic name")
 
 
 @pytest.mark.parametrize("payload", [b"null", b"5", b'"x"', b"[]"])
-def test_a_join_whose_payload_is_no_object_is_refused_and_not_joined(send, payload):
-    assert send(ROOM, "phx_join", payload) == [
-        refused(ROOM, "UnknownErrorOnChannel: the join payload must be an object")
-    ]
+@pytest.mark.capability("SB-071")
+def test_a_join_whose_payload_is_no_object_has_a_fault_and_is_joined_by_nobody(
+    session, send, payload
+):
+    (join,) = send(ROOM, "phx_join", payload)
+
+    assert join.fault == NO_OBJECT
+    assert send(ROOM, "broadcast") == []
+    assert session.settle(ROOM, join.number, joined=False) == [unmatched()]
     assert send(ROOM, "broadcast") == [unmatched()]
 
 
-def test_a_join_that_is_refused_at_once_leaves_an_earlier_one_alone(send, joined):
-    send(ROOM, "phx_join", b"null")
+def test_a_join_with_a_fault_replaces_an_earlier_one_like_any_other(send, joined):
+    (join,) = send(ROOM, "phx_join", b"null")
 
-    assert isinstance(send(ROOM, "broadcast")[0], Broadcast)
+    assert (join.fault, join.replaces) == (NO_OBJECT, joined.number)
 
 
-def test_a_topic_over_the_limit_is_refused(send):
+def test_a_topic_over_the_limit_is_unmatched(send):
     topic = "realtime:".ljust(TOPIC_LIMIT, "x")
 
     assert isinstance(send(topic, "phx_join")[0], Join)
-    assert send(topic + "x", "phx_join") == [
-        refused(topic + "x", "UnknownErrorOnChannel: the topic is too long")
-    ]
+    assert send(topic + "x", "phx_join") == [unmatched(topic=topic + "x")]
 
 
 # Limits
@@ -387,10 +391,10 @@ def test_more_channels_than_the_limit_are_refused_until_one_is_left(version):
     def join(n):
         return session.receive(frame(version, f"realtime:{n}", "phx_join", {}, "9", "1"))[0]
 
-    assert [type(join(n)) for n in (0, 1, 1)] == [Join, Join, Join]
-    assert join(2) == refused("realtime:2", "too many channels joined")
+    assert [join(n).fault for n in (0, 1, 1)] == [None, None, None]
+    assert join(2).fault == TOO_MANY
     session.receive(frame(version, "realtime:0", "phx_leave"))
-    assert isinstance(join(2), Join)
+    assert join(2).fault is None
 
 
 def test_the_bytes_of_joins_are_bounded_and_freed_again():
@@ -401,11 +405,13 @@ def test_the_bytes_of_joins_are_bounded_and_freed_again():
         return session.receive(frame("2.0.0", topic, "phx_join", payload, "9", "1"))[0]
 
     for _ in range(5):
-        assert isinstance(join("realtime:a"), Join)
-        assert isinstance(join("realtime:b"), Join)
+        assert join("realtime:a").fault is None
+        assert join("realtime:b").fault is None
         second = join("realtime:b")
-        assert isinstance(second, Join)
-        assert join("realtime:c") == refused("realtime:c", "too many channels joined")
+        assert second.fault is None
+        third = join("realtime:c")
+        assert third.fault == TOO_MANY
+        session.settle("realtime:c", third.number, joined=False)
         session.receive(frame("2.0.0", "realtime:a", "phx_leave"))
         session.settle("realtime:b", second.number, joined=False)
 
@@ -413,6 +419,7 @@ def test_the_bytes_of_joins_are_bounded_and_freed_again():
 # Frames that are dropped
 
 
+@pytest.mark.capability("SB-045")
 def test_a_malformed_frame_has_no_effect(session, version, joined):
     with pytest.raises(MalformedFrame):
         session.receive("{")
@@ -455,15 +462,14 @@ def test_a_binary_push_of_broadcast_is_a_binary_user_broadcast_of_that_name(mode
 
 
 def test_binary_pushes_of_other_events_are_treated_as_their_text_without_an_object(modern):
-    assert list(modern.receive(binary_push("unknown"))) == []
+    assert list(modern.receive(binary_push("unknown"))) == [UnknownPush(ROOM, 1)]
     assert list(modern.receive(binary_push("access_token"))) == [AccessToken(ROOM, 1, None)]
     assert list(modern.receive(binary_push("heartbeat", topic="phoenix"))) == [
         Heartbeat("phoenix", "9")
     ]
-    assert list(modern.receive(binary_push("phx_join"))) == [
-        refused(ROOM, "UnknownErrorOnChannel: the join payload must be an object")
-    ]
-    assert list(modern.receive(binary_push("phx_leave"))) == [Leave(ROOM, 1, "9", "1")]
+    (join,) = modern.receive(binary_push("phx_join"))
+    assert join.fault == NO_OBJECT
+    assert list(modern.receive(binary_push("phx_leave"))) == [Leave(ROOM, 2, "9", "1")]
 
 
 def test_binary_kinds_that_only_a_server_sends_are_unknown(modern):

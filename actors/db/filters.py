@@ -1,0 +1,241 @@
+"""Filters of row changes, as far as Postgres is needed for them: what a value means, and whether it matches.
+
+Implements the port `Filters`; called when a client subscribes, and by the rows actors in doubt.
+The catalog is read by `filter_columns`, the SQL is made by `comparisons`, and `isolation` carries it out.
+
+**Invariants**
+- A filter that Postgres could not apply is refused when it is made ready, not when rows come.
+- The values of a condition are read once, by Postgres and in the type of the column; then each row sees the same,
+  and `now` is the time of the subscription.
+- Domains count as what they go back to: their checks may be functions of others, and are none of a client's business.
+
+**Source**: spec 6.2, and 6.5 for what a failing filter must not do.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from actors.db.clauses import AskedAs, ClauseRequest, make_clauses
+from actors.db.filter_columns import ColumnKey, TypeKey, find_columns
+from actors.db.isolation import (
+    NOT_SENDABLE,
+    Fault,
+    is_sendable,
+    isolated,
+    raised,
+    read_only_session,
+)
+from actors.realtime.ports import Undecided
+from protocol.changes.model import Absent
+from protocol.changes.predicates import Clause, Place, Predicate, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from actors.db.comparisons import Comparison
+    from actors.db.filter_columns import FoundColumn
+    from actors.db.isolation import ReadOnlySession
+    from actors.db.pool import Pool
+    from actors.realtime.ports import FilterRequest
+    from protocol.changes.filters import Condition
+    from protocol.changes.model import Value
+
+#: How many clauses are remembered for columns that had another type when the row was written.
+MAX_OTHER_TYPES = 1000
+
+
+@frozen
+class _Doubt:
+    """A value of which only Postgres knows whether it meets a condition."""
+
+    clause: Clause
+    text: str
+
+    @property
+    def asked_as(self) -> AskedAs:
+        if not isinstance(self.clause.question, AskedAs):
+            raise TypeError("the clause was not made by this room")
+        return self.clause.question
+
+
+@define(eq=False)
+class PostgresFilters:
+    """See the port for the contract."""
+
+    _pool: Pool
+    _others: dict[tuple[Clause, int], Clause | Fault] = field(
+        factory=dict[tuple[Clause, int], Clause | Fault], init=False
+    )
+
+    async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:
+        async with read_only_session(self._pool) as session:
+            keys = {
+                _key(request, condition)
+                for request in requests
+                for condition in request.conditions
+            }
+            columns = await find_columns(session, keys) if keys else {}
+            clauses = await make_clauses(
+                session,
+                {
+                    ClauseRequest(condition, column.number, column.kind)
+                    for request in requests
+                    for condition in request.conditions
+                    if (column := columns.get(_key(request, condition))) is not None
+                },
+            )
+        return [_predicate(request, columns, clauses) for request in requests]
+
+    async def judge(
+        self, questions: Sequence[tuple[Predicate, Sequence[Value]]]
+    ) -> Sequence[bool | Undecided]:
+        async with read_only_session(self._pool) as session:
+            await self._look_up_other_types(session, questions)
+            doubts = [self._doubts(predicate, values) for predicate, values in questions]
+            unique = {
+                doubt for some in doubts for doubt in some or () if isinstance(doubt, _Doubt)
+            }
+            answers = await _ask(session, unique)
+        return [_answer(some, answers) for some in doubts]
+
+    async def _look_up_other_types(
+        self,
+        session: ReadOnlySession,
+        questions: Iterable[tuple[Predicate, Sequence[Value]]],
+    ) -> None:
+        """Make clauses ready for columns that had another type when the row was written."""
+        missing = {
+            (clause, place.type_oid)
+            for predicate, values in questions
+            for clause, place in _other_types(predicate, values)
+        } - self._others.keys()
+        if not missing:
+            return
+        if len(self._others) + len(missing) > MAX_OTHER_TYPES:
+            self._others.clear()
+        requests = {
+            key: ClauseRequest(key[0].condition, key[0].column_number, TypeKey(key[1]))
+            for key in missing
+        }
+        clauses = await make_clauses(session, requests.values())
+        self._others.update({key: clauses[request] for key, request in requests.items()})
+
+    def _doubts(
+        self, predicate: Predicate, values: Sequence[Value]
+    ) -> list[_Doubt | Fault] | None:
+        """Return what must be asked about a row, None if it does not match."""
+        doubts: list[_Doubt | Fault] = []
+        for clause, place in zip(predicate.clauses, predicate.places, strict=True):
+            value = Absent.NOT_LOGGED if place.index is None else values[place.index]
+            if isinstance(value, Absent):
+                return None
+            fitting: Clause | Fault = clause
+            if value is not None and place.type_oid != clause.type_oid:
+                fitting = self._others[clause, place.type_oid]
+            if isinstance(fitting, Fault):
+                doubts.append(fitting)
+                continue
+            verdict = fitting.test(value)
+            if verdict is Verdict.NO:
+                return None
+            if verdict is Verdict.ASK and value is not None:
+                doubts.append(_Doubt(fitting, value) if is_sendable(value) else NOT_SENDABLE)
+        return doubts
+
+
+def _key(request: FilterRequest, condition: Condition) -> ColumnKey:
+    return ColumnKey(request.relation_oid, request.role, condition.column)
+
+
+def _predicate(
+    request: FilterRequest,
+    columns: Mapping[ColumnKey, FoundColumn | None],
+    clauses: Mapping[ClauseRequest, Clause | Fault],
+) -> Predicate | str:
+    """Return the clauses of a request together, or the fault of the first that has one."""
+    made: list[Clause] = []
+    places: list[Place] = []
+    for condition in request.conditions:
+        key = _key(request, condition)
+        if key not in columns:
+            return Fault("42704", f'role "{request.role}" does not exist').text
+        column = columns[key]
+        if column is None:
+            return raised(f"invalid column for filter {condition.column}").text
+        clause = clauses[ClauseRequest(condition, column.number, column.kind)]
+        if isinstance(clause, Fault):
+            return clause.text
+        made.append(clause)
+        places.append(Place(column.index, clause.type_oid))
+    return Predicate(request.relation_oid, tuple(made), tuple(places))
+
+
+def _other_types(
+    predicate: Predicate, values: Sequence[Value]
+) -> Iterable[tuple[Clause, Place]]:
+    return (
+        (clause, place)
+        for clause, place in zip(predicate.clauses, predicate.places, strict=True)
+        if place.type_oid != clause.type_oid
+        and place.index is not None
+        and isinstance(values[place.index], str)
+    )
+
+
+async def _ask(
+    session: ReadOnlySession, doubts: Iterable[_Doubt]
+) -> dict[_Doubt, bool | Fault]:
+    """Return for each value whether it meets the condition."""
+    groups: dict[Comparison, list[_Doubt]] = {}
+    for doubt in doubts:
+        groups.setdefault(doubt.asked_as.comparison, []).append(doubt)
+    answers: dict[_Doubt, bool | Fault] = {}
+    for comparison, group in groups.items():
+        found = await isolated(
+            session,
+            group,
+            partial(_compare, session, comparison),
+            lambda doubt: doubt.clause,
+            comparison.attempts,
+        )
+        answers.update(zip(group, found, strict=True))
+    return answers
+
+
+async def _compare(
+    session: ReadOnlySession, comparison: Comparison, doubts: Sequence[_Doubt]
+) -> list[bool]:
+    """Ask about all of them in one statement, sending each text once."""
+    left = {text: place for place, text in enumerate({one.text for one in doubts}, start=1)}
+    right = {
+        text: place for place, text in enumerate({one.asked_as.text for one in doubts}, start=1)
+    }
+    parameters = (
+        [left[one.text] for one in doubts],
+        [right[one.asked_as.text] for one in doubts],
+        list(left),
+        list(right),
+    )
+    rows = await session.rows(comparison.judging, parameters)
+    # NULL is neither met nor, negated, unmet.
+    return [
+        met is (not one.clause.condition.is_negated)
+        for one, (met,) in zip(doubts, rows, strict=True)
+    ]
+
+
+def _answer(
+    doubts: list[_Doubt | Fault] | None, answers: Mapping[_Doubt, bool | Fault]
+) -> bool | Undecided:
+    """Put together what was said of the conditions of one row."""
+    if doubts is None:
+        return False
+    found = [answers[doubt] if isinstance(doubt, _Doubt) else doubt for doubt in doubts]
+    if False in found:
+        return False
+    faults = [one for one in found if isinstance(one, Fault)]
+    return Undecided(faults[0].text) if faults else True

@@ -1,0 +1,120 @@
+"""Connections on which rows are judged: a few for everybody, and one for what is slow.
+
+Called by `row_judge`; a session keeps the functions of `row_query` that it has met.
+
+**Invariants**
+- A call is one transaction that can only read and is rolled back: it leaves nothing behind.
+- It ends within the time limit, and waits for locks half as long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+import trio
+from attrs import define, field, frozen
+
+from actors.db.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors.db.driver import TrioConnection
+    from actors.db.row_query import RowQuery
+
+#: How many functions a session keeps; a table makes one for each role.
+MAX_FUNCTIONS = 500
+#: How many connections there are for everybody.
+CONNECTIONS = 3
+
+
+class StatementFailed(Exception):
+    """Postgres refused the whole statement."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
+
+
+@frozen
+class Answer:
+    """Place in the list of claims, rows that may be seen, SQLSTATE; only where there is something to say."""
+
+    rows: Sequence[tuple[int, list[int] | None, str | None]]
+    took_s: float
+
+
+@define(eq=False)
+class RowSessions:
+    """Both pools, and what their sessions know."""
+
+    _usual: Pool
+    _slow: Pool
+    _functions: WeakKeyDictionary[TrioConnection, set[str]] = field(
+        factory=WeakKeyDictionary, init=False
+    )
+
+    @classmethod
+    def open(cls, conninfo: str, timeout_s: float) -> RowSessions:
+        """Return sessions whose statements end within `timeout_s`; connections are made when needed."""
+        settings = {
+            "statement_timeout": f"{timeout_s * 1000:.0f}",
+            "lock_timeout": f"{timeout_s * 500:.0f}",
+            "row_security": "on",
+            # What an image is compared with must be written as the stream writes it.
+            "TimeZone": "UTC",
+            "DateStyle": "ISO",
+            "IntervalStyle": "postgres",
+            "extra_float_digits": "1",
+            "bytea_output": "hex",
+            "jit": "off",
+        }
+        return cls(
+            Pool(conninfo, CONNECTIONS, settings=settings), Pool(conninfo, 1, settings=settings)
+        )
+
+    def close(self) -> None:
+        self._usual.close()
+        self._slow.close()
+
+    async def call(self, query: RowQuery, arguments: Sequence[Any], *, is_slow: bool) -> Answer:
+        """Call the function of a query.
+
+        Raises:
+            StatementFailed: Postgres refused, or it took too long.
+            DatabaseUnavailable: there was no connection, or it broke.
+        """
+        pool = self._slow if is_slow else self._usual
+        async with pool.connection() as connection:
+            try:
+                await self._define(connection, query)
+                return await _call(connection, query, arguments)
+            except psycopg.Error as error:
+                if connection.closed:
+                    raise
+                await connection.rollback()
+                raise StatementFailed(error.sqlstate or "") from None
+
+    async def _define(self, connection: TrioConnection, query: RowQuery) -> None:
+        known = self._functions.setdefault(connection, set())
+        if query.name in known:
+            return
+        if len(known) >= MAX_FUNCTIONS:
+            await connection.execute("DISCARD TEMP")
+            known.clear()
+        await connection.execute(query.creation)
+        known.add(query.name)
+
+
+async def _call(
+    connection: TrioConnection, query: RowQuery, arguments: Sequence[Any]
+) -> Answer:
+    started = trio.current_time()
+    async with connection.pipeline():
+        await connection.execute("BEGIN READ ONLY")
+        cursor = await connection.execute(query.call, arguments)
+        await connection.execute("ROLLBACK")
+    rows = await cursor.fetchall()
+    return Answer(rows, trio.current_time() - started)

@@ -1,0 +1,39 @@
+"""What everything that serves one connection has in common: its name, its client, its tenant.
+
+Made by the connection, handed to its parts (`joins.py`, `publisher.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from actors.core.inbox import Inbox
+    from actors.realtime.messages import ConnectionMessage
+    from actors.realtime.ports import Opening, Outbox
+    from actors.realtime.tenant import Tenant
+    from protocol.events import Event
+    from protocol.frames import CloseCode
+
+
+@frozen
+class Seat:
+    """Who joins, and how the client is reached."""
+
+    name: str
+    opening: Opening
+    tenant: Tenant
+    inbox: Inbox[ConnectionMessage]
+    outbox: Outbox
+    #: Closes the socket by the server's will.
+    end: Callable[[CloseCode], Awaitable[None]]
+
+    def push(self, event: Event, topic: str) -> None:
+        """Send an event to the client, if its dialect can carry it."""
+        frame = self.opening.dialect.encode(event, topic)
+        if frame is not None:
+            self.outbox.push(frame.wire())
