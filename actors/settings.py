@@ -156,6 +156,9 @@ class Settings:
     no_migrate: bool = _setting(
         default=False, parse=_boolean, text="leave the schema of the database as it is"
     )
+    policy_timeout_s: float = _setting(
+        5.0, _number(float, 0.1), "seconds that the policies of a private topic have to decide"
+    )
     messages_kept_h: float = _setting(
         72.0, _number(float, 1), "hours that messages of private channels are kept for replay"
     )

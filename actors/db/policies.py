@@ -103,7 +103,7 @@ class PolicyProbes:
     def _make_lanes(self) -> list[Coalescer[Probe, Outcomes]]:
         return [Coalescer(self._ask_all) for _ in range(LANES)]
 
-    async def ask(self, probe: Probe) -> Outcome:
+    async def decide(self, probe: Probe) -> Outcome:
         """Return what came out.
 
         Raises:
@@ -207,7 +207,7 @@ class PostgresPolicies:
         if probe is None:
             raise _failed_policy(question)
         try:
-            outcome = await probes.ask(probe)
+            outcome = await probes.decide(probe)
         except DatabaseUnavailable as away:
             raise _away(away) from None
         if outcome.failure is not None:

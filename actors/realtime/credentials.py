@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from actors.realtime.errors import Refused
-from actors.realtime.join import authorise, is_opaque, refresh
+from actors.realtime.join import is_opaque, refresh
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -49,8 +49,8 @@ class Credentials:
             return
         try:
             identity = await self._tenant.verifier.verify(token)
-            authorise(membership.channel_key, identity)
-            renewed = membership.speaking_for(identity)
+            permissions = await membership.permissions.for_identity(identity)
+            renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
         except Refused as refused:
             await self._end(command.topic, membership, refused)

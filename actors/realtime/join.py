@@ -12,7 +12,7 @@ from uuid import UUID
 import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
-from actors.realtime.errors import Forbidden, Refused, Unavailable
+from actors.realtime.errors import Refused, Unavailable
 from actors.realtime.messages import Attach, ChannelKey, Detach, Refresh
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 #: Keys of this form are no tokens: a gateway exchanges them.
 OPAQUE_KEY_PREFIX = "sb_"
-SERVICE_ROLE = "service_role"
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
@@ -58,19 +57,6 @@ def is_opaque(token: str) -> bool:
     return token.startswith(OPAQUE_KEY_PREFIX)
 
 
-def authorise(key: ChannelKey, identity: Identity) -> None:
-    """Let nobody but the service role into a private channel, as there are no policies to ask yet.
-
-    Raises:
-        Forbidden: with the literal reason of spec 2.3.
-    """
-    if key.is_private and identity.role != SERVICE_ROLE:
-        raise Forbidden(
-            "Unauthorized",
-            f"You do not have permissions to read from this Channel topic: {key.sub_topic}",
-        )
-
-
 def refuse_replay(options: JoinOptions) -> None:
     """Refuse a join that wants stored broadcasts first.
 
@@ -89,17 +75,9 @@ def refuse_replay(options: JoinOptions) -> None:
     raise Refused("UnableToReplayMessages", reason)
 
 
-def gets_presence_state(options: JoinOptions, tenant: Tenant) -> bool:
-    """Whether a join is sent who is present; in a private channel it needs the right to read presence, too."""
+def wants_presence(options: JoinOptions, tenant: Tenant) -> bool:
+    """Whether a join is to be told who is present."""
     return options.presence_enabled or tenant.status.is_presence_enabled
-
-
-def hears_presence(options: JoinOptions, tenant: Tenant) -> bool:
-    """Whether a join hears from the start who comes and goes.
-
-    **Source**: spec 5: in a public channel everybody does; in a private one who asked for presence, and who tracks.
-    """
-    return not options.private or gets_presence_state(options, tenant)
 
 
 def presence_key(options: JoinOptions, tenant: Tenant) -> str:

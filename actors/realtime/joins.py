@@ -23,17 +23,16 @@ from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import (
     attach,
-    authorise,
     channel_key,
-    gets_presence_state,
-    hears_presence,
     identify,
     presence_key,
     refuse_replay,
     start_of_changes,
+    wants_presence,
 )
 from actors.realtime.membership import Membership
 from actors.realtime.messages import JoinKey
+from actors.realtime.permissions import permissions_of
 from actors.realtime.roster import Subscription
 from protocol.dialect import EncodeKey
 from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply, System
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from actors.realtime.messages import SubscriptionEnded
+    from actors.realtime.permissions import Permissions
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
     from protocol.changes.model import Lsn
@@ -183,11 +183,17 @@ class Joins:
         tenant = self._seat.tenant
         key = channel_key(join, tenant)
         identity = await identify(join.options, self._seat.opening.identity, tenant)
-        authorise(key, identity)
+        permissions = await permissions_of(
+            key,
+            identity,
+            self._seat.opening.headers,
+            tenant.policies,
+            wants_presence=wants_presence(join.options, tenant),
+        )
         refuse_replay(join.options)
         from_lsn = await start_of_changes(join.options, tenant)
         await self._end_earlier(join.topic, pending)
-        subscription = self._subscription(join, identity, from_lsn)
+        subscription = self._subscription(join, permissions, from_lsn)
         greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
         channel, presence = await attach(key, subscription, greeting + pending.farewell, tenant)
         self._seat.inbox.watch(channel)
@@ -200,6 +206,7 @@ class Joins:
             join.options.echo,
             presence,
             presence_key(join.options, tenant),
+            permissions,
         )
         self.set_alarm(identity)
         if join.options.replication_ready:
@@ -235,19 +242,26 @@ class Joins:
             pending.farewell = old.encode(Replaced(old.join_ref))
 
     def _subscription(
-        self, join: Join, identity: Identity, from_lsn: Lsn | None
+        self, join: Join, permissions: Permissions, from_lsn: Lsn | None
     ) -> Subscription:
+        """Return what the channel is to know of a join.
+
+        **Source**: spec 5: in a public channel everybody hears who comes and goes,
+        in a private one who asked for presence and may read it, and who tracks.
+        """
+        hears = permissions.wants_presence and permissions.read.presence
         return Subscription(
             key=JoinKey(self._seat.name, join.number),
             connection=self._seat.inbox.ref,
             outbox=self._seat.outbox,
             encode_key=EncodeKey(self._seat.opening.dialect, join.topic),
             join_ref=join.join_ref,
-            identity=identity,
+            identity=permissions.question.identity,
             changes=join.options.changes,
             from_lsn=from_lsn,
-            gets_presence_state=gets_presence_state(join.options, self._seat.tenant),
-            hears_presence=hears_presence(join.options, self._seat.tenant),
+            gets_presence_state=hears,
+            hears_presence=hears or not join.options.private,
+            hears_broadcasts=permissions.read.broadcast,
         )
 
     async def leave(self, leave: Leave) -> None:

@@ -53,18 +53,6 @@ class TokenVerifier(Protocol):
         ...
 
 
-class BroadcastPolicy(Protocol):
-    """Who may broadcast on a private topic without being joined to it."""
-
-    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:
-        """Return whether `identity` may; fails closed.
-
-        Raises:
-            Unavailable: it could not be found out.
-        """
-        ...
-
-
 class Outbox(Protocol):
     """The frames waiting for one connection, and the only way to write to its socket."""
 
@@ -112,12 +100,14 @@ class Opening:
     `open_socket` completes the WebSocket handshake on entry and ends the socket on exit;
     entering raises `SocketClosed` if the peer does not complete it.
     `peer` is the client's address without its port.
+    `headers` is the JSON object of its `x-*` headers, for policies.
     """
 
     dialect: Dialect
     identity: Identity
     peer: str
     open_socket: Callable[[], AbstractAsyncContextManager[Socket]] = field(repr=False)
+    headers: bytes = field(default=b"{}", repr=False)
 
 
 class Door(Protocol):
