@@ -10,12 +10,16 @@ from attrs import frozen
 
 from actors.core.spec import ChildSpec, Restart
 from actors.db.catalog import Catalog
+from actors.db.filters import PostgresFilters
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.policies import PostgresPolicies
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
+from actors.db.shared_filters import SharedFilters
+from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
-from actors.db.visibility import DatabaseVisibility
+from actors.db.subscriptions import PostgresSubscriptions
+from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +35,8 @@ class Database:
     pool: Pool
     source: ReplicationSource
     visibility: DatabaseVisibility
+    subscriptions: PostgresSubscriptions
+    filters: SharedFilters
     policies: PostgresPolicies
 
     @classmethod
@@ -39,12 +45,15 @@ class Database:
         pool = Pool(conninfo)
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        visibility = DatabaseVisibility.open(pool)
+        strictness = Strictness(settings.strict_rows, settings.strict_deletes)
+        options = VisibilityOptions(settings.policy_timeout_s, strictness)
         return cls(
             settings,
             pool,
             source,
-            visibility,
+            DatabaseVisibility.open(pool, options),
+            PostgresSubscriptions(pool, settings.publication),
+            SharedFilters(PostgresFilters(pool)),
             PostgresPolicies(conninfo, settings.policy_timeout_s),
         )
 

@@ -48,6 +48,7 @@ from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
+from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -121,7 +122,13 @@ class Node:
         if database is None:
             feed = ChangeFeed(log, NobodySees())
         else:
-            feed = ChangeFeed(log, database.visibility, database.source)
+            feed = ChangeFeed(
+                log,
+                database.visibility,
+                database.source,
+                database.subscriptions,
+                database.filters,
+            )
         quota = Quota(self._settings.quota_limits())
         mailboxes = WeightPool(self._settings.mailboxes_bytes)
         channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
@@ -285,9 +292,10 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
         served = site(
             supabase=supabase,
-            api=BroadcastApi(tenant.verifier, poster, bodies).routes(),
+            api=api.routes(),
             operations=Operations(self, tenant.verifier).routes(),
         )
 

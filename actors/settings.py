@@ -156,9 +156,6 @@ class Settings:
     no_migrate: bool = _setting(
         default=False, parse=_boolean, text="leave the schema of the database as it is"
     )
-    policy_timeout_s: float = _setting(
-        5.0, _number(float, 0.1), "seconds that the policies of a private topic have to decide"
-    )
     messages_kept_h: float = _setting(
         72.0, _number(float, 1), "hours that messages of private channels are kept for replay"
     )
@@ -198,6 +195,21 @@ class Settings:
     )
     change_log_window_s: float = _setting(
         60.0, _number(float, 0), "seconds that row changes are kept for them, and for a restart"
+    )
+    policy_timeout_s: float = _setting(
+        2.0,
+        _number(float, 0.01),
+        "seconds that policies may take to decide, for a statement",
+    )
+    strict_rows: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="withhold rows under row security that changed before they were judged",
+    )
+    strict_deletes: bool = _setting(
+        default=False,
+        parse=_boolean,
+        text="tell of deletes only those who could see the row; needs a full replica identity",
     )
     bodies_bytes: int = _setting(
         64 * 1024 * 1024, _number(int, 1), "bytes of HTTP bodies that are held at a time"

@@ -39,7 +39,13 @@ class CloseCode(IntEnum):
         member.when = when
         return member
 
-    NORMAL = 1000, "nothing came from the client for `--idle-timeout-s` seconds"
+    NORMAL = (
+        1000,
+        (
+            "nothing came from the client for `--idle-timeout-s` seconds, "
+            "or it joined nothing for `--no-channel-timeout-s`"
+        ),
+    )
     GOING_AWAY = 1001, "a join found a limit that speaks against the whole connection"
     PROTOCOL_ERROR = 1002, "what came were no WebSocket frames as RFC 6455 has them"
     INVALID_DATA = 1007, "a text frame was not UTF-8"

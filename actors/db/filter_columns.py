@@ -41,6 +41,8 @@ _COLUMNS = """
 """
 
 # The columns of the catalogs that only newer versions have are read through JSON.
+# A text becomes a value by the input function of the type, unless there is a cast for texts;
+# from bpchar there is none (`regclass` has one for texts, and it knows less).
 _TYPES = """
     WITH RECURSIVE asked AS (
         SELECT type, collation_oid, place
@@ -57,9 +59,16 @@ _TYPES = """
                 WHEN 'b' THEN true ELSE false END AS is_plain
         FROM pg_catalog.pg_database AS database WHERE datname = pg_catalog.current_database()
     )
-    SELECT asked.place, pg_catalog.format_type(asked.type, NULL),
+    SELECT asked.place,
+        (SELECT CASE typnamespace WHEN 'pg_catalog'::regnamespace
+            THEN format_type(oid, NULL) ELSE typname::text END
+            FROM pg_type WHERE oid = asked.type),
         type.oid::bigint, type.typtype::text, type.typtype = 'c' OR type.typcategory = 'A',
-        schema.name, schema.name || '.' || pg_catalog.quote_ident(type.typname),
+        schema.name,
+        CASE WHEN type.typcategory <> 'S' AND EXISTS (SELECT FROM pg_catalog.pg_cast
+            WHERE castsource = 'text'::regtype AND casttarget = type.oid AND castmethod = 'f')
+            THEN 'pg_catalog.bpchar::' ELSE '' END
+            || schema.name || '.' || pg_catalog.quote_ident(type.typname),
         (SELECT schema.name || '.' || pg_catalog.quote_ident(list.typname)
             FROM pg_catalog.pg_type AS list WHERE list.oid = type.typarray),
         ARRAY(SELECT operator.oprname::text FROM pg_catalog.pg_operator AS operator
@@ -121,7 +130,7 @@ class ValueType:
     """How values of a type are compared; that of a domain is what the domain goes back to.
 
 
-    `label` is how Postgres calls the type itself in its messages.
+    `label` is how messages call the type itself.
     `own_operators` are those between two such values in the schema of the type.
     `list_name` is empty if there is no array of it, `collation` if the type has none.
     For `has_exact_texts` and `has_code_point_order` see `protocol.changes.comparing`.
@@ -154,7 +163,7 @@ async def find_columns(
         [key.name for key in asked],
     )
     columns: dict[ColumnKey, FoundColumn | None] = {}
-    for place, number, index, type_oid, collation_oid in await session.rows(
+    for place, number, index, type_oid, collation_oid in await session.catalog_rows(
         _COLUMNS.encode(), parameters
     ):
         found = number is not None
@@ -171,5 +180,5 @@ async def find_types(
     parameters = ([key.type_oid for key in asked], [key.collation_oid for key in asked])
     return {
         asked[place - 1]: ValueType(*facts)
-        for place, *facts in await session.rows(_TYPES.encode(), parameters)
+        for place, *facts in await session.catalog_rows(_TYPES.encode(), parameters)
     }

@@ -7,6 +7,7 @@ The catalog is read by `filter_columns`, the SQL is made by `comparisons`, and `
 - A filter that Postgres could not apply is refused when it is made ready, not when rows come.
 - The values of a condition are read once, by Postgres and in the type of the column; then each row sees the same,
   and `now` is the time of the subscription.
+- A condition that takes too long rests for a while, so that it does not hold up the others again and again.
 - Domains count as what they go back to: their checks may be functions of others, and are none of a client's business.
 
 **Source**: spec 6.2, and 6.5 for what a failing filter must not do.
@@ -16,13 +17,17 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+import trio
 from attrs import define, field, frozen
 
 from actors.db.clauses import AskedAs, ClauseRequest, make_clauses
 from actors.db.filter_columns import ColumnKey, TypeKey, find_columns
 from actors.db.isolation import (
     NOT_SENDABLE,
+    QUERY_CANCELED,
+    TOO_SLOW,
     Fault,
     is_sendable,
     isolated,
@@ -34,7 +39,7 @@ from protocol.changes.model import Absent
 from protocol.changes.predicates import Clause, Place, Predicate, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from actors.db.comparisons import Comparison
     from actors.db.filter_columns import FoundColumn
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
     from protocol.changes.filters import Condition
     from protocol.changes.model import Value
 
+#: How long a condition that took too long is not asked again, in seconds.
+REST_S = 60.0
 #: How many clauses are remembered for columns that had another type when the row was written.
 MAX_OTHER_TYPES = 1000
 
@@ -64,11 +71,16 @@ class _Doubt:
 
 @define(eq=False)
 class PostgresFilters:
-    """See the port for the contract."""
+    """See the port for the contract; `clock` returns seconds, from any start."""
 
     _pool: Pool
+    _clock: Callable[[], float] = trio.current_time
     _others: dict[tuple[Clause, int], Clause | Fault] = field(
         factory=dict[tuple[Clause, int], Clause | Fault], init=False
+    )
+    #: Conditions that took too long, and when they may be asked again.
+    _resting: WeakKeyDictionary[Clause, float] = field(
+        factory=WeakKeyDictionary["Clause", float], init=False
     )
 
     async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:
@@ -100,6 +112,9 @@ class PostgresFilters:
                 doubt for some in doubts for doubt in some or () if isinstance(doubt, _Doubt)
             }
             answers = await _ask(session, unique)
+        for doubt, answer in answers.items():
+            if isinstance(answer, Fault) and answer.sqlstate == QUERY_CANCELED:
+                self._resting[doubt.clause] = self._clock() + REST_S
         return [_answer(some, answers) for some in doubts]
 
     async def _look_up_other_types(
@@ -143,8 +158,13 @@ class PostgresFilters:
             if verdict is Verdict.NO:
                 return None
             if verdict is Verdict.ASK and value is not None:
-                doubts.append(_Doubt(fitting, value) if is_sendable(value) else NOT_SENDABLE)
+                doubts.append(self._doubt(fitting, value))
         return doubts
+
+    def _doubt(self, clause: Clause, text: str) -> _Doubt | Fault:
+        if self._clock() < self._resting.get(clause, 0):
+            return TOO_SLOW
+        return _Doubt(clause, text) if is_sendable(text) else NOT_SENDABLE
 
 
 def _key(request: FilterRequest, condition: Condition) -> ColumnKey:

@@ -6,6 +6,8 @@ A statement that fails is asked again in halves, so what is good is answered wha
 **Invariants**
 - Nothing is written: every transaction is read only, and its settings end with it.
 - The settings are those with which the values in the stream are written (`server_facts`).
+- The search path is the usual one while values are read and compared, as some of them are names of tables;
+  such statements give every name with its schema. Where the catalog is read, the path is `pg_catalog`.
 - A statement ends after `MAX_STATEMENT_S`.
 """
 
@@ -42,6 +44,8 @@ _BEGIN = f"""
     SET LOCAL extra_float_digits = 1;
     SET LOCAL bytea_output = 'hex'
 """
+_USUAL_PATH = "SET LOCAL search_path = DEFAULT"
+_CATALOG_PATH = "SET LOCAL search_path = pg_catalog"
 
 _word_start = re.compile(r"(?<=[a-z0-9])(?=[A-Z])").sub
 
@@ -61,6 +65,9 @@ class Fault:
 
 #: What Postgres says of a text with a NUL, or with half of a surrogate pair.
 NOT_SENDABLE = Fault("22021", 'invalid byte sequence for encoding "UTF8"')
+#: What it says when a statement took longer than it may.
+QUERY_CANCELED = "57014"
+TOO_SLOW = Fault(QUERY_CANCELED, "canceling statement due to statement timeout")
 
 
 @define(eq=False)
@@ -69,23 +76,23 @@ class ReadOnlySession:
 
     _connection: TrioConnection
     _is_begun: bool = field(default=False, init=False)
+    _reads_catalog: bool = field(default=False, init=False)
 
     async def rows(self, statement: bytes, parameters: Sequence[object]) -> list[Any]:
-        """Return the rows of a statement.
+        """Return the rows of a statement that gives every name with its schema.
 
         Raises:
             psycopg.Error: Postgres raised; the session can be used on unless the connection is closed.
         """
-        if not self._is_begun:
-            await self._connection.execute(_BEGIN)
-            self._is_begun = True
-        try:
-            cursor = await self._connection.execute(statement, parameters)
-            return await cursor.fetchall()
-        except psycopg.Error:
-            if not self._connection.closed:
-                await self.end()
-            raise
+        return await self._rows(statement, parameters, reads_catalog=False)
+
+    async def catalog_rows(self, statement: bytes, parameters: Sequence[object]) -> list[Any]:
+        """Return the rows of a statement whose names are those of `pg_catalog`.
+
+        Raises:
+            psycopg.Error: Postgres raised.
+        """
+        return await self._rows(statement, parameters, reads_catalog=True)
 
     async def end(self) -> None:
         """End the transaction, if there is one."""
@@ -96,6 +103,23 @@ class ReadOnlySession:
     @property
     def is_broken(self) -> bool:
         return self._connection.closed
+
+    async def _rows(
+        self, statement: bytes, parameters: Sequence[object], *, reads_catalog: bool
+    ) -> list[Any]:
+        if not self._is_begun:
+            await self._connection.execute(_BEGIN)
+            self._is_begun, self._reads_catalog = True, False
+        if reads_catalog is not self._reads_catalog:
+            await self._connection.execute(_CATALOG_PATH if reads_catalog else _USUAL_PATH)
+            self._reads_catalog = reads_catalog
+        try:
+            cursor = await self._connection.execute(statement, parameters)
+            return await cursor.fetchall()
+        except psycopg.Error:
+            if not self._connection.closed:
+                await self.end()
+            raise
 
 
 @asynccontextmanager

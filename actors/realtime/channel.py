@@ -172,7 +172,7 @@ class ChannelActor:
             if subscription.gets_presence_state:
                 self._push_presence_state(subscription)
             if subscription.changes:
-                rows = self._channels.route(self._key, inbox.ref, self._roster, subscription)
+                rows = self._channels.route(self._key, inbox.ref, self._roster)
                 inbox.watch(rows)
         message.attached.set(self._presence)
 
@@ -192,8 +192,8 @@ class ChannelActor:
         if ref.name == RowsKey(self._key, inbox.ref):
             self._end(self._roster.with_changes(), inbox)
         elif ref.name == PresenceKey(self._key, inbox.ref):
+            # Whose tracks end with that wake the next presence actor, which finds out what this one left.
             self._end(self._roster, inbox)
-            self._presence.start_over()
 
     def _end(
         self,

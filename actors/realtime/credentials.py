@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
 
 if TYPE_CHECKING:
-    from structlog.stdlib import BoundLogger
-
     from actors.realtime.joins import Joins
     from actors.realtime.membership import Membership
     from actors.realtime.ports import Identity
@@ -37,7 +34,6 @@ class Credentials:
     def __init__(self, seat: Seat, joins: Joins) -> None:
         self._tenant = seat.tenant
         self._joins = joins
-        self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
 
     async def refresh(self, command: AccessToken) -> None:
         """Let a subscription speak with another token from now on, or end it if that is no good; never answers."""
@@ -87,8 +83,7 @@ class Credentials:
 
     async def _end(self, topic: str, membership: Membership, refused: Refused) -> None:
         if self._is_current(topic, membership):
-            self._log.info("token.refused", topic=topic, code=refused.code)
-            await self._joins.expel(topic, membership, refused.notice)
+            await self._joins.expel(topic, membership, refused.notice, refused.code)
 
     def _is_current(self, topic: str, membership: Membership) -> bool:
         return self._joins.memberships.get(topic) is membership

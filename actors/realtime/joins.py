@@ -21,21 +21,8 @@ from attrs import define, field
 from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
-from actors.realtime.join import (
-    attach,
-    channel_key,
-    identify,
-    presence_key,
-    refuse_replay,
-    start_of_changes,
-    wants_presence,
-)
-from actors.realtime.membership import Membership
-from actors.realtime.messages import JoinKey
-from actors.realtime.permissions import permissions_of
-from actors.realtime.roster import Subscription
-from protocol.dialect import EncodeKey
-from protocol.events import Closed, Failed, Joined, JoinRefused, Replaced, Reply, System
+from actors.realtime.join import enter, prepare
+from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
 from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
@@ -43,11 +30,10 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
 
-    from actors.realtime.messages import SubscriptionEnded
-    from actors.realtime.permissions import Permissions
+    from actors.realtime.membership import Membership
+    from actors.realtime.messages import JoinKey, SubscriptionEnded
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
-    from protocol.changes.model import Lsn
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
     from protocol.events import Event
@@ -180,35 +166,12 @@ class Joins:
             raise
 
     async def _become_member(self, join: Join, pending: PendingJoin) -> None:
-        tenant = self._seat.tenant
-        key = channel_key(join, tenant)
-        identity = await identify(join.options, self._seat.opening.identity, tenant)
-        permissions = await permissions_of(
-            key,
-            identity,
-            self._seat.opening.headers,
-            tenant.policies,
-            wants_presence=wants_presence(join.options, tenant),
-        )
-        refuse_replay(join.options)
-        from_lsn = await start_of_changes(join.options, tenant)
+        subscription, permissions = await prepare(join, self._seat)
         await self._end_earlier(join.topic, pending)
-        subscription = self._subscription(join, permissions, from_lsn)
-        greeting = subscription.encode(Joined(join.ref, join.join_ref, join.options.changes))
-        channel, presence = await attach(key, subscription, greeting + pending.farewell, tenant)
-        self._seat.inbox.watch(channel)
-        membership = self.memberships[join.topic] = Membership(
-            subscription,
-            channel,
-            key,
-            join.sub_topic,
-            join.options.ack,
-            join.options.echo,
-            presence,
-            presence_key(join.options, tenant),
-            permissions,
-        )
-        self.set_alarm(identity)
+        membership = await enter(join, subscription, permissions, pending.farewell, self._seat)
+        self.memberships[join.topic] = membership
+        self._seat.inbox.watch(membership.channel)
+        self.set_alarm(membership.identity)
         if join.options.replication_ready:
             self._nursery.start_soon(self._tell_when_replicating, membership)
 
@@ -241,29 +204,6 @@ class Joins:
             await self._detach(topic, old, b"")
             pending.farewell = old.encode(Replaced(old.join_ref))
 
-    def _subscription(
-        self, join: Join, permissions: Permissions, from_lsn: Lsn | None
-    ) -> Subscription:
-        """Return what the channel is to know of a join.
-
-        **Source**: spec 5: in a public channel everybody hears who comes and goes,
-        in a private one who asked for presence and may read it, and who tracks.
-        """
-        hears = permissions.wants_presence and permissions.read.presence
-        return Subscription(
-            key=JoinKey(self._seat.name, join.number),
-            connection=self._seat.inbox.ref,
-            outbox=self._seat.outbox,
-            encode_key=EncodeKey(self._seat.opening.dialect, join.topic),
-            join_ref=join.join_ref,
-            identity=permissions.question.identity,
-            changes=join.options.changes,
-            from_lsn=from_lsn,
-            gets_presence_state=hears,
-            hears_presence=hears or not join.options.private,
-            hears_broadcasts=permissions.read.broadcast,
-        )
-
     async def leave(self, leave: Leave) -> None:
         farewell: tuple[Event, ...] = (
             Reply(leave.ref, leave.join_ref, ok=True),
@@ -290,14 +230,23 @@ class Joins:
         left_s = max(tenant.verifier.seconds_left(identity), 0.0)
         self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
 
-    async def expel(self, topic: str, membership: Membership, notice: str) -> None:
-        """End a membership by the server's will; the client is told why, and that it is over, in one push."""
-        self._session.forget(topic, membership.number)
-        await self._detach(topic, membership, self._refusal(membership, notice))
+    async def expel(
+        self, topic: str, membership: Membership, notice: str, code: str | None = None
+    ) -> None:
+        """End a membership by the server's will; the client is told why, and that it is over, in one push.
 
-    def _refusal(self, membership: Membership, notice: str) -> bytes:
+        `code` is for the log where the notice repeats words of the client.
+        One that ended meanwhile stays as it is.
+        """
+        current = self.memberships.get(topic)
+        if current is None or current.number != membership.number:
+            return
+        self._session.forget(topic, membership.number)
+        await self._detach(topic, membership, self._refusal(membership, notice, code))
+
+    def _refusal(self, membership: Membership, notice: str, code: str | None = None) -> bytes:
         """Return what a client is told whose membership ends and shall not come back by itself."""
-        self._log.info("subscription.closed", topic=membership.topic, reason=notice)
+        self._log.info("subscription.closed", topic=membership.topic, reason=code or notice)
         join_ref, topic = membership.join_ref, membership.topic
         is_replaced = any(pending.topic == topic for pending in self._joining.values())
         farewell: tuple[Event, ...] = (

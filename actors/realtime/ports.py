@@ -311,6 +311,61 @@ class Filters(Protocol):
 
 
 @frozen
+class Scope:
+    """The tables whose names match two patterns (`LIKE`, `*` for any), on behalf of a role.
+
+    `select` are columns that must be there and readable.
+    `is_listed` says that the tables are wanted one by one, and not only whether there are any.
+    """
+
+    role: str
+    schema: str
+    table: str
+    select: tuple[str, ...] | None = None
+    is_listed: bool = False
+
+
+@frozen
+class PublishedTable:
+    """One published table, as a role sees it; `reads_key` says that the role may read its whole primary key."""
+
+    relation_oid: int
+    reads_key: bool
+
+
+@frozen
+class Extent:
+    """Which published tables a scope has; `tables` only if they were to be listed.
+
+    `fault` says why the role may not subscribe to them, in the form of `Filters.compile`.
+    """
+
+    is_published: bool
+    tables: tuple[PublishedTable, ...] = ()
+    fault: str | None = None
+
+
+class Subscriptions(Protocol):
+    """What can be subscribed to."""
+
+    async def resolve(self, scopes: Sequence[Scope]) -> Sequence[Extent]:
+        """Return what each scope comes to at this moment.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
+
+    async def published(self) -> str:
+        """Return a text that is another one when other tables are published.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
+
+
+@frozen
 class PolicyQuestion:
     """What may this identity do on this private topic?
 

@@ -4,19 +4,19 @@ Called by `actors.web.broadcast`; hands each broadcast to its channel, if there 
 A topic that nobody has joined has no channel, and none is started for it: nobody would hear the broadcast.
 Of rank 3, as the connections: it waits for channels that are full, and for no longer than a connection would.
 
-**Source**: spec 4.2 (the order, and one permission check per topic).
+**Source**: spec 4.2 (the order, one permission check per topic) and 8 (what counts).
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import frozen
 
 from actors.core.errors import ActorStopped
-from actors.realtime.errors import ChannelBusy, Forbidden, Refused
+from actors.realtime.errors import ChannelBusy, Forbidden, RateLimited, Refused
 from actors.realtime.messages import ChannelKey, Publish
 from actors.realtime.ports import PolicyQuestion
 
@@ -29,12 +29,31 @@ if TYPE_CHECKING:
     from protocol.commands import PostedBroadcast
 
 
+CODE: Final = "MessagePerSecondRateLimitReached"
+EXCEEDED: Final = "You have exceeded your rate limit"
+BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
+
+
 @frozen
 class Poster:
     """Publishes for those who are not joined; see the module's text."""
 
     tenant: Tenant
     metrics: Metrics
+
+    def refuse_over_quota(self, batch_size: int | None = None) -> None:
+        """Refuse a broadcast, or a batch of so many, for which the tenant has no events left.
+
+        **Source**: spec 4.2 and 4.3; one broadcast is refused at the limit, a batch beyond it.
+
+        Raises:
+            RateLimited: with the literal text.
+        """
+        events = self.tenant.quota.events
+        if events.is_exceeded or (batch_size is None and events.is_tripped):
+            raise RateLimited(CODE, EXCEEDED)
+        if batch_size is not None and 0 < events.limit < events.average + batch_size:
+            raise RateLimited(CODE, BATCH_TOO_LARGE)
 
     async def publish(
         self, identity: Identity, headers: bytes, broadcasts: Sequence[PostedBroadcast]
@@ -65,6 +84,7 @@ class Poster:
                     self.metrics.broadcasts_accepted.inc(accepted)
                     raise ChannelBusy(accepted, len(broadcasts))
                 accepted += 1
+                self.tenant.quota.events.count()
         self.metrics.broadcasts_accepted.inc(accepted)
         return refused
 

@@ -15,13 +15,13 @@ from actors.core.registry import Registry
 from actors.core.spec import ChildSpec
 from actors.realtime.messages import JoinKey, PresenceKey, PresenceMessage, TracksChanged
 from actors.realtime.presence import PresenceActor
-from protocol.presence.published import Published
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.core.supervisor import Supervisor
     from actors.realtime.messages import ChannelKey, ChannelMessage
     from actors.realtime.tracks import Tracks
+    from protocol.presence.published import Published
 
 #: As for channels: connections (3) may wait for it, it waits for nobody.
 RANK = 2
@@ -38,11 +38,6 @@ class TopicPresence:
     published: Published[JoinKey]
     channel: Ref[ChannelMessage] | None = None
     actor: Ref[PresenceMessage] | None = None
-
-    def start_over(self) -> None:
-        """Forget what was published, as there is nobody left who heard of it."""
-        self.published = Published()
-        self.tracks.mark_all_changed()
 
 
 class PresenceActors:

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actors.realtime.errors import ChannelBusy, PolicyUndecided, Refused
+from actors.realtime.errors import ChannelBusy, PolicyUndecided, RateLimited, Refused
 from actors.web.bodies import HeldBody, TooManyBodies
 from protocol.errors import MalformedFrame
 from protocol.phoenix.rest import InvalidBody, parse_batch, parse_binary, parse_json
@@ -32,12 +32,23 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity, TokenVerifier
     from actors.realtime.posting import Poster
     from actors.web.bodies import BodyBudget
+    from actors.web.request_rate import RequestRate
 
 log = structlog.get_logger()
 
 UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
 CANNOT_PERSIST: Final = "This server does not store broadcasts: send without persist"
 UNAUTHORIZED: Final = "Unauthorized"
+TOO_MANY_REQUESTS: Final = "Too many requests"
+#: What a handler may raise; see `_response_to`.
+EXPECTED: Final = (
+    HTTPException,
+    MalformedFrame,
+    InvalidBody,
+    RateLimited,
+    ChannelBusy,
+    TooManyBodies,
+)
 #: Seconds after which a client may try again what was refused for lack of room.
 RETRY_AFTER: Final = {"retry-after": "1"}
 
@@ -61,19 +72,26 @@ _ACCEPTED: Final = frozenset(("", "*/*", "application/*", "application/json"))
 
 
 class BroadcastApi:
-    """The routes; `bodies` is shared by all requests of the port."""
+    """The routes; `bodies` and `requests` are shared by all requests of the port."""
 
-    def __init__(self, verifier: TokenVerifier, poster: Poster, bodies: BodyBudget) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        poster: Poster,
+        bodies: BodyBudget,
+        requests: RequestRate,
+    ) -> None:
         self._verifier = verifier
         self._poster = poster
         self._bodies = bodies
+        self._requests = requests
 
     def routes(self) -> list[Route]:
         """Return them, relative to where they are mounted."""
         return [
             Route("/ping", ping),
-            Route("/broadcast", _answering(self._batch), methods=["POST"]),
-            Route("/broadcast/{address:path}", _answering(self._single), methods=["POST"]),
+            Route("/broadcast", self._answering(self._batch), methods=["POST"]),
+            Route("/broadcast/{address:path}", self._answering(self._single), methods=["POST"]),
         ]
 
     async def _batch(self, request: Request) -> Response:
@@ -82,6 +100,7 @@ class BroadcastApi:
         with HeldBody(self._bodies) as held:
             body = await held.read(request)
             broadcasts = parse_batch(body, payload_bytes=self._payload_bytes)
+            self._poster.refuse_over_quota(len(broadcasts))
             # Source: spec 4.2, what policies deny is dropped, and the answer is the same.
             await self._poster.publish(identity, _headers(request), broadcasts)
         return Response(status_code=202)
@@ -103,29 +122,49 @@ class BroadcastApi:
                 private=request.query_params.get("private") == "true",
                 payload_bytes=self._payload_bytes,
             )
+            self._poster.refuse_over_quota()
             refused = await self._poster.publish(identity, _headers(request), [broadcast])
         if refused is not None:
             is_undecided = isinstance(refused, PolicyUndecided)
             raise HTTPException(*_UNDECIDED[refused.code] if is_undecided else FORBIDDEN)
         return Response(status_code=202)
 
+    def _answering(
+        self, handle: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Let every response tell of the rate, and turn what a handler raises into one that says so."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except EXPECTED as error:
+                response = _response_to(error)
+            response.headers.update(self._requests.headers())
+            return response
+
+        return answer
+
     @property
     def _payload_bytes(self) -> int:
         return self._poster.tenant.limits.payload_bytes
 
     async def _identify(self, request: Request) -> Identity:
-        """Return whom the request speaks for.
+        """Return whom the request speaks for, and count it as the tenant's.
 
         Raises:
-            HTTPException: nobody; which key was wrong and why is not told, as upstream.
+            HTTPException: nobody, and which key was wrong and why is not told, as upstream; or it is one too many.
         """
         token = _token(request)
         try:
-            if token is not None:
-                return await self._verifier.verify(token)
+            identity = None if token is None else await self._verifier.verify(token)
         except Refused as refused:
             log.debug("broadcast.refused", code=refused.code)
-        raise HTTPException(401, UNAUTHORIZED)
+            identity = None
+        if identity is None:
+            raise HTTPException(401, UNAUTHORIZED)
+        if not self._requests.count():
+            raise HTTPException(429, TOO_MANY_REQUESTS)
+        return identity
 
 
 async def ping(_request: Request) -> Response:
@@ -133,26 +172,20 @@ async def ping(_request: Request) -> Response:
     return JSONResponse({"message": "Success"})
 
 
-def _answering(
-    handle: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """Turn what a handler raises into the response that says so."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await handle(request)
-        except HTTPException as error:
+def _response_to(error: Exception) -> Response:
+    match error:
+        case HTTPException():
             return _message(error.status_code, error.detail)
-        except MalformedFrame:
+        case MalformedFrame():
             return _message(400, "Bad Request")
-        except InvalidBody as invalid:
-            return JSONResponse({"errors": invalid.errors}, 422)
-        except ChannelBusy as busy:
-            return _message(503, busy.reason, RETRY_AFTER)
-        except TooManyBodies:
+        case InvalidBody():
+            return JSONResponse({"errors": error.errors}, 422)
+        case RateLimited():
+            return _message(429, error.reason)
+        case ChannelBusy():
+            return _message(503, error.reason, RETRY_AFTER)
+        case _:
             return _message(503, "Service Unavailable", RETRY_AFTER)
-
-    return answer
 
 
 def _headers(request: Request) -> bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from protocol.changes.filters import Condition
+    from protocol.changes.model import Value
     from protocol.changes.predicates import Test
 
 
@@ -101,21 +102,34 @@ def make_test(condition: Condition, column: ColumnFacts, values: Sequence[str | 
     null = _null_verdict(condition, values)
     has_null = None in values
     matches = _matcher(condition, column, [value for value in values if value is not None])
-    if matches is None:
-        return lambda value: null if value is None else Verdict.ASK
     if has_null:
         # In a list with NULL, what is not found might be there.
         no = Verdict.NO
+    if _is_one_text(condition, column):
+        # The most usual one; what is not a text is not equal to it.
+        (text,) = values
+        return lambda value: yes if value == text else no
 
-    def test(value: str | None) -> Verdict:
-        if value is None:
-            return null
+    def test(value: Value) -> Verdict:
+        if not isinstance(value, str):
+            return null if value is None else Verdict.NO
+        if matches is None:
+            return Verdict.ASK
         try:
             return yes if matches(value) else no
         except ValueError:
             return Verdict.ASK
 
     return test
+
+
+def _is_one_text(condition: Condition, column: ColumnFacts) -> bool:
+    """Whether the condition is met by one text, and not met by NULL or a value that is absent."""
+    return (
+        condition.operator is Operator.EQ
+        and not condition.is_negated
+        and _equality_key(column) is _as_is
+    )
 
 
 def make_equality(

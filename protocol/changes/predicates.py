@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from protocol.changes.model import Absent
-
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
@@ -34,8 +32,8 @@ class Verdict(Enum):
     ASK = "ask"
 
 
-#: Judges a value that is there, SQL NULL as None.
-Test = Callable[[str | None], Verdict]
+#: Judges one value; a value that is absent never matches.
+Test = Callable[["Value"], Verdict]
 
 _NO, _YES, _ASK = Verdict.NO, Verdict.YES, Verdict.ASK
 
@@ -117,8 +115,7 @@ class Predicate:
             return _NO
         result = _YES
         for index, test in self._tests:
-            value = values[index]
-            verdict = _NO if isinstance(value, Absent) else test(value)
+            verdict = test(values[index])
             if verdict is _NO:
                 return _NO
             if verdict is _ASK:
@@ -139,4 +136,4 @@ class Predicate:
 
 def _only_null(test: Test) -> Test:
     """Return a test for values of another type than the clause was made for: NULL is the same in all of them."""
-    return lambda value: test(None) if value is None else _ASK
+    return lambda value: _ASK if isinstance(value, str) else test(value)

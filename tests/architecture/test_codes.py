@@ -46,11 +46,10 @@ def carriers(source: Iterable[Module]) -> set[str]:
 def codes_of(module: Module, classes: set[str]) -> Iterator[tuple[str, int]]:
     """Yield every code that a module gives, and the line."""
     constants = {
-        target.id: node.value
+        last_name(target): node.value
         for node in module.tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     }
 
     def text(node: ast.AST | None) -> str:
@@ -132,6 +131,7 @@ def test_the_table_and_the_source_agree():
         "class A(Refused): ...\nclass B(A): ...\nraise B('NewCode', 'text')",
         "raise errors.Refused('NewCode', 'text')",
         "CODE = 'NewCode'\nraise Refused(CODE, 'text')",
+        "CODE: Final = 'NewCode'\nraise Refused(CODE, 'text')",
         "class A(Refused):\n    def __init__(self): super().__init__('NewCode', 'text')",
         "class A(ProtocolError):\n    code = 'NewCode'",
         "TEXT = 'NewCode: Something is wrong'",

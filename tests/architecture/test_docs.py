@@ -6,9 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import fields
 
+from actors.settings import Settings, flag
 from protocol.changes.model import Kind
 from tests.architecture.source import ROOT, modules
+from tests.compat.client import KINDS, who_can
+from tests.support.client_table import rows
 from tests.support.reference import pages
 
 if TYPE_CHECKING:
@@ -64,6 +68,17 @@ def test_every_link_between_documents_leads_somewhere():
     assert [
         dead for path in markdown_files() for dead in dead_links(path, path.read_text("utf-8"))
     ] == []
+
+
+def test_every_flag_that_a_reference_page_names_is_a_setting():
+    named = {
+        name
+        for path in (ROOT / "docs" / "reference").glob("*.md")
+        for name in re.findall(r"`(--[a-z][a-z-]*)`", path.read_text("utf-8"))
+    }
+
+    assert named - {flag(field) for field in fields(Settings)} == set()
+    assert named
 
 
 def test_a_link_that_leads_nowhere_is_found():
@@ -129,3 +144,15 @@ def test_a_word_that_is_not_ours_is_found():
     glossary = "| **node** | one process | instance, server process |\n"
 
     assert len(not_our_words(["NodeInstance", "Node"], glossary)) == 1
+
+
+def test_the_table_of_clients_knows_whom_a_test_runs_for():
+    source = """
+@pytest.mark.parametrize("kind", who_can("ack"), ids=str)
+def test_some(start_client, kind): ...
+@pytest.mark.parametrize("size", [1, 2])
+def test_all_kinds(client, size): ...
+def test_none(server): ...
+"""
+
+    assert dict(rows(source)) == {"some": who_can("ack"), "all kinds": KINDS}

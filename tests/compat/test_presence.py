@@ -28,7 +28,9 @@ def synchronised(client, topic, state):
             return
 
 
-@pytest.mark.capability("SB-018", "SB-024", "SB-043", "SB-076", "SB-194", "AG-016", "AG-045")
+@pytest.mark.capability(
+    "SB-018", "SB-024", "SB-043", "SB-076", "SB-194", "M5-031", "M5-054", "AG-016", "AG-045"
+)
 def test_a_newcomer_sees_who_is_there(client, start_client, topic):
     bob = start_client(SUPABASE_JS_V2)
     present(bob, topic, "bob", BOB)
@@ -40,7 +42,9 @@ def test_a_newcomer_sees_who_is_there(client, start_client, topic):
     assert join["states"] == [BOB]
 
 
-@pytest.mark.capability("SB-012", "SB-019", "SB-044", "SB-191", "SB-192", "M5-066", "AG-017")
+@pytest.mark.capability(
+    "SB-012", "SB-019", "SB-044", "SB-191", "SB-192", "M5-035", "M5-066", "AG-017"
+)
 def test_others_see_who_comes(client, start_client, topic):
     client.join(topic, presence="ann")
     synchronised(client, topic, {})
@@ -74,7 +78,7 @@ def test_others_see_who_untracks(client, start_client, topic):
     synchronised(client, topic, {})
 
 
-@pytest.mark.capability("SB-078")
+@pytest.mark.capability("SB-078", "M5-032", "M5-055")
 def test_others_see_who_leaves_the_channel(client, start_client, topic):
     observer = start_client(SUPABASE_JS_V2)
     observer.join(topic, presence="observer")

@@ -56,7 +56,7 @@ ANY_CASE = """
     create collation "any case" (provider = icu, locale = 'und-u-ks-level2', deterministic = false)
 """
 UNCOMPARABLE = {"opaque", "json[]"}
-COMPOSITES = {"pair", "opaque"}
+NOT_GUESSED = {"pair", "opaque", "regclass", "regtype"}
 EQUALITIES = {Operator.EQ, Operator.NEQ, Operator.IN, Operator.IS, Operator.ISDISTINCT}
 COMPARISONS = EQUALITIES | {Operator.LT, Operator.LTE, Operator.GT, Operator.GTE}
 #: What Postgres need not be asked for; the table in docs/reference/postgres-changes.md says the same.
@@ -294,8 +294,8 @@ def expression(name, kind, operator, value):
     if operator is Operator.IN:
         texts = ("null" if text is None else literal(text) for text in value)
         return f"{name} = any (array[{', '.join(texts)}]::{kind.base}[])"
-    # Nor does it know what a composite in quotes is.
-    cast = f"::{kind.base}" if kind.base in COMPOSITES else ""
+    # Nor does it know what a composite in quotes is, and the name of a table it takes for a number.
+    cast = f"::{kind.base}" if kind.base in NOT_GUESSED else ""
     return f"{name} {SQL[operator]} {literal(value)}{cast}"
 
 

@@ -33,7 +33,7 @@ def made_roles(database):
         for definition in definitions:
             database.execute(f"create role {definition}")
             made.insert(0, definition.split(" bypassrls")[0].split(" superuser")[0])
-            made[0] = made[0].split(" noinherit")[0].split(" in role")[0]
+            made[0] = made[0].split(" login")[0].split(" noinherit")[0].split(" in role")[0]
 
     yield make
     for role in made:
@@ -60,6 +60,7 @@ def insert(number: int, owner: str) -> str:
     return f"insert into notes values ({number}, '{owner}', 'body {number}')"
 
 
+@pytest.mark.capability("M5-014", "M5-048", "M5-049", "M5-074")
 async def test_a_row_is_shown_to_those_whose_policy_lets_them_read_it(notes):
     notes.execute(OWN)
     async with court(notes) as judge:
@@ -252,6 +253,7 @@ async def test_what_changes_about_policies_counts_within_a_second(notes):
     assert outcomes == [True, False, True, False]
 
 
+@pytest.mark.capability("M5-016")
 async def test_a_failing_policy_is_told_to_those_it_fails_for_alone(notes):
     notes.execute(OWN)
     async with court(notes) as judge:
@@ -328,6 +330,7 @@ async def test_claims_that_postgres_cannot_take_are_refused_alone(notes):
         "'",
     ],
 )
+@pytest.mark.capability("M5-015")
 async def test_claims_are_values_whatever_is_in_them(notes, claims):
     notes.execute("create policy nobody on notes using (auth.uid() is not null)")
     async with court(notes) as judge:
@@ -350,6 +353,7 @@ async def test_claims_are_values_whatever_is_in_them(notes, claims):
         "\0",
     ],
 )
+@pytest.mark.capability("M5-017")
 async def test_a_role_is_a_name_whatever_is_in_it(notes, role):
     notes.execute(OWN)
     async with court(notes) as judge:
@@ -374,6 +378,7 @@ async def test_a_role_with_an_odd_name_is_asked_for_by_it(notes, made_roles):
         assert await judge.seen([change], ANON) == []
 
 
+@pytest.mark.capability("M5-076")
 async def test_a_policy_cannot_write(notes):
     notes.execute(
         "create table spied (who text)",
@@ -609,7 +614,7 @@ async def test_a_commit_that_other_sessions_do_not_see_yet_is_waited_for(notes):
 
         nursery.start_soon(look)
         while len(judge.calls) < 3:
-            await trio.sleep(0.01)
+            await trio.lowlevel.checkpoint()
         assert sights == []
 
     assert [sight.columns for sight in sights] == [{"id", "user_id", "body"}]
@@ -650,3 +655,44 @@ async def commit_synchronously(database, statement):
     async with await connect(database.conninfo) as connection:
         await connection.execute("set synchronous_commit = on")
         await connection.execute(statement)
+
+
+async def test_the_login_role_needs_replication_and_membership_and_nothing_else(
+    notes, made_roles
+):
+    made_roles(
+        "doorkeeper login replication noinherit in role anon, authenticated, service_role"
+    )
+    notes.execute(OWN, "revoke all on schema public from public")
+    notes.execute("grant usage on schema public to anon, authenticated, service_role")
+    async with court(notes, login="doorkeeper") as judge:
+        mine, other = await judge.written(insert(1, ALICE), insert(2, BOB))
+
+        assert await judge.seen([mine, other], user(ALICE)) == [mine]
+        assert await judge.seen([mine, other], ANON) == []
+        assert await judge.seen([mine, other], SERVICE) == [mine, other]
+
+
+async def test_a_role_that_the_login_role_may_not_take_is_refused(notes, made_roles):
+    made_roles("doorkeeper login replication in role anon")
+    notes.execute("create policy everybody on notes using (true)")
+    async with court(notes, login="doorkeeper") as judge:
+        (change,) = await judge.written(insert(1, ALICE))
+
+        assert await judge.seen([change], ANON) == [change]
+        assert (await judge.sight(change, user(ALICE))).fault == ERROR_FAILED
+
+
+async def test_without_the_right_to_temporary_objects_rows_are_refused(notes, made_roles):
+    made_roles("doorkeeper login replication in role anon")
+    notes.execute(
+        "create policy everybody on notes using (true)",
+        f"revoke temporary on database {notes.name} from public",
+    )
+    async with court(notes, login="doorkeeper") as judge:
+        (change,) = await judge.written(insert(1, ALICE))
+
+        assert (await judge.sight(change, ANON)).fault == ERROR_FAILED
+        notes.execute(f"grant temporary on database {notes.name} to doorkeeper")
+
+        assert await judge.seen([change], ANON) == [change]

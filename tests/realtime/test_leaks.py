@@ -16,12 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from protocol.events import UserBroadcast
+from actors.realtime.ports import Identity
+from actors.realtime.posting import Poster
+from protocol.commands import PostedBroadcast
+from protocol.events import TextBroadcast, UserBroadcast
 from protocol.phoenix.binary import STRING_LIMIT_BYTES, encode_user_broadcast_push
 from protocol.phoenix.envelope import BinaryPush
 from tests.support.memory_tenant import open_stage
 
 PREFIX = "realtime:"
+SERVICE = Identity("service_role", b"{}", 1e12)
 #: As long as a binary frame can carry, as long as the sub-topic alone could be, and longer.
 LONG = [size * "x" for size in (STRING_LIMIT_BYTES - len(PREFIX), STRING_LIMIT_BYTES, 300)]
 
@@ -61,11 +65,12 @@ class Membership:
 
 @frozen
 class Said:
-    """One broadcast: by whom, on which topic, in which form."""
+    """One broadcast: by whom, on which topic, in which form; over HTTP by nobody, with a privacy of its own."""
 
-    client: int
+    client: int | None
     topic: str
     form: str
+    private: bool = False
 
 
 @frozen
@@ -87,48 +92,70 @@ def rooms(draw) -> Room:
     clients = draw(st.lists(client, min_size=2, max_size=6))
     said = st.builds(
         Said,
-        client=st.integers(0, len(clients) - 1),
+        client=st.none() | st.integers(0, len(clients) - 1),
         topic=st.sampled_from(topics),
         form=st.sampled_from(["text", "json", "bytes"]),
+        private=st.booleans(),
     )
     return Room(clients, draw(st.lists(said, min_size=1, max_size=12)))
 
 
 def form_of(room: Room, said: Said) -> str:
     """Return the form in which a client can say it: the binary ones need 2.0.0 and a short topic."""
+    if said.client is None:
+        return said.form
     version, _ = room.clients[said.client]
-    fits = len(f"{PREFIX}{said.topic}".encode()) <= STRING_LIMIT_BYTES
-    return said.form if version == "2.0.0" and fits else "text"
+    return said.form if carries_bytes(version, said.topic) else "text"
+
+
+def privacy_of(room: Room, said: Said) -> bool | None:
+    """Return the privacy in which something is said, None if its client is not in the topic."""
+    if said.client is None:
+        return said.private
+    _, memberships = room.clients[said.client]
+    membership = memberships.get(said.topic)
+    return None if membership is None else membership.private
 
 
 def expected(room: Room) -> list[list[tuple[str, int]]]:
     """Return for each client which topics it must hear which numbers on."""
     heard = [[] for _ in room.clients]
     for number, said in enumerate(room.said):
-        _, own = room.clients[said.client]
-        speaks_as = own.get(said.topic)
-        if speaks_as is None:
-            continue
         for listener, (version, memberships) in enumerate(room.clients):
-            hears_as = memberships.get(said.topic)
-            if hears_as is None or hears_as.private != speaks_as.private:
+            membership = memberships.get(said.topic)
+            if membership is None or membership.private != privacy_of(room, said):
                 continue
-            if listener == said.client and not hears_as.echo:
+            if listener == said.client and not membership.echo:
                 continue
-            if version == "1.0.0" and form_of(room, said) == "bytes":
+            if form_of(room, said) == "bytes" and not carries_bytes(version, said.topic):
                 continue
             heard[listener].append((said.topic, number))
     return heard
 
 
-def say(client, topic: str, form: str, number: int) -> None:
-    if form == "text":
-        client.broadcast({"number": number}, topic)
-        return
+def carries_bytes(version: str, topic: str) -> bool:
+    """Whether bytes said on a topic reach a client of that version."""
+    return version == "2.0.0" and len(f"{PREFIX}{topic}".encode()) <= STRING_LIMIT_BYTES
+
+
+def message_of(form: str, number: int) -> TextBroadcast | UserBroadcast:
     payload = json.dumps({"number": number}).encode()
-    is_binary = form == "bytes"
-    message = UserBroadcast("e", b"\xff" + payload if is_binary else payload, is_binary)
-    client.send_raw(encode_user_broadcast_push(BinaryPush(None, None, topic, "e", message)))
+    match form:
+        case "text":
+            return TextBroadcast(b'{"type":"broadcast","event":"e","payload":%b}' % payload)
+        case "json":
+            return UserBroadcast("e", payload, is_binary=False)
+        case _:
+            return UserBroadcast("e", b"\xff" + payload, is_binary=True)
+
+
+def say(client, topic: str, message: TextBroadcast | UserBroadcast) -> None:
+    """Push a broadcast over the client's socket."""
+    if isinstance(message, TextBroadcast):
+        client.push("broadcast", json.loads(message.payload), topic)
+    else:
+        push = BinaryPush(None, None, topic, "e", message)
+        client.send_raw(encode_user_broadcast_push(push))
 
 
 def heard_by(messages) -> list[tuple[str, int]]:
@@ -154,8 +181,14 @@ async def play(room: Room) -> None:
                     broadcast={"self": membership.echo},
                 )
 
+        poster = Poster(stage.tenant, stage.metrics)
         for number, said in enumerate(room.said):
-            say(clients[said.client], PREFIX + said.topic, form_of(room, said), number)
+            message = message_of(form_of(room, said), number)
+            if said.client is None:
+                posted = PostedBroadcast(said.topic, said.private, message)
+                await poster.publish(SERVICE, [posted])
+            else:
+                say(clients[said.client], PREFIX + said.topic, message)
 
         for client, wanted in zip(clients, expected(room), strict=True):
             heard = heard_by(await client.received())

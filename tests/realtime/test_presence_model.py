@@ -40,15 +40,15 @@ class View:
     """One client's membership in one topic, as the client knows it."""
 
     folded: Folded = field(factory=Folded)
-    join: str | None = None
+    joins: list[str] = field(factory=list)
     is_answered: bool = False
     asked_for_state: bool = True
 
     def take(self, message) -> None:
-        if message.event == "phx_reply" and message.ref == self.join:
+        if message.event == "phx_reply" and message.ref in self.joins:
             self.folded.begin()
-            self.is_answered = True
-        elif message.event.startswith("presence") and self.join is None:
+            self.is_answered = message.ref == self.joins[-1]
+        elif message.event.startswith("presence") and not self.joins:
             self.folded.faults.append("heard of presence before joining")
         else:
             self.folded.take(message)
@@ -77,7 +77,7 @@ class Guest:
         if waiting is not None and not view.is_answered:
             self.in_doubt[topic] = waiting
         view.is_answered = False
-        view.join = self.client.join(f"realtime:{topic}", **config)
+        view.joins.append(self.client.join(f"realtime:{topic}", **config))
         view.asked_for_state = enabled
         self.members.add(topic)
 
@@ -96,9 +96,7 @@ class Guest:
         self.settle(topic)
 
     def leave(self, topic: str) -> None:
-        self.client.push(
-            "phx_leave", topic=f"realtime:{topic}", join_ref=self.views[topic].join
-        )
+        self.client.push("phx_leave", topic=f"realtime:{topic}")
         self.members.discard(topic)
         self.settle(topic)
 

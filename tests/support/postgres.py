@@ -19,6 +19,7 @@ import trio
 from attrs import define, field, frozen
 from psycopg import sql
 
+from actors.db.account import runnable_binaries, server_account
 from actors.db.binaries import Binaries, find_binaries
 
 if TYPE_CHECKING:
@@ -170,13 +171,17 @@ class Database:
 
 
 @contextmanager
-def running_server(**settings: str) -> Iterator[PostgresServer]:
-    """Run a server of one's own; `settings` win over the usual ones."""
+def running_server(
+    binaries: Binaries | None = None, **settings: str
+) -> Iterator[PostgresServer]:
+    """Run a server of one's own, of the usual version unless told; `settings` win over the usual ones."""
     # Not below pytest's directory, which is closed to the account the server runs as;
     # and short, as the path of a Unix socket is at most 107 bytes long.
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = PostgresServer(directory, find_binaries(), _free_port(), SETTINGS | settings)
     try:
+        binaries = binaries or find_binaries()
+        programs = runnable_binaries(binaries, server_account(), directory / "programs")
+        server = PostgresServer(directory, programs, _free_port(), SETTINGS | settings)
         server.initialise()
         server.start()
         try:

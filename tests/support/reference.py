@@ -14,6 +14,7 @@ from actors.settings import Settings, flag, variable
 from actors.telemetry.absent_codes import ABSENT
 from actors.telemetry.codes import CODES
 from protocol.frames import CloseCode
+from tests.support.client_table import clients_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +126,7 @@ def pages() -> Mapping[Path, str]:
         FOLDER / "settings.md": settings_page(),
         FOLDER / "error-codes.md": error_codes_page(),
         FOLDER / "close-codes.md": close_codes_page(),
+        FOLDER / "clients.md": clients_page(),
     }
 
 

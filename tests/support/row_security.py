@@ -111,7 +111,7 @@ class Court:
 async def court(
     database: Database, *, login: str | None = None, timeout_s: float = 2.0, **strictness: bool
 ) -> AsyncIterator[Court]:
-    """Open a court over a prepared database; who judges may log in as somebody else than the superuser."""
+    """Open a court over a prepared database; it may log in as somebody else than the superuser."""
     conninfo = database.conninfo if login is None else database.conninfo_as(login)
     pool = Pool(conninfo)
     sessions = RecordingSessions.open(conninfo, timeout_s)
@@ -119,7 +119,7 @@ async def court(
         Privileges(pool), sessions, Decider(Strictness(**strictness))
     )
     try:
-        async with reading(database.conninfo) as reader:
+        async with reading(conninfo) as reader:
             yield Court(database, visibility, sessions.calls, reader)
     finally:
         visibility.close()

@@ -14,13 +14,17 @@ from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.channels import Channels
-from actors.realtime.errors import DatabaseUnavailable
+from actors.realtime.errors import PolicyUndecided
+from actors.realtime.permissions import EVERYTHING
 from actors.realtime.posting import Poster
+from actors.realtime.quota import QuotaLimits
 from actors.realtime.tenant import Limits
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
+from actors.web.request_rate import RequestRate
 from tests.support.memory_tenant import open_stage
+from tests.support.policies import NOTHING, FakePolicies
 from tests.support.web import start_port
 
 LIMITS = Limits(payload_bytes=100, park_s=5.0)
@@ -98,14 +102,19 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(*, channels_type=Channels, body_bytes=1 << 20, **seams):
+async def open_api(
+    *, channels_type=Channels, body_bytes=1 << 20, requests=0, policies=None, quota=None
+):
     async with (
-        open_stage(limits=LIMITS, channels_type=channels_type) as stage,
+        open_stage(
+            limits=LIMITS, channels_type=channels_type, policies=policies, quota=quota
+        ) as stage,
         trio.open_nursery() as nursery,
     ):
         bodies = BodyBudget(body_bytes)
-        poster = Poster(stage.tenant, stage.metrics, **seams)
-        routes = BroadcastApi(stage.tenant.verifier, poster, bodies).routes()
+        poster = Poster(stage.tenant, stage.metrics)
+        rate = RequestRate(lambda: requests)
+        routes = BroadcastApi(stage.tenant.verifier, poster, bodies, rate).routes()
         port = await start_port(nursery, site(supabase=refuse, api=routes).application)
         yield Api(stage, port, bodies)
         assert bodies.held_bytes == 0
@@ -321,34 +330,46 @@ class TestPermission:
             assert raw(private) == []
 
     async def test_a_policy_is_asked_once_per_topic(self, autojump_clock):
-        asked = []
-
-        class Policy:
-            async def may_broadcast(self, identity, sub_topic):
-                asked.append((identity.role, sub_topic))
-                return sub_topic == "a"
-
-        async with open_api(policy=Policy()) as api:
+        policies = FakePolicies(write={"a": EVERYTHING, "b": NOTHING})
+        async with open_api(policies=policies) as api:
             allowed, _ = await members(api, "realtime:a", private=True)
             denied, _ = await members(api, "realtime:b", private=True)
             private = {**MESSAGE, "private": True}
 
             await api.post_batch(*[{**private, "topic": t} for t in "abab"], MESSAGE)
 
-            assert asked == [("anon", "a"), ("anon", "b")]
+            assert policies.asked_to_write == [("anon", "a"), ("anon", "b")]
             assert [len(await allowed.received()), await denied.received()] == [2, []]
 
-    async def test_a_policy_that_cannot_be_asked_is_no_permission(self, autojump_clock):
-        class Away:
-            async def may_broadcast(self, identity, sub_topic):
-                raise DatabaseUnavailable("away")
+    async def test_a_policy_sees_the_headers_of_the_request(self, autojump_clock):
+        policies = FakePolicies()
+        async with open_api(policies=policies) as api:
+            await api.post(f"{SINGLE}?private=true", b"{}", JSON_TYPE, ANON, "x-room: blue")
 
-        async with open_api(policy=Away()) as api:
+            assert json.loads(policies.headers[-1])["x-room"] == "blue"
+
+    @pytest.mark.parametrize(
+        ("code", "answer"),
+        [
+            ("Unauthorized", (422, {"message": "RLS policy error"})),
+            ("QueryCanceled", (422, {"message": "Query canceled"})),
+            ("MissingPartition", (422, {"message": "Missing messages partition"})),
+            ("UnableToConnectToProject", (422, {"message": "Tenant database unavailable"})),
+            ("IncreaseConnectionPool", (429, {"message": "Connection pool exhausted"})),
+        ],
+    )
+    async def test_a_policy_that_cannot_be_asked_is_no_permission(
+        self, autojump_clock, code, answer
+    ):
+        policies = FakePolicies(write_fault=PolicyUndecided(code, "why"))
+        async with open_api(policies=policies) as api:
             private, _ = await members(api, private=True)
 
             response = await api.post(f"{SINGLE}?private=true", b"{}")
+            batch = await api.post_batch({**MESSAGE, "private": True})
 
-            assert said(response) == (503, {"message": "Service Unavailable"})
+            assert said(response) == answer
+            assert (batch.status, batch.body) == (202, b"")
             assert raw(private) == []
 
 
@@ -561,6 +582,100 @@ class TestRefusals:
             await wait_all_tasks_blocked()
 
             assert api.bodies.held_bytes == 0
+
+
+QUOTA = QuotaLimits(max_events_per_second=10)
+BUCKET_S = 5
+
+
+async def use_up(api, events: int) -> None:
+    """Let the tenant have had so many events lately."""
+    api.stage.tenant.quota.events.count(events)
+    await trio.sleep(BUCKET_S)
+
+
+class TestQuotas:
+    @pytest.mark.parametrize(
+        ("events", "size", "text"),
+        [
+            (38, 2, None),
+            (38, 3, "Too many messages to broadcast, please reduce the batch size"),
+            (50, 1, "Too many messages to broadcast, please reduce the batch size"),
+            (51, 1, "You have exceeded your rate limit"),
+        ],
+    )
+    async def test_a_batch_may_use_what_is_left_and_no_more(
+        self, autojump_clock, events, size, text
+    ):
+        async with open_api(quota=QUOTA) as api:
+            old, _ = await members(api)
+            await use_up(api, events)
+
+            response = await api.post_batch(*[MESSAGE] * size)
+
+            assert said(response) == ((429, {"message": text}) if text else (202, None))
+            assert len(await old.received()) == (0 if text else size)
+
+    @pytest.mark.parametrize(("events", "status"), [(49, 202), (50, 429)])
+    async def test_one_broadcast_is_refused_at_the_limit(self, autojump_clock, events, status):
+        async with open_api(quota=QUOTA) as api:
+            await use_up(api, events)
+
+            response = await api.post(SINGLE, b"1")
+
+            assert response.status == status
+            if status == 429:
+                assert said(response)[1] == {"message": "You have exceeded your rate limit"}
+
+    async def test_what_is_posted_counts(self, autojump_clock):
+        async with open_api(quota=QUOTA) as api:
+            for _ in range(50):
+                await api.post(SINGLE, b"1")
+            await trio.sleep(BUCKET_S)
+
+            assert (await api.post(SINGLE, b"1")).status == 429
+
+    async def test_without_a_quota_there_is_no_word_of_it(self, autojump_clock):
+        async with open_api() as api:
+            response = await api.post(SINGLE, b"1")
+
+            assert not [name for name in response.headers if name.startswith("x-rate")]
+
+    async def test_a_tenant_that_is_asked_too_often_is_refused_until_it_calms_down(
+        self, autojump_clock
+    ):
+        async with open_api(requests=2) as api:
+            first = [await api.post(SINGLE, b"1") for _ in range(3)]
+            await trio.sleep(1)
+            after = await api.post(SINGLE, b"1")
+            await trio.sleep(1)
+            later = await api.post(SINGLE, b"1")
+            stranger = await api.post(SINGLE, b"1", "apikey: nobody")
+
+            assert [response.status for response in first] == [202] * 3
+            assert said(after) == (429, {"message": "Too many requests"})
+            assert rates(after) == ("3.00", "2", "0")
+            assert (later.status, rates(later)) == (202, ("2.00", "2", "0"))
+            assert (stranger.status, rates(stranger)) == (401, ("2.00", "2", "0"))
+
+    async def test_a_minute_is_what_is_remembered(self, autojump_clock):
+        async with open_api(requests=100) as api:
+            for _ in range(120):
+                await api.post(SINGLE, b"1")
+            start = await api.post(SINGLE, b"1")
+            await trio.sleep(60)
+            middle = await api.post(SINGLE, b"1")
+            await trio.sleep(3600)
+            end = await api.post(SINGLE, b"1")
+
+            assert rates(start) == ("0.00", "100", "100")
+            assert rates(middle) == ("2.02", "100", "97")
+            assert rates(end) == ("0.00", "100", "100")
+
+
+def rates(response) -> tuple[str, ...]:
+    names = ("x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining")
+    return tuple(response.headers[name] for name in names)
 
 
 class TestBrowsers:

@@ -24,6 +24,7 @@ from protocol.frames import Opcode
 from protocol.phoenix import negotiate, v1, v2
 from protocol.phoenix.binary import decode_server_frame
 from protocol.phoenix.envelope import Envelope
+from tests.architecture.source import modules
 from tests.support.transcripts import parse_bytes
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "phoenix.md"
@@ -139,3 +140,12 @@ def test_an_example_with_a_wrong_ref_is_found():
     written = negotiate("2.0.0").encode(event_of(message), message.topic)
 
     assert json.loads(written.payload) != json.loads(example.text)
+
+
+def test_every_code_of_a_refused_join_is_one_that_the_server_gives():
+    section = PAGE.read_text("utf-8").partition("### A refused join")[2].partition("###")[0]
+    codes = set(re.findall(r"`([A-Z]\w+): ", section))
+    source = "".join(module.text for module in modules())
+
+    assert len(codes) > 10
+    assert [code for code in codes if f'"{code}"' not in source] == []
