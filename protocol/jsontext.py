@@ -12,7 +12,7 @@ Values that are only passed on stay the bytes they arrived as (`msgspec.Raw` ins
 **Source**: msgspec 0.22 for what its decoders raise; `tests/protocol/test_jsontext.py` holds it to that.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -95,6 +95,14 @@ def elements(text: bytes) -> list[bytes]:
         MalformedFrame: it is no array.
     """
     return [bytes(raw) for raw in decode(_elements, text)]
+
+
+def tree(text: bytes) -> Any:
+    """Return the value of a text, or the text itself where Python cannot hold it (a number beyond a double)."""
+    try:
+        return _tree.decode(text)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return utf8(text)
 
 
 def canonical(text: bytes) -> bytes:

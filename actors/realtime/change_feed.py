@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field, frozen
 
+from actors.realtime.errors import DatabaseUnavailable
+from actors.realtime.predicate_pool import PredicatePool
 from actors.realtime.router import Router
 from protocol.changes.render import ChangeRenderer
 
@@ -14,8 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actors.realtime.changelog import ChangeLog
-    from actors.realtime.ports import ChangeSource, Question, Sight, Visibility
-    from protocol.changes.model import Change
+    from actors.realtime.ports import (
+        ChangeSource,
+        Extent,
+        FilterRequest,
+        Filters,
+        Question,
+        Scope,
+        Sight,
+        Subscriptions,
+        Undecided,
+        Visibility,
+    )
+    from protocol.changes.model import Change, Value
+    from protocol.changes.predicates import Predicate
 
 NO_DATABASE = "This server runs without a database: row changes are not available"
 
@@ -29,6 +43,29 @@ class NobodySees:
         return [{}] * len(questions)
 
 
+class NoSubscriptions:
+    """The subscriptions of a server without a database: there is nobody to ask."""
+
+    async def resolve(self, scopes: Sequence[Scope]) -> Sequence[Extent]:  # noqa: ARG002  # the port's name
+        raise DatabaseUnavailable(NO_DATABASE)
+
+    async def published(self) -> str:
+        raise DatabaseUnavailable(NO_DATABASE)
+
+
+class NoFilters:
+    """The filters of a server without a database: there is nobody to ask."""
+
+    async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:  # noqa: ARG002  # dito
+        raise DatabaseUnavailable(NO_DATABASE)
+
+    async def judge(
+        self,
+        questions: Sequence[tuple[Predicate, Sequence[Value]]],  # noqa: ARG002  # dito
+    ) -> Sequence[bool | Undecided]:
+        raise DatabaseUnavailable(NO_DATABASE)
+
+
 @define
 class SourceState:
     """Whether row changes flow; written by the listener alone, who wakes the rows actors when it changes.
@@ -39,6 +76,8 @@ class SourceState:
     is_live: bool = False
     advice: str = NO_DATABASE
     connects: int = 0
+    #: Grows with each connect, and when other tables are published: what was resolved before is to be looked at again.
+    epoch: int = 0
     #: Whether the database keeps so much for us that no more subscribers are taken.
     is_pressed: bool = False
     _arrival: trio.Event = field(factory=trio.Event, init=False)
@@ -47,6 +86,7 @@ class SourceState:
         """Note that the stream is live."""
         self.is_live = True
         self.connects += 1
+        self.epoch += 1
         self._arrival.set()
 
     def go(self, advice: str) -> None:
@@ -67,6 +107,9 @@ class ChangeFeed:
     log: ChangeLog
     visibility: Visibility
     source: ChangeSource | None = None
+    subscriptions: Subscriptions = field(factory=NoSubscriptions)
+    filters: Filters = field(factory=NoFilters)
     router: Router = field(factory=Router)
     state: SourceState = field(factory=SourceState)
     renderer: ChangeRenderer = field(factory=ChangeRenderer)
+    predicates: PredicatePool = field(factory=PredicatePool)

@@ -172,7 +172,7 @@ class ChannelActor:
             if subscription.gets_presence_state:
                 self._push_presence_state(subscription)
             if subscription.changes:
-                rows = self._channels.route(self._key, inbox.ref, self._roster, subscription)
+                rows = self._channels.route(self._key, inbox.ref, self._roster)
                 inbox.watch(rows)
         message.attached.set(self._presence)
 

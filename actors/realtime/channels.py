@@ -10,11 +10,12 @@ from weakref import WeakValueDictionary
 
 from actors.core.registry import Registry
 from actors.core.spec import ChildSpec
+from actors.realtime.announcing import ChannelView
 from actors.realtime.channel import ChannelActor
 from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
 from actors.realtime.pending_rows import PendingRows
 from actors.realtime.roster import Roster
-from actors.realtime.rows import ChannelRowsActor, ChannelView
+from actors.realtime.rows import ChannelRowsActor
 from actors.realtime.topic_presence import PresenceActors, TopicPresence
 from actors.realtime.tracks import Tracks
 from protocol.presence.published import Published
@@ -72,9 +73,8 @@ class Channels:
         key: ChannelKey,
         channel: Ref[ChannelMessage],
         roster: Roster,
-        subscription: Subscription,
     ) -> Ref[RowsMessage]:
-        """Let a subscription's changes come, starting the channel's rows actor if need be; return its ref."""
+        """Let the channel's rows actor see to a new subscription, starting it if need be; return its ref."""
         rows_key = RowsKey(key, channel)
         rows = self._rows.get(rows_key)
         pending = self._pending.get(rows_key)
@@ -83,8 +83,7 @@ class Channels:
             rows = pending.rows = self._supervisor.start_child(
                 self.rows_spec(key, channel, roster, pending)
             )
-        for binding in subscription.changes:
-            self._feed.router.add(binding, pending)
+        self._feed.router.attend(pending)
         rows.tell(Wake())
         return rows
 
@@ -95,8 +94,11 @@ class Channels:
         pending = self._pending.get(RowsKey(key, channel))
         if pending is None:
             return
-        for binding in subscription.changes:
-            self._feed.router.remove(binding, pending)
+        router = self._feed.router
+        for route in pending.interests.remove(subscription.key):
+            router.remove(route, pending)
+        pending.forget(subscription.key)
+        router.leave(pending)
         if pending.rows is not None:
             pending.rows.tell(Wake())
 
@@ -129,11 +131,11 @@ class Channels:
         pending: PendingRows,
     ) -> ChildSpec[RowsMessage]:
         """Return the spec of a channel's rows actor; its pending references are the heir."""
-        view = ChannelView(channel, roster, pending)
+        view = ChannelView(key.sub_topic, channel, roster, pending)
         return ChildSpec(
             name=RowsKey(key, channel),
             factory=lambda: ChannelRowsActor(
-                key, view, self._feed, self._quota.changes, self._metrics
+                view, self._feed, self._quota.changes, self._metrics
             ),
             rank=RANK,
             capacity=ROWS_CAPACITY,

@@ -32,6 +32,7 @@ from protocol.commands import (
     Heartbeat,
     Join,
     Leave,
+    PresenceAction,
     PresencePush,
     UnknownPush,
 )
@@ -114,14 +115,9 @@ class ConnectionActor:
                     self._tracker.untrack,
                 )
                 self._credentials = Credentials(self._seat, self._joins)
-                self._nursery.start_soon(self._credentials.watch)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
-                async for message in inbox:
-                    if isinstance(message, Stopping):
-                        await self._say_goodbye(message.deadline)
-                        break
-                    self._take_note(message)
+                await self._heed(inbox)
                 self._nursery.cancel_scope.cancel()
         except Exception:
             self._close_code = frames.CloseCode.INTERNAL_ERROR
@@ -133,6 +129,18 @@ class ConnectionActor:
             self._metrics.connections_open.dec()
             self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
+
+    async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
+        """Take note of messages, and look after tokens when it is time, until the node stops."""
+        while True:
+            message = await self._joins.alarm.before(inbox.__anext__)
+            if isinstance(message, Stopping):
+                await self._say_goodbye(message.deadline)
+                return
+            if message is None:
+                self._nursery.start_soon(self._credentials.verify_again)
+            else:
+                self._take_note(message)
 
     async def _read(self) -> None:
         try:
@@ -201,7 +209,14 @@ class ConnectionActor:
         if isinstance(command, Broadcast):
             end = await self._publisher.publish(command, membership)
         else:
-            end = self._tracker.carry_out(command, membership)
+            permissions, may_track = membership.permissions, True
+            if command.action is PresenceAction.TRACK and permissions.key.is_private:
+                may_track = await permissions.may_track()
+                current = self._joins.memberships.get(command.topic)
+                if current is None or current.number != membership.number:
+                    return
+                membership = current
+            end = self._tracker.carry_out(command, membership, may_track=may_track)
         if end is not None:
             await self._joins.expel(command.topic, membership, end)
 

@@ -19,6 +19,7 @@ from actors.core.signals import Stopping
 from actors.core.spec import Backoff
 from actors.realtime.errors import Unavailable
 from actors.realtime.messages import Wake
+from actors.realtime.publication_watch import PublicationWatch
 from actors.realtime.wal_governor import EVICT_DOWN_TO, Pressure, pressure
 from protocol.changes.model import Lsn, format_lsn
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 RECONNECT = Backoff(first=0.05, base=0.25, factor=2.0, ceiling=30.0)
 #: Seconds between two rounds of housekeeping.
 HOUSEKEEPING_S = 2.0
+#: Seconds between two looks at what is published.
+LOOK_AT_PUBLICATION_S = 5.0
 
 
 class DbListener:
@@ -59,6 +62,7 @@ class DbListener:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             nursery.start_soon(self._keep_house)
+            nursery.start_soon(self._watch_publication)
             async for signal in inbox:
                 if isinstance(signal, Stopping):
                     break
@@ -119,7 +123,7 @@ class DbListener:
         touched: dict[PendingRows, None] = {}
         for change in chunk.changes:
             # Invariant: what can fail comes first, so that a change is in the log and filed with everybody, or neither.
-            matches = self._feed.router.match(change.table.relation)
+            matches = self._feed.router.match(change)
             number = self._feed.log.append(change, now)
             if number is None:
                 continue
@@ -146,6 +150,14 @@ class DbListener:
             if stream is not None:
                 self._govern(stream)
                 await self._release(stream)
+
+    async def _watch_publication(self) -> None:
+        """Let the rows actors resolve their subscriptions again when other tables are published."""
+        watch = PublicationWatch(self._feed)
+        while True:
+            await trio.sleep(LOOK_AT_PUBLICATION_S)
+            if self._stream is not None and await watch.look(self._stream.written):
+                self._wake(self._feed.router.channels())
 
     def _govern(self, stream: ChangeStream) -> None:
         """Look how much the database keeps for us, and do what that calls for."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from actors.realtime.interests import Interests
+
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import JoinKey, RowsMessage
@@ -20,9 +22,23 @@ if TYPE_CHECKING:
 EVICTED = "Changes were lost: this server could not keep them long enough"
 
 
+@define
+class Standing:
+    """What a subscription was told last, and how often it had been resolved by then.
+
+    `message` is the text, None at the very first.
+    `resolved` is the epoch of the source, and how often the client had exchanged its token.
+    `told` counts the connections of the source, and the tokens as well.
+    """
+
+    message: str | None = None
+    resolved: tuple[int, int] | None = None
+    told: tuple[int, int] | None = None
+
+
 @define(eq=False)
 class PendingRows:
-    """References by their numbers, oldest first."""
+    """References by their numbers, oldest first; what the channel's subscriptions want, and what they were told."""
 
     rows: Ref[RowsMessage] | None = None
     references: deque[int] = field(factory=deque)
@@ -34,8 +50,12 @@ class PendingRows:
     suspect: int | None = None
     #: Why changes were lost that nobody has been told of yet, for clients to read.
     loss: str | None = None
-    #: What each join was last told of the change source, whether it is live, and at which refresh of its token.
-    announced: dict[JoinKey, tuple[int, bool]] = field(factory=dict)
+    interests: Interests = field(factory=Interests)
+    #: Joins that have to be resolved, or to be told something.
+    unsettled: dict[JoinKey, None] = field(factory=dict)
+    #: The state of the change source for which everybody was settled: whether it was live, and its epoch.
+    settled_for: tuple[bool, int] | None = None
+    standings: dict[JoinKey, Standing] = field(factory=dict)
     #: From which position on a join gets changes, where that could not be read when it joined.
     starts: dict[JoinKey, Lsn] = field(factory=dict)
 
@@ -54,6 +74,10 @@ class PendingRows:
         is_careful = self.references[0] <= self.careful_until
         self.begun = tuple(islice(self.references, 1 if is_careful else limit))
         return self.begun
+
+    def begin_only(self, count: int) -> None:
+        """Leave what was begun behind the first `count` for the next time."""
+        self.begun = self.begun[:count]
 
     def finish(self) -> None:
         """Remove what was begun: its frames were pushed."""
@@ -79,8 +103,12 @@ class PendingRows:
         self.begun = ()
         return False
 
-    def forget_others_than(self, present: set[JoinKey]) -> None:
-        """Drop what is remembered of joins that are not there any more."""
-        for memory in (self.announced, self.starts):
-            for key in memory.keys() - present:
-                del memory[key]
+    def standing(self, join: JoinKey) -> Standing:
+        """Return what is remembered of a join."""
+        return self.standings.setdefault(join, Standing())
+
+    def forget(self, join: JoinKey) -> None:
+        """Drop what is remembered of a join that is gone, but for its interests."""
+        self.unsettled.pop(join, None)
+        self.standings.pop(join, None)
+        self.starts.pop(join, None)

@@ -31,6 +31,7 @@ class Audience(NamedTuple):
 
     encode_key: EncodeKey
     hears_presence: bool
+    hears_broadcasts: bool
 
 
 @frozen(eq=False)
@@ -51,11 +52,13 @@ class Subscription:
     #: It is sent who is present when it attaches, and from then on or from later on who comes and goes.
     gets_presence_state: bool = False
     hears_presence: bool = True
+    #: In a private channel somebody may be there for presence alone.
+    hears_broadcasts: bool = True
 
     @property
     def audience(self) -> Audience:
         """With whom it shares its bytes."""
-        return Audience(self.encode_key, self.hears_presence)
+        return Audience(self.encode_key, self.hears_presence, self.hears_broadcasts)
 
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
@@ -71,8 +74,8 @@ class Roster:
     _outboxes: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
     _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
-    #: Grows whenever who asked for row changes is not the same any more.
-    changes_version: int = 0
+    #: Who asked for row changes and was not looked at since; a dict, as it keeps its order.
+    _fresh: dict[JoinKey, None] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -92,7 +95,7 @@ class Roster:
         self._by_connection.setdefault(subscription.connection, {})[key] = subscription
         if subscription.changes:
             self._with_changes[key] = subscription
-            self.changes_version += 1
+            self._fresh[key] = None
 
     def replace(self, subscription: Subscription) -> bool:
         """Put a subscription in the place of the one of its key; False if there is none.
@@ -103,7 +106,8 @@ class Roster:
         if old is None:
             return False
         # Its connection does not know whether it has come to hear of presence since.
-        self.add(evolve(subscription, hears_presence=old.hears_presence))
+        hears = old.hears_presence or subscription.hears_presence
+        self.add(evolve(subscription, hears_presence=hears))
         return True
 
     def remove(self, key: JoinKey) -> Subscription | None:
@@ -113,8 +117,8 @@ class Roster:
             return None
         _drop(self._outboxes, subscription.audience, key)
         _drop(self._by_connection, subscription.connection, key)
-        if self._with_changes.pop(key, None) is not None:
-            self.changes_version += 1
+        self._with_changes.pop(key, None)
+        self._fresh.pop(key, None)
         return subscription
 
     def hear_presence(self, key: JoinKey) -> None:
@@ -131,6 +135,17 @@ class Roster:
     def outboxes(self, audience: Audience) -> dict[JoinKey, Outbox]:
         """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
         return self._outboxes.get(audience, {}).copy()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anybody asked for row changes."""
+        return bool(self._with_changes)
+
+    def take_fresh(self) -> tuple[JoinKey, ...]:
+        """Return who asked for row changes, or speaks for somebody else, since this was called last."""
+        fresh = tuple(self._fresh)
+        self._fresh.clear()
+        return fresh
 
     def with_changes(self) -> tuple[Subscription, ...]:
         """Return a snapshot of those who asked for row changes."""

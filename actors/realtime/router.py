@@ -1,7 +1,7 @@
-"""The router: from a change to the channels whose subscriptions can match it.
+"""The router: from a change to the channels with subscriptions that may want it.
 
-An index derived from the rosters and changed in the same block as they are, so nothing can race.
-Its cost grows with the channels that match, not with those that exist.
+An index of the subscriptions that Postgres accepted, changed in the same block as the rosters are, so nothing can race.
+Its cost grows with the channels that match, not with those that exist (`change_index.py`).
 """
 
 from __future__ import annotations
@@ -11,78 +11,50 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from actors.realtime.change_index import ChangeIndex
+
 if TYPE_CHECKING:
+    from actors.realtime.change_index import Route
     from actors.realtime.pending_rows import PendingRows
-    from protocol.changes.model import Relation
-    from protocol.commands import ChangeBinding
-
-ANY = "*"
-DEFAULT_SCHEMA = "public"
-
-
-def place(binding: ChangeBinding) -> tuple[str, str]:
-    """Return the (schema, table) a binding is for, `*` standing for any.
-
-    **Source**: spec 6.1: a schema alone means all its tables, a table alone is one of schema public.
-    """
-    schema = binding.schema or (DEFAULT_SCHEMA if binding.table else ANY)
-    return schema, binding.table or ANY
-
-
-def covers(binding: ChangeBinding, relation: Relation, kind: str) -> bool:
-    """Whether a binding asks for this kind of change on this table."""
-    schema, table = place(binding)
-    return (
-        binding.kind in (ANY, kind)
-        and schema in (ANY, relation.schema)
-        and table in (ANY, relation.name)
-    )
+    from protocol.changes.model import Change
 
 
 @define
 class Router:
-    """(schema, table) → pending rows of channels, with a count of the bindings behind each."""
+    """Channels by the changes they may want; a channel is known by its pending rows."""
 
-    _index: dict[tuple[str, str], Counter[PendingRows]] = field(factory=dict)
-    _bindings: Counter[PendingRows] = field(factory=Counter)
+    _index: ChangeIndex[PendingRows] = field(factory=ChangeIndex["PendingRows"])
+    _subscriptions: Counter[PendingRows] = field(factory=Counter["PendingRows"])
 
-    def add(self, binding: ChangeBinding, pending: PendingRows) -> None:
-        """Note that a subscription of that channel has the binding."""
-        self._bindings[pending] += 1
-        self._index.setdefault(place(binding), Counter())[pending] += 1
+    def attend(self, pending: PendingRows) -> None:
+        """Note that the channel has one more subscription to row changes, whatever they may be."""
+        self._subscriptions[pending] += 1
 
-    def remove(self, binding: ChangeBinding, pending: PendingRows) -> None:
-        """Note that a subscription with the binding is gone."""
-        if pending not in self._bindings:
-            return
-        _subtract(self._bindings, pending)
-        counts = self._index[place(binding)]
-        _subtract(counts, pending)
-        if not counts:
-            del self._index[place(binding)]
+    def leave(self, pending: PendingRows) -> None:
+        """Note that the channel has one less."""
+        if pending in self._subscriptions:
+            self._subscriptions[pending] -= 1
+            if not self._subscriptions[pending]:
+                del self._subscriptions[pending]
+
+    def add(self, route: Route, pending: PendingRows) -> None:
+        """Let changes of that route come to the channel."""
+        self._index.add(route, pending)
+
+    def remove(self, route: Route, pending: PendingRows) -> None:
+        """Take back one `add`."""
+        self._index.remove(route, pending)
 
     def drop(self, pending: PendingRows) -> None:
         """Forget a channel altogether."""
-        self._bindings.pop(pending, None)
-        for at, counts in tuple(self._index.items()):
-            counts.pop(pending, None)
-            if not counts:
-                del self._index[at]
+        self._subscriptions.pop(pending, None)
+        for route in pending.interests.clear():
+            self._index.remove(route, pending)
 
-    def match(self, relation: Relation) -> tuple[PendingRows, ...]:
-        """Return the channels that can care about a change of that table, each once."""
-        schema, table = relation.schema, relation.name
-        found: dict[PendingRows, None] = {}
-        for at in ((schema, table), (schema, ANY), (ANY, table), (ANY, ANY)):
-            found.update(dict.fromkeys(self._index.get(at, ())))
-        return tuple(found)
+    def match(self, change: Change) -> tuple[PendingRows, ...]:
+        """Return the channels that may want the change, each once."""
+        return self._index.match(change)
 
     def channels(self) -> tuple[PendingRows, ...]:
-        """Return every channel with a binding."""
-        return tuple(self._bindings)
-
-
-def _subtract(counts: Counter[PendingRows], pending: PendingRows) -> None:
-    counts[pending] -= 1
-    if not counts[pending]:
-        del counts[pending]
+        """Return every channel with a subscription to row changes."""
+        return tuple(self._subscriptions)

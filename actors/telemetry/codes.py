@@ -89,6 +89,12 @@ CODES: Final = (
         (Place.REST,),
     ),
     Code(
+        "InvalidEntry",
+        "The members of a `postgres_changes` entry do not go together: no table, or columns of many tables.",
+        Fault.CLIENT,
+        (Place.SYSTEM,),
+    ),
+    Code(
         "InvalidFilter",
         "The filter of a `postgres_changes` entry cannot be understood, or not be used with its column.",
         Fault.CLIENT,
@@ -216,6 +222,31 @@ CODES: Final = (
         "The tenant has used up its events per second: broadcasts over HTTP get status 429.",
         Fault.OPERATOR,
         (Place.REST,),
+    ),
+    # What policies are asked (docs/howto/private-channels.md).
+    Code(
+        "QueryCanceled",
+        "The policies of a private topic took too long.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
+    Code(
+        "MissingPartition",
+        "realtime.messages has no partition for today.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
+    Code(
+        "IncreaseConnectionPool",
+        "All connections for policies are busy.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
+    Code(
+        "UnableToConnectToProject",
+        "The database, whose policies are to be asked, cannot be reached.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
     ),
     # What becomes of presence.
     Code(

@@ -1,7 +1,8 @@
 """The `postgres_changes` entries of a join, one `ChangeBinding` each.
 
 Called by `join`.
-Only the types of the members are looked at here; what they mean together is for whoever subscribes.
+Only the types of the members are looked at here, and which of them are there;
+what they mean together is for whoever subscribes (`protocol.changes.entries`).
 
 **Invariants**
 - Entries keep their number and order: clients match the reply by index.
@@ -21,21 +22,26 @@ from protocol import jsontext
 from protocol.changes.model import Kind
 from protocol.commands import ChangeBinding
 from protocol.errors import MalformedFrame
+from protocol.phoenix.elixir import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ANY_KIND: Final = "*"
 # 27 bits like upstream's; supabase-py wants an integer, and both clients test it for truth.
 _HIGHEST_ID: Final = 2**27 - 1
 _NULL: Final = b"null"
 
-_FILTER_FAULT: Final = "Error parsing `filter` params: expected a string"
+_NO_PARAMS: Final = (
+    "No subscription params provided."
+    " Please provide at least a `schema` or `table` to subscribe to: "
+)
 _SELECT_FAULT: Final = (
     "Error parsing `select` params: expected a list of column name strings,"
     ' e.g. select: ["col1", "col2"]'
 )
-_NAME_FAULT: Final = "Error parsing params: `schema` and `table` must be strings"
+#: An entry with one of these is not shown.
+_SECRETS: Final = ("user_token", "auth_token")
 
 
 def split_entries(array: bytes) -> list[bytes]:
@@ -85,19 +91,40 @@ def _free_id(content: bytes, taken: set[int]) -> int:
 
 def _binding(number: int, entry: bytes) -> ChangeBinding:
     members = jsontext.members(entry)
-    faults: list[str] = []
-    schema = _name(members.get("schema", _NULL), faults)
-    table = _name(members.get("table", _NULL), faults)
+    schema = _string(members.get("schema", _NULL))
+    table = _string(members.get("table", _NULL))
+    fault = None if _is_complete(members) else _NO_PARAMS + _shown(entry, members)
+    select = None
+    try:
+        select = _select(members.get("select", _NULL))
+    except MalformedFrame:
+        fault = fault or _SELECT_FAULT
     return ChangeBinding(
         id=number,
         entry=entry,
         kind=_kind(members.get("event", _NULL)),
         schema=schema,
         table=table,
-        filter=_filter(members.get("filter"), faults),
-        select=_select(members.get("select", _NULL), faults),
-        fault=faults[0] if faults else None,
+        filter=_string(members.get("filter", _NULL)),
+        select=select,
+        fault=fault,
     )
+
+
+def _is_complete(members: Mapping[str, bytes]) -> bool:
+    """Whether the entry says of which tables; a filter needs both names, and a filter that is null is a fault."""
+    names = [members.get(key, _NULL) for key in ("schema", "table")]
+    if not all(name == _NULL or name.startswith(b'"') for name in names):
+        return False
+    if "filter" not in members:
+        return names != [_NULL, _NULL]
+    return all(text.startswith(b'"') for text in (*names, members["filter"]))
+
+
+def _shown(entry: bytes, members: Mapping[str, bytes]) -> str:
+    if any(key in members for key in _SECRETS):
+        return "<redacted>"
+    return inspect(jsontext.tree(entry))
 
 
 def _kind(text: bytes) -> str:
@@ -106,31 +133,10 @@ def _kind(text: bytes) -> str:
     return kind if kind in Kind.__members__ else ANY_KIND
 
 
-def _name(text: bytes, faults: list[str]) -> str | None:
-    name = _string(text)
-    if name is None and text != _NULL:
-        faults.append(_NAME_FAULT)
-    return name
-
-
-def _filter(text: bytes | None, faults: list[str]) -> str | None:
-    """A filter that is null is a fault: the client meant to restrict what it gets."""
-    if text is None:
-        return None
-    condition = _string(text)
-    if condition is None:
-        faults.append(_FILTER_FAULT)
-    return condition
-
-
-def _select(text: bytes, faults: list[str]) -> tuple[str, ...] | None:
+def _select(text: bytes) -> tuple[str, ...] | None:
     if text == _NULL:
         return None
-    try:
-        columns = [_string(element) for element in jsontext.elements(text)]
-    except MalformedFrame:
-        faults.append(_SELECT_FAULT)
-        return None
+    columns = [_string(element) for element in jsontext.elements(text)]
     return tuple(column for column in columns if column is not None) or None
 
 

@@ -8,30 +8,32 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from actors.realtime.change_index import ChangeIndex, Equality, Route
+from actors.realtime.change_index import ChangeIndex, Route
 from protocol.changes.model import Absent, Kind
 from protocol.changes.patterns import NamePattern
+from protocol.changes.predicates import Equality
 from tests.support.changes import INT4, TEXT, make_change, make_table
 
 KINDS = st.sampled_from(["*", "INSERT", "UPDATE", "DELETE"])
 NAMES = ["notes", "my_notes", "myXnotes", "other"]
-#: The same columns, another type, without one, another order, no key.
+#: The same columns, another type, without one, another order, no key, the same under another OID.
 TABLES = [
     table
-    for name in NAMES
+    for oid, name in [*enumerate(NAMES), (0, "renamed"), (9, "notes")]
     for table in (
-        make_table({"id": INT4, "body": TEXT}, name=name),
-        make_table({"id": TEXT, "body": TEXT}, name=name),
-        make_table({"id": INT4}, name=name),
-        make_table({"body": TEXT, "id": INT4}, name=name),
-        make_table({"id": INT4, "body": TEXT}, key=(), name=name),
+        make_table({"id": INT4, "body": TEXT}, name=name, oid=oid),
+        make_table({"id": TEXT, "body": TEXT}, name=name, oid=oid),
+        make_table({"id": INT4}, name=name, oid=oid),
+        make_table({"body": TEXT, "id": INT4}, name=name, oid=oid),
+        make_table({"id": INT4, "body": TEXT}, key=(), name=name, oid=oid),
     )
 ]
 TEXTS = ["1", "2", "3"]
 VALUES = st.sampled_from([*TEXTS, None, Absent.UNCHANGED])
 EQUALITIES = st.builds(
     Equality,
-    st.sampled_from(["id", "body"]),
+    st.just("a column"),
+    st.sampled_from([1, 2]),
     st.sampled_from([INT4.oid, TEXT.oid]),
     st.frozensets(st.sampled_from(TEXTS), max_size=2),
 )
@@ -41,9 +43,7 @@ ROUTES = st.builds(
     schema=st.sampled_from(["public", "*", "private", "publi_"]).map(NamePattern),
     table=st.sampled_from([*NAMES, "*", "my%"]).map(NamePattern),
     is_filtered=st.booleans(),
-    equalities=st.dictionaries(
-        st.sampled_from([("public", name) for name in NAMES]), EQUALITIES, max_size=3
-    ),
+    equalities=st.dictionaries(st.sampled_from(range(5)), EQUALITIES, max_size=3),
 )
 
 
@@ -63,15 +63,16 @@ def may_want(route, change) -> bool:
     relation = change.table.relation
     if route.kind not in ("*", change.kind.value):
         return False
-    if not route.covers(relation.schema, relation.name):
+    if not route.covers(relation):
         return False
-    equality = route.equalities.get((relation.schema, relation.name))
+    equality = route.equalities.get(relation.oid)
     if not route.is_filtered or equality is None or not equality.texts:
         return True
     if not change.table.primary_key and change.kind is not Kind.DELETE:
         return True
     for place, column in enumerate(relation.columns):
-        if (column.name, column.type_oid) == (equality.column, equality.type_oid):
+        number = change.table.column_numbers[place]
+        if (number, column.type_oid) == (equality.column_number, equality.type_oid):
             return (change.new or change.old)[place] in equality.texts
     return True
 
@@ -117,33 +118,39 @@ IndexAgainstScan.TestCase.settings = settings(
 TestIndexAgainstScan = IndexAgainstScan.TestCase
 
 
+def wanting(text):
+    """Return a route for the rows of `notes` whose first column has that value."""
+    equality = Equality("id", 1, INT4.oid, frozenset({text}))
+    names = NamePattern("public"), NamePattern("notes")
+    return Route("*", *names, is_filtered=True, equalities={NOTES.relation.oid: equality})
+
+
+NOTES = make_table({"id": INT4, "body": TEXT})
+
+
 def test_a_route_is_found_by_the_value_that_its_filter_wants():
     index = ChangeIndex()
-    table = make_table({"id": INT4, "body": TEXT})
     for number in range(100):
-        equality = Equality("id", INT4.oid, frozenset({str(number)}))
-        route = Route(
-            "*",
-            NamePattern("public"),
-            NamePattern("notes"),
-            is_filtered=True,
-            equalities={("public", "notes"): equality},
-        )
-        index.add(route, number)
+        index.add(wanting(str(number)), number)
 
-    assert index.match(make_change(Kind.INSERT, table, new=("7", "x"))) == (7,)
-    assert index.match(make_change(Kind.INSERT, table, new=(None, "x"))) == ()
-    assert index.match(make_change(Kind.DELETE, table, old=("9", Absent.NOT_LOGGED))) == (9,)
+    assert index.match(make_change(Kind.INSERT, NOTES, new=("7", "x"))) == (7,)
+    assert index.match(make_change(Kind.INSERT, NOTES, new=(None, "x"))) == ()
+    assert index.match(make_change(Kind.DELETE, NOTES, old=("9", Absent.NOT_LOGGED))) == (9,)
 
 
 def test_after_a_column_got_another_type_everybody_is_found():
     index = ChangeIndex()
-    equality = Equality("id", INT4.oid, frozenset({"1"}))
-    route = Route(
-        "*", NamePattern("*"), NamePattern("*"), True, {("public", "notes"): equality}
-    )
-    index.add(route, "somebody")
+    index.add(wanting("1"), "somebody")
 
     changed = make_table({"id": TEXT, "body": TEXT})
 
     assert index.match(make_change(Kind.INSERT, changed, new=("2", "x"))) == ("somebody",)
+
+
+def test_a_table_that_was_made_again_is_another_one():
+    index = ChangeIndex()
+    index.add(wanting("1"), "somebody")
+
+    anew = make_table({"id": INT4, "body": TEXT}, oid=NOTES.relation.oid + 1)
+
+    assert index.match(make_change(Kind.INSERT, anew, new=("2", "x"))) == ("somebody",)

@@ -30,6 +30,7 @@ from actors.realtime.connections import Connections
 from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
+from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.quota import Quota
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
@@ -37,6 +38,7 @@ from actors.telemetry.metrics import Metrics
 from protocol import frames
 from protocol.phoenix import PhoenixDialect
 from protocol.phoenix.binary import decode_server_frame
+from tests.support.memory_database import MemoryDatabase
 
 ROOM = "realtime:room"
 
@@ -254,6 +256,7 @@ class FakeVisibility:
 
     def __init__(self) -> None:
         self.hidden_from: set[str] = set()
+        self.hidden_columns: set[str] = set()
         self.fault: str | None = None
         self.asked: list[int] = []
         self.errors: deque[Exception] = deque()
@@ -284,7 +287,8 @@ class FakeVisibility:
     def _sight(self, change):
         if self.fault is not None:
             return Sight(frozenset(), fault=self.fault)
-        return Sight(frozenset(column.name for column in change.table.relation.columns))
+        names = {column.name for column in change.table.relation.columns}
+        return Sight(frozenset(names - self.hidden_columns))
 
 
 @define
@@ -298,16 +302,19 @@ class Stage:
     connections: Connections
     feed: ChangeFeed
     visibility: FakeVisibility
+    database: MemoryDatabase
     verifier: FakeVerifier
     metrics: Metrics
     reports: list = field(factory=list)
 
-    def connect(self, version="2.0.0", role="anon", expires_at=1e12) -> Client:
+    def connect(self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}") -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
         token = fake_token(role, expires_at=expires_at)
         identity = Identity(role, b'{"sub": ""}', expires_at, token)
-        opening = Opening(PhoenixDialect(version), identity, "192.0.2.1", client.open_socket)
+        opening = Opening(
+            PhoenixDialect(version), identity, "192.0.2.1", client.open_socket, headers
+        )
         self.connections.admit(opening)
         return client
 
@@ -353,11 +360,13 @@ async def open_stage(
     limits=None,
     quota=None,
     source=None,
+    database=None,
     log_bytes=1 << 20,
     window_s=1e9,
     channels_type=Channels,
     presence_enabled=False,
     verifier=None,
+    policies=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -370,7 +379,9 @@ async def open_stage(
         )
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
-    feed = ChangeFeed(ChangeLog(log_bytes, window_s), visibility, source)
+    database = database or MemoryDatabase()
+    log = ChangeLog(log_bytes, window_s)
+    feed = ChangeFeed(log, visibility, source, database, database)
     quota = Quota(quota)
     pool = WeightPool(1 << 30)
     channels = channels_type(channels_supervisor, feed, quota, metrics, pool)
@@ -383,6 +394,7 @@ async def open_stage(
         limits or Limits(),
         quota,
         TenantStatus(is_presence_enabled=presence_enabled),
+        policies or ServiceRoleOnly(),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
@@ -410,6 +422,7 @@ async def open_stage(
             connections,
             feed,
             visibility,
+            database,
             verifier,
             metrics,
             reports,

@@ -307,12 +307,15 @@ def test_a_selection_of_nothing_is_none(select):
 @pytest.mark.parametrize(
     ("member", "words"),
     [
-        ({"filter": None}, "`filter`"),
-        ({"filter": 5}, "`filter`"),
+        ({"table": "t", "filter": None}, '%{"filter" => nil, "schema" => "s", "table" => "t"}'),
+        ({"table": "t", "filter": 5}, '"filter" => 5'),
+        ({"filter": "id=eq.1"}, "at least a `schema` or `table`"),
+        ({"schema": None}, '%{"schema" => nil}'),
+        ({"schema": 5, "user_token": "s3cret"}, "subscribe to: <redacted>"),
         ({"select": "a"}, 'e.g. select: ["col1", "col2"]'),
         ({"select": {}}, "`select`"),
-        ({"schema": 5}, "`schema`"),
-        ({"table": ["t"]}, "`table`"),
+        ({"schema": 5}, 'subscribe to: %{"schema" => 5}'),
+        ({"table": ["t"]}, '%{"schema" => "s", "table" => ["t"]}'),
     ],
 )
 def test_a_member_of_the_wrong_type_is_a_fault_of_the_entry(member, words):
