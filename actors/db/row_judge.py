@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 #: How many judgements one statement makes at most: some tenths of a second's worth under a usual policy.
 MAX_PAIRS = 20_000
-#: After so many timeouts the rest of a batch is not tried.
-MAX_TIMEOUTS = 3
+#: After so many timeouts without anything else a policy is taken to be slow for everybody, and the rest is not tried.
+MAX_TIMEOUTS = 5
 #: How long claims that took too long are refused without asking, in seconds.
 QUARANTINE_S = 30.0
 MAX_QUARANTINED = 10_000
@@ -46,12 +46,14 @@ ERROR_FAILED = "Error 500: Internal Server Error, row security failed"
 ERROR_SLOW = "Error 504: Gateway Timeout, row security took too long"
 
 TIMED_OUT = "57014"
+NOT_TRIED = "not tried"
 #: The table is locked, or Postgres has no room: this is not about the claims.
 TRANSIENT = ("55P03", "53")
 #: The table, a column or the schema is not there under the name known.
 OUTDATED = ("42P01", "42703", "3F000", RENAMED)
-#: A value that cannot be taken, which spoils the statement it is part of.
-UNREADABLE = ("", "22")
+#: A value that psycopg cannot send (it has no SQLSTATE then), or Postgres cannot take: it spoils the whole statement.
+UNSENT = ""
+UNREADABLE = "22"
 
 _UNFINISHED = "A commit is not through yet: Postgres waits for a standby."
 _TRANSIENT = "Postgres could not judge rows: a table is locked, or a resource is used up."
@@ -144,6 +146,8 @@ class RowJudge:
                 elif outcome in OUTDATED:
                     verdicts.is_outdated = True
                     verdict.faults.update(dict.fromkeys(case.changes, ERROR_FAILED))
+                elif outcome == NOT_TRIED:
+                    verdict.faults.update(dict.fromkeys(case.changes, ERROR_SLOW))
                 elif len(case.changes) > 1:
                     alone += (_Case(case.claims, (change,)) for change in case.changes)
                 else:
@@ -162,7 +166,9 @@ class RowJudge:
         try:
             found = await self._ask([cases[place] for place in places], rows)
         except StatementFailed as failed:
-            is_of_one = failed.sqlstate == TIMED_OUT or failed.sqlstate.startswith(UNREADABLE)
+            is_of_one = failed.sqlstate in {TIMED_OUT, UNSENT} or failed.sqlstate.startswith(
+                UNREADABLE
+            )
             if len(places) == 1 or not is_of_one:
                 found = [failed.sqlstate] * len(places)
             else:
@@ -176,14 +182,13 @@ class RowJudge:
     ) -> list[_Outcome]:
         found: list[_Outcome] = []
         for case in cases:
-            if found.count(TIMED_OUT) >= MAX_TIMEOUTS:
-                found.append(TIMED_OUT)
-                continue
+            if len(found) == MAX_TIMEOUTS and found.count(TIMED_OUT) == MAX_TIMEOUTS:
+                break
             try:
                 found += await self._ask([case], rows)
             except StatementFailed as failed:
                 found.append(failed.sqlstate)
-        return found
+        return found + [NOT_TRIED] * (len(cases) - len(found))
 
     async def _ask(
         self, cases: Sequence[_Case], rows: Mapping[Change, tuple[str | None, ...]]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from actors.db import row_judge
 from actors.db.driver import connect
 from actors.db.privileges import MAX_AGE_S
-from actors.db.row_judge import ERROR_FAILED, ERROR_SLOW
+from actors.db.row_judge import ERROR_FAILED, ERROR_SLOW, MAX_TIMEOUTS
 from actors.realtime.errors import DatabaseUnavailable
 from actors.realtime.ports import Identity, Question
 from tests.support.postgres import until
@@ -483,6 +483,19 @@ async def test_one_for_whom_a_policy_takes_too_long_is_refused_alone_and_not_ask
         assert [answer[change].fault for answer in answers] == [None] * 100 + [ERROR_SLOW]
         assert again == answers
         assert trio.current_time() - started < 0.3
+
+
+async def test_a_policy_that_is_slow_for_everybody_is_not_tried_for_everybody(notes):
+    notes.execute(DAWDLE, "create policy slow on notes using (dawdle(true))")
+    async with court(notes, timeout_s=0.1) as judge:
+        (change,) = await judge.written(insert(1, ALICE))
+        questions = [Question(user(ALICE, exp=number), (change,)) for number in range(100)]
+
+        answers = await judge.visibility.check(questions)
+
+        # All together, and then a few alone.
+        assert len(judge.calls) == 1 + MAX_TIMEOUTS
+        assert [answer[change].fault for answer in answers] == [ERROR_SLOW] * 100
 
 
 async def test_slow_policies_delay_no_other_table(notes):
