@@ -122,6 +122,8 @@ class Node:
         self.connections = self._supervisor(CHANNEL_INTENSITY)
         keys = settings.key_set
         self._key_ring = None if keys is None else KeyRing(keys)
+        if keys is not None and keys.skipped:
+            self._log.warning("keys.skipped", skipped=keys.skipped)
         #: The TCP port, once the acceptor listens.
         self.port = settings.port
 
@@ -348,7 +350,7 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
-        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
         served = site(
             supabase=supabase,
             api=api.routes(),

@@ -283,11 +283,11 @@ class Settings:
     @property
     def signing_secret(self) -> str | None:
         """The secret that tokens may be signed with: the development secret if there is no key of any kind."""
-        secret = self.jwt_secret_file if self.jwt_secret is None else self.jwt_secret
-        if not secret and self.key_set is None:
+        # A key of no bytes is in everybody's hands, so it is none.
+        secret = self.jwt_secret or self.jwt_secret_file or None
+        if secret is None and self.key_set is None:
             return DEVELOPMENT_SECRET
-        # An empty variable is one that was not filled in: a key of no bytes is in everybody's hands.
-        return secret or None
+        return secret
 
 
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -303,7 +303,8 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         text = flags[field.name]
         source = flag(field)
         if text is None:
-            text, source = environment.get(variable(field)), variable(field)
+            # An empty variable is one that was not filled in.
+            text, source = environment.get(variable(field)) or None, variable(field)
         if text is None:
             continue
         try:

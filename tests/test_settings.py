@@ -32,6 +32,10 @@ def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default():
     assert (settings.port, settings.host) == (2222, "10.0.0.1")
 
 
+def test_an_empty_variable_is_one_that_was_not_filled_in():
+    assert load([], {variable(field): "" for field in attrs.fields(Settings)}) == Settings()
+
+
 @pytest.mark.parametrize("field", attrs.fields(Settings), ids=lambda field: field.name)
 def test_every_setting_is_a_flag_a_variable_and_a_line_of_help(field):
     text = parser().format_help()

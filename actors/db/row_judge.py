@@ -111,8 +111,11 @@ class RowJudge:
         """
         rows: dict[Change, tuple[str | None, ...]] = {}
         wanted: dict[str, dict[Change, None]] = {}
+        merged: Mapping[Change, tuple[str | None, ...]] | None = None
         for request in chain.from_iterable(batch):
-            rows.update(request.rows)
+            if request.rows is not merged:
+                merged = request.rows
+                rows.update(merged)
             wanted.setdefault(request.claims, {}).update(dict.fromkeys(request.rows))
         cases = [_Case(claims, tuple(changes)) for claims, changes in wanted.items()]
         verdicts = Verdicts({claims: Verdict() for claims in wanted})

@@ -10,7 +10,7 @@ Of rank 3, as the connections: it waits for channels that are full, and for no l
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import field, frozen
@@ -34,32 +34,6 @@ EXCEEDED: Final = "You have exceeded your rate limit"
 BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
 
 
-class EventQuota(Protocol):
-    """How many events a tenant may have per second; a limit of 0 is none."""
-
-    @property
-    def limit(self) -> int: ...
-
-    @property
-    def average(self) -> float:
-        """Events per second of late."""
-        ...
-
-    def count(self, events: int = 1) -> None:
-        """Note that so many happen now."""
-        ...
-
-
-class Unlimited:
-    """An `EventQuota` that nothing is held against."""
-
-    limit = 0
-    average = 0.0
-
-    def count(self, events: int = 1) -> None:
-        """Forget them."""
-
-
 class ServiceRoleOnly:
     """A `BroadcastPolicy` for as long as there are no policies to ask."""
 
@@ -75,7 +49,6 @@ class Poster:
     tenant: Tenant
     metrics: Metrics
     policy: BroadcastPolicy = field(factory=ServiceRoleOnly)
-    events: EventQuota = field(factory=Unlimited)
 
     def refuse_over_quota(self, batch_size: int | None = None) -> None:
         """Refuse a broadcast, or a batch of so many, for which the tenant has no events left.
@@ -85,7 +58,8 @@ class Poster:
         Raises:
             RateLimited: with the literal text.
         """
-        limit, average = self.events.limit, self.events.average
+        events = self.tenant.quota.events
+        limit, average = events.limit, events.average
         if not limit:
             return
         if average > limit or (batch_size is None and average >= limit):
@@ -117,7 +91,7 @@ class Poster:
                     self.metrics.broadcasts_accepted.inc(accepted)
                     raise ChannelBusy(accepted, len(broadcasts))
                 accepted += 1
-                self.events.count()
+                self.tenant.quota.events.count()
         self.metrics.broadcasts_accepted.inc(accepted)
         return not denied
 

@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
 CANNOT_PERSIST: Final = "This server does not store broadcasts: send without persist"
+SUSPENDED: Final = "Tenant is suspended"
 UNAUTHORIZED: Final = "Unauthorized"
 TOO_MANY_REQUESTS: Final = "Too many requests"
 #: What a handler may raise; see `_response_to`.
@@ -139,8 +140,11 @@ class BroadcastApi:
         """Return whom the request speaks for, and count it as the tenant's.
 
         Raises:
-            HTTPException: nobody, and which key was wrong and why is not told, as upstream; or it is one too many.
+            HTTPException: the tenant is suspended, or the request one too many, or it speaks for nobody;
+                which key was wrong and why is not told, as upstream.
         """
+        if self._poster.tenant.status.is_suspended:
+            raise HTTPException(403, SUSPENDED)
         token = _token(request)
         try:
             identity = None if token is None else await self._verifier.verify(token)

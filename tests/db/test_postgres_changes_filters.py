@@ -94,6 +94,7 @@ async def heard_by_filter(client, kind):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.capability("SB-175")
 async def test_each_filter_lets_through_what_it_says(items, version):
     witness = {"event": "*", "schema": "public", "table": "items", "filter": "id=eq.99"}
     async with (
@@ -120,6 +121,23 @@ async def test_each_filter_lets_through_what_it_says(items, version):
     assert deleted == FILTERS
 
 
+@pytest.mark.capability("AG-042")
+async def test_a_value_may_be_a_uuid_in_any_spelling(items):
+    mine, other = "A0EEBC99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12"
+    items.execute(
+        "create table positions (id int primary key, user_id uuid)",
+        "grant select on positions to anon",
+        "alter publication supabase_realtime add table positions",
+    )
+    binding = {"event": "*", "schema": "public", "table": "positions"}
+    async with running_node(items.conninfo) as node, rows_client(node.port) as client:
+        await client.subscribed("room", {**binding, "filter": f"user_id=eq.{mine}"})
+        items.execute(f"insert into positions values (1, '{other}'), (2, '{mine.lower()}')")
+        heard = await client.change()
+
+    assert heard["data"]["record"] == {"id": 2, "user_id": mine.lower()}
+
+
 async def test_filters_look_at_the_new_row_of_an_update(items):
     binding = {"event": "*", "schema": "public", "table": "items", "filter": "name=eq.in"}
     async with running_node(items.conninfo) as node, rows_client(node.port) as client:
@@ -138,6 +156,7 @@ async def test_filters_look_at_the_new_row_of_an_update(items):
     ]
 
 
+@pytest.mark.capability("AG-008")
 async def test_a_delete_is_filtered_by_what_the_replica_identity_logs(items):
     items.execute("alter table items replica identity default")
     binding = {"event": "DELETE", "schema": "public", "table": "items"}

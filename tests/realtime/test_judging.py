@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from actors.realtime.errors import DatabaseUnavailable
@@ -33,6 +34,7 @@ def notices(messages):
     ]
 
 
+@pytest.mark.capability("SB-114", "M5-023")
 async def test_updates_are_judged_by_the_new_row_and_deletes_by_the_old(autojump_clock):
     source = MemorySource()
     async with open_stage(source=source) as stage:
@@ -52,6 +54,22 @@ async def test_updates_are_judged_by_the_new_row_and_deletes_by_the_old(autojump
             ("UPDATE", 1),
             ("DELETE", 4),
         ]
+
+
+@pytest.mark.capability("M5-018", "M5-051")
+async def test_a_topic_may_be_named_like_the_table_it_is_for(autojump_clock):
+    source = MemorySource()
+    topic = "realtime:public:notes"
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        await client.joined(topic, postgres_changes=[filtered("id=eq.123", event="INSERT")])
+
+        source.insert((122, "a"), (123, "b"))
+        source.write((Kind.UPDATE, ("123", "c"), None))
+
+        (change,) = await client.received()
+        assert change.topic == topic
+        assert change.payload["data"]["record"] == {"id": 123, "body": "b"}
 
 
 async def test_one_frame_names_the_entries_whose_filter_matches(autojump_clock):

@@ -280,6 +280,7 @@ async def test_what_the_log_could_not_keep_is_announced_as_a_gap(autojump_clock)
         assert "the oldest change held is at 0/" in message
 
 
+@pytest.mark.capability("SB-029", "M5-022")
 async def test_rows_are_delivered_that_match_the_filter(autojump_clock):
     source = MemorySource()
     async with open_stage(source=source) as stage:
