@@ -199,7 +199,7 @@ class Settings:
     policy_timeout_s: float = _setting(
         2.0,
         _number(float, 0.01),
-        "seconds that the policies of a table may take for a statement",
+        "seconds that policies may take to decide, for a statement",
     )
     strict_rows: bool = _setting(
         default=False,

@@ -32,6 +32,7 @@ from protocol.commands import (
     Heartbeat,
     Join,
     Leave,
+    PresenceAction,
     PresencePush,
     UnknownPush,
 )
@@ -208,7 +209,14 @@ class ConnectionActor:
         if isinstance(command, Broadcast):
             end = await self._publisher.publish(command, membership)
         else:
-            end = self._tracker.carry_out(command, membership)
+            permissions, may_track = membership.permissions, True
+            if command.action is PresenceAction.TRACK and permissions.key.is_private:
+                may_track = await permissions.may_track()
+                current = self._joins.memberships.get(command.topic)
+                if current is None or current.number != membership.number:
+                    return
+                membership = current
+            end = self._tracker.carry_out(command, membership, may_track=may_track)
         if end is not None:
             await self._joins.expel(command.topic, membership, end)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.realtime.errors import Refused
-from actors.realtime.join import authorise, is_opaque, refresh
+from actors.realtime.join import is_opaque, refresh
 
 if TYPE_CHECKING:
     from actors.realtime.joins import Joins
@@ -45,8 +45,8 @@ class Credentials:
             return
         try:
             identity = await self._tenant.verifier.verify(token)
-            authorise(membership.channel_key, identity)
-            renewed = membership.speaking_for(identity)
+            permissions = await membership.permissions.for_identity(identity)
+            renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
         except Refused as refused:
             await self._end(command.topic, membership, refused)

@@ -53,18 +53,6 @@ class TokenVerifier(Protocol):
         ...
 
 
-class BroadcastPolicy(Protocol):
-    """Who may broadcast on a private topic without being joined to it."""
-
-    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:
-        """Return whether `identity` may; fails closed.
-
-        Raises:
-            Unavailable: it could not be found out.
-        """
-        ...
-
-
 class Outbox(Protocol):
     """The frames waiting for one connection, and the only way to write to its socket."""
 
@@ -112,12 +100,14 @@ class Opening:
     `open_socket` completes the WebSocket handshake on entry and ends the socket on exit;
     entering raises `SocketClosed` if the peer does not complete it.
     `peer` is the client's address without its port.
+    `headers` is the JSON object of its `x-*` headers, for policies.
     """
 
     dialect: Dialect
     identity: Identity
     peer: str
     open_socket: Callable[[], AbstractAsyncContextManager[Socket]] = field(repr=False)
+    headers: bytes = field(default=b"{}", repr=False)
 
 
 class Door(Protocol):
@@ -372,4 +362,39 @@ class Subscriptions(Protocol):
         Raises:
             Unavailable: the database could not be asked; ask again later.
         """
+        ...
+
+
+@frozen
+class PolicyQuestion:
+    """What may this identity do on this private topic?
+
+    `headers` is the JSON object that policies see as `request.headers`, empty for none.
+    """
+
+    sub_topic: str
+    identity: Identity
+    headers: bytes = field(default=b"", repr=False)
+
+
+@frozen
+class Grants:
+    """What the policies of the database grant on one private topic."""
+
+    broadcast: bool
+    presence: bool
+
+
+class Policies(Protocol):
+    """Who may read and write on private topics: row security of the table realtime.messages (spec 7).
+
+    Fails closed. Every method raises `PolicyUndecided` when there is no answer, with the code and text of spec 2.3.
+    """
+
+    async def may_read(self, question: PolicyQuestion, *, presence: bool) -> Grants:
+        """Return what may be received; presence is only asked about if it is wanted."""
+        ...
+
+    async def may_write(self, question: PolicyQuestion) -> Grants:
+        """Return what may be sent."""
         ...

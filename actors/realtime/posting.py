@@ -13,17 +13,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from actors.core.errors import ActorStopped
-from actors.realtime.errors import ChannelBusy, RateLimited
-from actors.realtime.join import SERVICE_ROLE
+from actors.realtime.errors import ChannelBusy, Forbidden, RateLimited, Refused
 from actors.realtime.messages import ChannelKey, Publish
+from actors.realtime.ports import PolicyQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.realtime.ports import BroadcastPolicy, Identity
+    from actors.realtime.ports import Identity
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import PostedBroadcast
@@ -34,21 +34,12 @@ EXCEEDED: Final = "You have exceeded your rate limit"
 BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
 
 
-class ServiceRoleOnly:
-    """A `BroadcastPolicy` for as long as there are no policies to ask."""
-
-    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:  # noqa: ARG002
-        """Let the service role broadcast, and nobody else."""
-        return identity.role == SERVICE_ROLE
-
-
 @frozen
 class Poster:
     """Publishes for those who are not joined; see the module's text."""
 
     tenant: Tenant
     metrics: Metrics
-    policy: BroadcastPolicy = field(factory=ServiceRoleOnly)
 
     def refuse_over_quota(self, batch_size: int | None = None) -> None:
         """Refuse a broadcast, or a batch of so many, for which the tenant has no events left.
@@ -59,29 +50,31 @@ class Poster:
             RateLimited: with the literal text.
         """
         events = self.tenant.quota.events
-        limit, average = events.limit, events.average
-        if not limit:
-            return
-        if average > limit or (batch_size is None and average >= limit):
+        if events.is_exceeded or (batch_size is None and events.is_tripped):
             raise RateLimited(CODE, EXCEEDED)
-        if batch_size is not None and average + batch_size > limit:
+        if batch_size is not None and 0 < events.limit < events.average + batch_size:
             raise RateLimited(CODE, BATCH_TOO_LARGE)
 
-    async def publish(self, identity: Identity, broadcasts: Sequence[PostedBroadcast]) -> bool:
-        """Hand over what `identity` may broadcast; return whether that was everything.
+    async def publish(
+        self, identity: Identity, headers: bytes, broadcasts: Sequence[PostedBroadcast]
+    ) -> Refused | None:
+        """Hand over what `identity` may broadcast; return why that was not everything, None if it was.
 
         Public ones go first, in order, then private ones topic by topic.
+        `headers` is the JSON object of the request's headers, for policies.
 
         Raises:
             ChannelBusy: a channel had no room in time; what came before it in this order was accepted.
-            Unavailable: the policy could not be asked; the public ones were accepted.
         """
         deadline = trio.current_time() + self.tenant.limits.park_s
         accepted = denied = 0
+        refused: Refused | None = None
         for group in groups(broadcasts):
             first = group[0]
-            if first.private and not await self.policy.may_broadcast(identity, first.sub_topic):
+            refusal = await self._refusal(first, identity, headers) if first.private else None
+            if refusal is not None:
                 denied += len(group)
+                refused = refusal
                 continue
             await trio.lowlevel.checkpoint()
             for broadcast in group:
@@ -93,7 +86,17 @@ class Poster:
                 accepted += 1
                 self.tenant.quota.events.count()
         self.metrics.broadcasts_accepted.inc(accepted)
-        return not denied
+        return refused
+
+    async def _refusal(
+        self, broadcast: PostedBroadcast, identity: Identity, headers: bytes
+    ) -> Refused | None:
+        question = PolicyQuestion(broadcast.sub_topic, identity, headers)
+        try:
+            grants = await self.tenant.policies.may_write(question)
+        except Refused as undecided:
+            return undecided
+        return None if grants.broadcast else Forbidden("Unauthorized", "Unauthorized")
 
     async def _is_taken(self, broadcast: PostedBroadcast, deadline: float) -> bool:
         """Give a broadcast to its channel; False if that had no room until the deadline (trio clock)."""

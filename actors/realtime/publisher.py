@@ -40,6 +40,13 @@ class Publisher:
         Return the literal text that ends the subscription if the tenant is over its quota, else None;
         the subscriptions of those who would hear it are ended by the channel.
         """
+        if (
+            membership.channel_key.is_private
+            and not await membership.permissions.may_broadcast()
+        ):
+            # Source: spec 4.1, a broadcast that policies deny vanishes, and is not answered even with ack.
+            self._metrics.broadcasts_dropped["denied"].inc()
+            return None
         is_tripped = self._events.is_tripped
         fault = self._fault(command.message)
         if fault is None:

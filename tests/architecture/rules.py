@@ -16,6 +16,7 @@ FLOORS = {
     "actors.db": 3,
     "actors.web": 4,
     "actors.key_settings": 5,
+    "actors.database": 5,
     "actors.node": 5,
     "actors.observer": 5,
     "actors.settings": 5,

@@ -14,7 +14,8 @@ from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.channels import Channels
-from actors.realtime.errors import DatabaseUnavailable
+from actors.realtime.errors import PolicyUndecided
+from actors.realtime.permissions import EVERYTHING
 from actors.realtime.posting import Poster
 from actors.realtime.quota import QuotaLimits
 from actors.realtime.tenant import Limits
@@ -23,6 +24,7 @@ from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.request_rate import RequestRate
 from tests.support.memory_tenant import open_stage
+from tests.support.policies import NOTHING, FakePolicies
 from tests.support.web import start_port
 
 LIMITS = Limits(payload_bytes=100, park_s=5.0)
@@ -100,17 +102,18 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(*, channels_type=Channels, body_bytes=1 << 20, per_second=0, **seams):
+async def open_api(*, channels_type=Channels, body_bytes=1 << 20, per_second=0, policies=None):
     async with (
         open_stage(
             limits=LIMITS,
             quota=QuotaLimits(max_events_per_second=per_second),
             channels_type=channels_type,
+            policies=policies,
         ) as stage,
         trio.open_nursery() as nursery,
     ):
         bodies = BodyBudget(body_bytes)
-        poster = Poster(stage.tenant, stage.metrics, **seams)
+        poster = Poster(stage.tenant, stage.metrics)
         rate = RequestRate(stage.tenant.quota)
         routes = BroadcastApi(stage.tenant.verifier, poster, bodies, rate).routes()
         port = await start_port(nursery, site(supabase=refuse, api=routes).application)
@@ -328,34 +331,46 @@ class TestPermission:
             assert raw(private) == []
 
     async def test_a_policy_is_asked_once_per_topic(self, autojump_clock):
-        asked = []
-
-        class Policy:
-            async def may_broadcast(self, identity, sub_topic):
-                asked.append((identity.role, sub_topic))
-                return sub_topic == "a"
-
-        async with open_api(policy=Policy()) as api:
+        policies = FakePolicies(write={"a": EVERYTHING, "b": NOTHING})
+        async with open_api(policies=policies) as api:
             allowed, _ = await members(api, "realtime:a", private=True)
             denied, _ = await members(api, "realtime:b", private=True)
             private = {**MESSAGE, "private": True}
 
             await api.post_batch(*[{**private, "topic": t} for t in "abab"], MESSAGE)
 
-            assert asked == [("anon", "a"), ("anon", "b")]
+            assert policies.asked_to_write == [("anon", "a"), ("anon", "b")]
             assert [len(await allowed.received()), await denied.received()] == [2, []]
 
-    async def test_a_policy_that_cannot_be_asked_is_no_permission(self, autojump_clock):
-        class Away:
-            async def may_broadcast(self, identity, sub_topic):
-                raise DatabaseUnavailable("away")
+    async def test_a_policy_sees_the_headers_of_the_request(self, autojump_clock):
+        policies = FakePolicies()
+        async with open_api(policies=policies) as api:
+            await api.post(f"{SINGLE}?private=true", b"{}", JSON_TYPE, ANON, "x-room: blue")
 
-        async with open_api(policy=Away()) as api:
+            assert json.loads(policies.headers[-1])["x-room"] == "blue"
+
+    @pytest.mark.parametrize(
+        ("code", "answer"),
+        [
+            ("Unauthorized", (422, {"message": "RLS policy error"})),
+            ("QueryCanceled", (422, {"message": "Query canceled"})),
+            ("MissingPartition", (422, {"message": "Missing messages partition"})),
+            ("UnableToConnectToProject", (422, {"message": "Tenant database unavailable"})),
+            ("IncreaseConnectionPool", (429, {"message": "Connection pool exhausted"})),
+        ],
+    )
+    async def test_a_policy_that_cannot_be_asked_is_no_permission(
+        self, autojump_clock, code, answer
+    ):
+        policies = FakePolicies(write_fault=PolicyUndecided(code, "why"))
+        async with open_api(policies=policies) as api:
             private, _ = await members(api, private=True)
 
             response = await api.post(f"{SINGLE}?private=true", b"{}")
+            batch = await api.post_batch({**MESSAGE, "private": True})
 
-            assert said(response) == (503, {"message": "Service Unavailable"})
+            assert said(response) == answer
+            assert (batch.status, batch.body) == (202, b"")
             assert raw(private) == []
 
 
