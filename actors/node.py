@@ -5,7 +5,7 @@
     ├─ postgres     the embedded server, if there is no other
     ├─ janitor      installs the schema, keeps partitions
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
-    ├─ changes      one child, restarted for ever           listener
+    ├─ changes      two children, restarted for ever        relay, listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
 
@@ -41,6 +41,7 @@ from actors.realtime.listener import DbListener
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
+from actors.realtime.relay import relay_spec
 from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
@@ -144,7 +145,7 @@ class Node:
             *self._postgres(),
             *(() if database is None else database.janitor()),
             self._branch("channels", self.channels),
-            *self._changes(feed, database),
+            *self._changes(tenant, database),
             self._branch("connections", self.connections),
             self._acceptor(tenant, connections),
         ]
@@ -263,18 +264,19 @@ class Node:
             )
         ]
 
-    def _changes(self, feed: ChangeFeed, database: Database | None) -> list[ChildSpec[Any]]:
+    def _changes(self, tenant: Tenant, database: Database | None) -> list[ChildSpec[Any]]:
         if database is None:
             return []
         source = database.source
-        random = self._surroundings.random
+        random, feed = self._surroundings.random, tenant.feed
         listener: ChildSpec[Any] = ChildSpec(
             name="listener",
             factory=lambda: DbListener(source, feed, random, self._metrics),
             rank=3,
             restart=Restart.PERMANENT,
         )
-        return [self._branch("changes", self._supervisor(ENDLESS), listener)]
+        relay = relay_spec(tenant, self._metrics)
+        return [self._branch("changes", self._supervisor(ENDLESS), relay, listener)]
 
     def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
         settings = self._settings

@@ -97,7 +97,7 @@ class ChannelActor:
     ) -> None:
         match message:
             case Publish(event, skip):
-                self._delivery.add(event, skip)
+                self._delivery.add(event, () if skip is None else (skip,))
                 if self._delivery.size_bytes >= FLUSH_BYTES:
                     await self._flush(inbox)
             case Attach():
@@ -131,7 +131,7 @@ class ChannelActor:
         diff = published.next_diff(DIFF_BYTES)
         if diff is None:
             return
-        self._delivery.add(diff.event(), None)
+        self._delivery.add(diff.event())
         published.confirm(diff)
         self._metrics.presence_diffs.inc()
         if published.is_pending:

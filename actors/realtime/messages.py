@@ -106,10 +106,11 @@ ChannelMessage = Attach | Detach | Refresh | Publish | PresenceChanged | HearPre
 
 @frozen
 class Wake:
-    """There is something to do in the pending rows, or the change source came or went."""
+    """There is something to do in the backlog, or the change source came or went."""
 
 
 RowsMessage = Wake
+RelayMessage = Wake
 
 
 @frozen

@@ -311,6 +311,19 @@ CODES: Final = (
         (Place.LOG,),
     ),
     Code(
+        "UnableToBroadcastChanges",
+        "A row of `realtime.messages` is not broadcast; `reason` names the column that is missing,"
+        " or says that the payload is too large or that there are too many.",
+        Fault.CLIENT,
+        (Place.LOG,),
+    ),
+    Code(
+        "incomplete",
+        "A row of `realtime.messages` lacks what a broadcast needs; the log says `broadcast.skipped`.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
+    Code(
         "crash",
         "A change was given up because handling it crashed twice; its subscribers are told.",
         Fault.SERVER,
