@@ -14,6 +14,7 @@ from actors.db.filters import PostgresFilters
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.policies import PostgresPolicies
 from actors.db.pool import Pool
+from actors.db.replay import PostgresReplay
 from actors.db.replication import ReplicationSource
 from actors.db.shared_filters import SharedFilters
 from actors.db.sights import Strictness
@@ -38,6 +39,7 @@ class Database:
     subscriptions: PostgresSubscriptions
     filters: SharedFilters
     policies: PostgresPolicies
+    replays: PostgresReplay
 
     @classmethod
     def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
@@ -55,6 +57,7 @@ class Database:
             PostgresSubscriptions(pool, settings.publication),
             SharedFilters(PostgresFilters(pool)),
             PostgresPolicies(conninfo, settings.policy_timeout_s),
+            PostgresReplay(pool),
         )
 
     def close(self) -> None:

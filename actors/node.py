@@ -42,6 +42,7 @@ from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
+from actors.realtime.replaying import NoReplay
 from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from actors.db.cluster_files import ClusterFiles
-    from actors.realtime.ports import Policies
     from actors.settings import Settings
     from actors.telemetry.metrics import Metrics
 
@@ -135,8 +135,7 @@ class Node:
         quota = Quota(self._settings.quota_limits())
         mailboxes = WeightPool(self._settings.mailboxes_bytes)
         channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
-        policies: Policies = ServiceRoleOnly() if database is None else database.policies
-        tenant = self._tenant(channels, feed, quota, policies)
+        tenant = self._tenant(channels, feed, quota, database)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
@@ -209,7 +208,7 @@ class Node:
         )
 
     def _tenant(
-        self, channels: Channels, feed: ChangeFeed, quota: Quota, policies: Policies
+        self, channels: Channels, feed: ChangeFeed, quota: Quota, database: Database | None
     ) -> Tenant:
         settings = self._settings
         limits = Limits(
@@ -236,7 +235,8 @@ class Node:
             limits,
             quota,
             status,
-            policies,
+            ServiceRoleOnly() if database is None else database.policies,
+            NoReplay() if database is None else database.replays,
             self._surroundings.random,
         )
 

@@ -168,7 +168,8 @@ class ChannelActor:
         inbox.watch(subscription.connection)
         if self._roster.get(subscription.key) is None:
             self._roster.add(subscription)
-            subscription.outbox.push(message.greeting)
+            behind = b"" if message.gate is None else message.gate.open()
+            subscription.outbox.push(message.greeting + behind)
             if subscription.gets_presence_state:
                 self._push_presence_state(subscription)
             if subscription.changes:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.realtime.messages import RelayMessage
+    from actors.realtime.replaying import ReplayGate
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import DropReason, Metrics
     from protocol.changes.model import Change
@@ -94,14 +95,17 @@ class RelayActor:
     async def _work(self) -> None:
         """Deliver the oldest broadcasts, and only then remove them."""
         deliveries: dict[ChannelKey, SharedDelivery] = {}
+        held: list[tuple[ReplayGate, str, bytes]] = []
         numbers = self._backlog.begin(BATCH)
         taken = size_bytes = 0
         for number in numbers:
-            size_bytes += self._add(self._feed.log.get(number), deliveries)
+            size_bytes += self._add(self._feed.log.get(number), deliveries, held)
             taken += 1
             if size_bytes >= FLUSH_BYTES:
                 break
         self._backlog.begin_only(taken)
+        for gate, row_id, frame in held:
+            gate.hold(row_id, frame)
         sends = Sends(chain.from_iterable([one.take() for one in deliveries.values()]))
         try:
             self._metrics.deliveries.inc(await sends.flush())
@@ -111,20 +115,32 @@ class RelayActor:
         received = sum(one.take_received()[0] for one in deliveries.values())
         self._tenant.quota.events.count(received)
 
-    def _add(self, change: Change | None, deliveries: dict[ChannelKey, SharedDelivery]) -> int:
-        """Encode one broadcast for who is subscribed to its topic; return the bytes of that."""
+    def _add(
+        self,
+        change: Change | None,
+        deliveries: dict[ChannelKey, SharedDelivery],
+        held: list[tuple[ReplayGate, str, bytes]],
+    ) -> int:
+        """Encode one broadcast for who is subscribed to its topic, or about to be; return the bytes of that.
+
+        Who was sent it when it joined is left out.
+        """
         stored = self._read(change)
         if stored is None:
             return 0
         key = ChannelKey(self._tenant.name, stored.is_private, stored.sub_topic)
-        roster = self._tenant.channels.roster(key)
+        channels = self._tenant.channels
+        held += (
+            (gate, stored.id, gate.encode(stored.message)) for gate in channels.gates.of(key)
+        )
+        roster = channels.roster(key)
         if not roster:
             return 0
         delivery = deliveries.get(key)
         if delivery is None:
             delivery = deliveries[key] = SharedDelivery(roster)
         before = delivery.size_bytes
-        delivery.add(stored.message)
+        delivery.add(stored.message, roster.replayed(stored.id))
         self._tenant.quota.events.count()
         self._metrics.broadcasts_relayed.inc()
         return delivery.size_bytes - before

@@ -9,11 +9,12 @@ from attrs import define, field, frozen
 
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.quota import Quota
+from actors.realtime.replaying import NoReplay
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.channels import Channels
-    from actors.realtime.ports import Policies, TokenVerifier
+    from actors.realtime.ports import Policies, ReplayStore, TokenVerifier
 
 
 #: What a payload may be larger than its limit, for the envelope around it (as upstream).
@@ -83,5 +84,6 @@ class Tenant:
     quota: Quota = field(factory=Quota)
     status: TenantStatus = field(factory=TenantStatus)
     policies: Policies = field(factory=ServiceRoleOnly)
+    replays: ReplayStore = field(factory=NoReplay)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)

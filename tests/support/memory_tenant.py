@@ -34,6 +34,7 @@ from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
+from actors.realtime.replaying import NoReplay
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
@@ -375,6 +376,7 @@ async def open_stage(
     presence_enabled=False,
     verifier=None,
     policies=None,
+    replays=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -403,6 +405,7 @@ async def open_stage(
         quota,
         TenantStatus(is_presence_enabled=presence_enabled),
         policies or ServiceRoleOnly(),
+        replays or NoReplay(),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
