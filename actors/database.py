@@ -19,6 +19,7 @@ from actors.db.replication import ReplicationSource
 from actors.db.shared_filters import SharedFilters
 from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
+from actors.db.storing import PostgresStorage
 from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 
@@ -40,6 +41,7 @@ class Database:
     filters: SharedFilters
     policies: PostgresPolicies
     replays: PostgresReplay
+    storage: PostgresStorage
 
     @classmethod
     def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
@@ -58,10 +60,12 @@ class Database:
             SharedFilters(PostgresFilters(pool)),
             PostgresPolicies(conninfo, settings.policy_timeout_s),
             PostgresReplay(pool),
+            PostgresStorage(conninfo, settings.policy_timeout_s),
         )
 
     def close(self) -> None:
         self.policies.close()
+        self.storage.close()
         self.visibility.close()
         self.pool.close()
 

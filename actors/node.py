@@ -39,6 +39,7 @@ from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
 from actors.realtime.permissions import ServiceRoleOnly
+from actors.realtime.persisting import NoStorage
 from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
@@ -237,6 +238,7 @@ class Node:
             status,
             ServiceRoleOnly() if database is None else database.policies,
             NoReplay() if database is None else database.replays,
+            NoStorage() if database is None else database.storage,
             self._surroundings.random,
         )
 

@@ -1,6 +1,6 @@
 """Stored broadcasts for who joins: the newest rows of realtime.messages on a topic.
 
-Implements `ports.ReplayStore`, as the service's own connection: whether the client may read was decided before.
+Implements `stored_ports.ReplayStore`, as the service's own connection: whether the client may read was decided before.
 
 **Invariants**
 - A replay is bounded by number, by bytes and by time, whatever is stored.
@@ -16,7 +16,9 @@ import psycopg
 import structlog
 import trio
 from attrs import frozen
+from psycopg import sql
 
+from actors.db.storing import has_ttl
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.stored import StoredBroadcast, stored_message
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.db.pool import Pool
-    from actors.realtime.ports import ReplayQuestion
+    from actors.realtime.stored_ports import ReplayQuestion
 
 TIMEOUT_S: Final = 5.0
 FAILED: Final = "Stored broadcasts could not be read; the log has the SQLSTATE."
@@ -39,6 +41,7 @@ _NEWEST: Final = """
             AND (payload IS NOT NULL OR binary_payload IS NOT NULL)
             AND inserted_at >= timestamp 'epoch' + %(since_ms)s * interval '1 millisecond'
             AND inserted_at < timezone('utc', now()) + interval '1 minute'
+            AND {unexpired}
         ORDER BY inserted_at DESC, place DESC
         LIMIT %(limit)s
     ), rendered AS (
@@ -53,6 +56,10 @@ _NEWEST: Final = """
     WHERE number = 1 OR total <= %(size_bytes)s
     ORDER BY inserted_at, place
 """
+
+
+_UNEXPIRED: Final = sql.SQL("(replay_until IS NULL OR replay_until > timezone('utc', now()))")
+_ANY_AGE: Final = sql.SQL("true")
 
 
 @frozen
@@ -81,7 +88,9 @@ class PostgresReplay:
                             "SELECT set_config('statement_timeout', %s, true)",
                             (f"{TIMEOUT_S:.0f}s",),
                         )
-                        cursor = await connection.execute(_NEWEST, arguments)
+                        unexpired = _UNEXPIRED if await has_ttl(connection) else _ANY_AGE
+                        query = sql.SQL(_NEWEST).format(unexpired=unexpired)
+                        cursor = await connection.execute(query, arguments)
                         rows = await cursor.fetchall()
                 except psycopg.OperationalError:
                     raise

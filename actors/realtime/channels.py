@@ -14,6 +14,7 @@ from actors.realtime.announcing import ChannelView
 from actors.realtime.channel import ChannelActor
 from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
 from actors.realtime.pending_rows import PendingRows
+from actors.realtime.persisting import OwnBroadcasts
 from actors.realtime.replaying import ReplayGates
 from actors.realtime.roster import Roster
 from actors.realtime.rows import ChannelRowsActor
@@ -63,6 +64,8 @@ class Channels:
         self._mailboxes = mailboxes
         #: The joins that wait for stored broadcasts.
         self.gates = ReplayGates()
+        #: Broadcasts that are being stored by who does not want to hear them.
+        self.own = OwnBroadcasts()
         self.presence_actors = PresenceActors(supervisor)
 
     def get(self, key: ChannelKey) -> Ref[ChannelMessage] | None:

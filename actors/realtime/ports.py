@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from protocol.changes.filters import Condition
     from protocol.changes.model import Change, Lsn, Position, Value
     from protocol.changes.predicates import Predicate
-    from protocol.changes.stored import StoredBroadcast
     from protocol.dialect import Dialect
     from protocol.frames import CloseCode
 
@@ -398,29 +397,4 @@ class Policies(Protocol):
 
     async def may_write(self, question: PolicyQuestion) -> Grants:
         """Return what may be sent."""
-        ...
-
-
-@frozen
-class ReplayQuestion:
-    """Which stored broadcasts a join wants: the newest `limit` of a private topic since `since_ms` (milliseconds, UTC).
-
-    Of them the newest that have `size_bytes` together, and the very newest whatever its size.
-    """
-
-    sub_topic: str
-    since_ms: int
-    limit: int
-    size_bytes: int
-
-
-class ReplayStore(Protocol):
-    """Broadcasts that were stored."""
-
-    async def newest(self, question: ReplayQuestion) -> Sequence[StoredBroadcast]:
-        """Return them, oldest first; what is committed while this waits may be among them.
-
-        Raises:
-            Unavailable: they could not be read in time.
-        """
         ...

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
+from attrs import define, field
 
 from actors.core.signals import Stopping
 from actors.core.spec import ChildSpec, Restart
@@ -50,6 +51,16 @@ COMPLAIN_EVERY_S = 60.0
 #: Upstream's words for what it does not broadcast.
 TOO_LARGE = "payload_size_exceeded"
 TOO_MANY = "too_many_requests"
+
+
+@define
+class Prepared:
+    """What is to be done for one batch, once nothing of it can fail any more."""
+
+    deliveries: dict[ChannelKey, SharedDelivery] = field(factory=dict)
+    #: What joins that replay are to hold.
+    held: list[tuple[ReplayGate, str, bytes]] = field(factory=list)
+    row_ids: list[str] = field(factory=list)
 
 
 def relay_spec(tenant: Tenant, metrics: Metrics) -> ChildSpec[RelayMessage]:
@@ -94,53 +105,52 @@ class RelayActor:
 
     async def _work(self) -> None:
         """Deliver the oldest broadcasts, and only then remove them."""
-        deliveries: dict[ChannelKey, SharedDelivery] = {}
-        held: list[tuple[ReplayGate, str, bytes]] = []
+        prepared = Prepared()
         numbers = self._backlog.begin(BATCH)
         taken = size_bytes = 0
         for number in numbers:
-            size_bytes += self._add(self._feed.log.get(number), deliveries, held)
+            size_bytes += self._prepare(self._feed.log.get(number), prepared)
             taken += 1
             if size_bytes >= FLUSH_BYTES:
                 break
         self._backlog.begin_only(taken)
-        for gate, row_id, frame in held:
+        for gate, row_id, frame in prepared.held:
             gate.hold(row_id, frame)
-        sends = Sends(chain.from_iterable([one.take() for one in deliveries.values()]))
+        deliveries = prepared.deliveries.values()
+        sends = Sends(chain.from_iterable([delivery.take() for delivery in deliveries]))
         try:
             self._metrics.deliveries.inc(await sends.flush())
         finally:
             sends.finish()
             self._backlog.finish()
-        received = sum(one.take_received()[0] for one in deliveries.values())
+            for row_id in prepared.row_ids:
+                self._tenant.channels.own.forget(row_id)
+        received = sum(delivery.take_received()[0] for delivery in deliveries)
         self._tenant.quota.events.count(received)
 
-    def _add(
-        self,
-        change: Change | None,
-        deliveries: dict[ChannelKey, SharedDelivery],
-        held: list[tuple[ReplayGate, str, bytes]],
-    ) -> int:
+    def _prepare(self, change: Change | None, prepared: Prepared) -> int:
         """Encode one broadcast for who is subscribed to its topic, or about to be; return the bytes of that.
 
-        Who was sent it when it joined is left out.
+        Left out are who was sent it when joining, and who stored it and does not want it back.
         """
         stored = self._read(change)
         if stored is None:
             return 0
-        key = ChannelKey(self._tenant.name, stored.is_private, stored.sub_topic)
         channels = self._tenant.channels
-        held += (
+        prepared.row_ids.append(stored.id)
+        key = ChannelKey(self._tenant.name, stored.is_private, stored.sub_topic)
+        prepared.held += (
             (gate, stored.id, gate.encode(stored.message)) for gate in channels.gates.of(key)
         )
         roster = channels.roster(key)
         if not roster:
             return 0
-        delivery = deliveries.get(key)
+        delivery = prepared.deliveries.get(key)
         if delivery is None:
-            delivery = deliveries[key] = SharedDelivery(roster)
+            delivery = prepared.deliveries[key] = SharedDelivery(roster)
         before = delivery.size_bytes
-        delivery.add(stored.message, roster.replayed(stored.id))
+        skips = (*roster.replayed(stored.id), *channels.own.sender(stored.id))
+        delivery.add(stored.message, skips)
         self._tenant.quota.events.count()
         self._metrics.broadcasts_relayed.inc()
         return delivery.size_bytes - before

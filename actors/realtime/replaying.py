@@ -21,7 +21,7 @@ import trio
 from attrs import define, field
 
 from actors.realtime.errors import DatabaseUnavailable, Forbidden, Refused, Unavailable
-from actors.realtime.ports import ReplayQuestion
+from actors.realtime.stored_ports import ReplayQuestion
 from protocol.dialect import EncodeKey
 from protocol.events import ReplayedBroadcast
 

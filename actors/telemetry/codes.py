@@ -318,6 +318,18 @@ CODES: Final = (
         (Place.LOG,),
     ),
     Code(
+        "UnableToPersistBroadcast",
+        "A broadcast that its sender wants stored cannot be; a sentence says why.",
+        Fault.CLIENT,
+        (Place.REPLY, Place.REST),
+    ),
+    Code(
+        "not_persisted",
+        "A broadcast that its sender wanted stored was not, and was not delivered either.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
+    Code(
         "incomplete",
         "A row of `realtime.messages` lacks what a broadcast needs; the log says `broadcast.skipped`.",
         Fault.CLIENT,

@@ -40,6 +40,7 @@ DropReason = Literal[
     "denied",
     "evicted",
     "incomplete",
+    "not_persisted",
     "payload_not_an_object",
     "payload_size_exceeded",
     "rate_limited",

@@ -14,7 +14,7 @@ from actors.db.pool import Pool
 from actors.db.replay import PostgresReplay
 from actors.db.schema import migrate
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import ReplayQuestion
+from actors.realtime.stored_ports import ReplayQuestion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -31,6 +31,7 @@ from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthor
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.permissions import ServiceRoleOnly
+from actors.realtime.persisting import NoStorage
 from actors.realtime.ports import Identity, Opening, Sight
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
@@ -377,6 +378,7 @@ async def open_stage(
     verifier=None,
     policies=None,
     replays=None,
+    storage=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -406,6 +408,7 @@ async def open_stage(
         TenantStatus(is_presence_enabled=presence_enabled),
         policies or ServiceRoleOnly(),
         replays or NoReplay(),
+        storage or NoStorage(),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)

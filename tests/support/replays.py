@@ -14,8 +14,9 @@ from tests.support.source import MemorySource
 
 @define(eq=False)
 class MemoryReplays:
-    """Implements `ports.ReplayStore`; what it answers is as of the moment when it was asked.
+    """Implements `stored_ports.ReplayStore`, and `stored_ports.BroadcastStorage` by its `MemoryStorage`.
 
+    What it answers is as of the moment when it was asked.
     `errors` are raised in turn; `hold` lets questions wait for `release`.
     """
 
@@ -23,6 +24,7 @@ class MemoryReplays:
     errors: list[Exception] = field(factory=list)
     stored: list[tuple[int, StoredBroadcast]] = field(factory=list, init=False)
     asked: list = field(factory=list, init=False)
+    ttls: list = field(factory=list, init=False)
     _gate: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self):
@@ -69,3 +71,29 @@ class MemoryReplays:
         if self.errors:
             raise self.errors.pop(0)
         return found
+
+    async def store_broadcast(self, storage):
+        await trio.lowlevel.checkpoint()
+        await self._gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        message, topic = storage.message, storage.question.sub_topic
+        self.ttls.append(storage.ttl_s)
+        text = None if message.is_binary else message.payload.decode()
+        self.source.send(
+            {
+                "payload": text,
+                "data": message.payload if message.is_binary else None,
+                "event": message.event,
+                "topic": topic,
+                "private": True,
+                "row_id": storage.row_id,
+            }
+        )
+
+
+class MemoryStorage:
+    """The storage side of a `MemoryReplays`."""
+
+    def __init__(self, replays: MemoryReplays) -> None:
+        self.store = replays.store_broadcast
