@@ -113,6 +113,7 @@ KEYS = (
 )
 
 
+@pytest.mark.capability("M5-075")
 @pytest.mark.parametrize("rows", [False, True])
 async def test_a_row_is_found_by_a_key_of_any_type(notes, rows):
     notes.execute(
