@@ -19,8 +19,8 @@ from psycopg.conninfo import make_conninfo
 from actors.core.spec import Intensity
 from actors.db.slots import SlotMode
 from actors.db.visibility import DatabaseVisibility
+from actors.realtime.announcing import SUBSCRIBED
 from actors.realtime.channels import Channels
-from actors.realtime.rows import SUBSCRIBED
 from tests.support.extent import is_long
 from tests.support.faults import CRASHES, BreakableLog, Fault, Faults, plan
 from tests.support.numbers import SCHEMA, Follower, NumberWriter
