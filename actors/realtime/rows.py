@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.realtime.announcing import ChannelView
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.change_ports import Question, Sight
     from actors.realtime.matching import Parcel
     from actors.realtime.messages import RowsMessage
-    from actors.realtime.ports import Identity, Question, Sight
+    from actors.realtime.ports import Identity
     from actors.realtime.quota import RateQuota
     from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics

@@ -12,8 +12,9 @@ from actors.db import row_judge
 from actors.db.driver import connect
 from actors.db.privileges import MAX_AGE_S
 from actors.db.row_judge import ERROR_FAILED, ERROR_SLOW, MAX_TIMEOUTS
+from actors.realtime.change_ports import Question
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Identity, Question
+from actors.realtime.ports import Identity
 from tests.support.postgres import until
 from tests.support.row_security import ALICE, BOB, court, identity_of, prepare
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.realtime.change_ports import FilterRequest
 from actors.realtime.interests import Granted, Interest, Interests
 from actors.realtime.messages import JoinKey
 from actors.realtime.pending_rows import PendingRows
-from actors.realtime.ports import FilterRequest
 from actors.realtime.router import Router
 from protocol.changes.entries import Entry
 from protocol.changes.filters import parse_filter

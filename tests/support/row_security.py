@@ -14,14 +14,15 @@ from actors.db.privileges import Privileges
 from actors.db.row_sessions import Answer, RowSessions
 from actors.db.sights import Decider, Strictness
 from actors.db.visibility import DatabaseVisibility
-from actors.realtime.ports import Identity, Question
+from actors.realtime.change_ports import Question
+from actors.realtime.ports import Identity
 from tests.support.streaming import Reader, reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from actors.db.row_query import RowQuery
-    from actors.realtime.ports import Sight
+    from actors.realtime.change_ports import Sight
     from protocol.changes.model import Change
     from tests.support.postgres import Database
 
