@@ -76,6 +76,22 @@ class RecordingSessions(RowSessions):
         return await super().call(query, arguments, **options)
 
 
+#: The usual policy, and those who did not sign in.
+OWN = "create policy own on notes using (auth.uid() = user_id)"
+ANON = identity_of("anon")
+SERVICE = identity_of("service_role")
+
+
+def user(sub: str, **others: Any) -> Identity:
+    """Return the identity of somebody who signed in."""
+    return identity_of("authenticated", sub, **others)
+
+
+def insert(number: int, owner: str, body: str = "body") -> str:
+    """Return the statement that adds a row to `notes`."""
+    return f"insert into notes values ({number}, '{owner}', '{body}')"
+
+
 @define
 class Court:
     """Reads changes from the stream, and asks who may see them.
