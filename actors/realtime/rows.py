@@ -20,7 +20,6 @@ import trio
 from actors.core.signals import Stopping, Terminated
 from actors.core.spec import Backoff
 from actors.realtime.announcing import Announcer
-from actors.realtime.changelog import estimate_bytes
 from actors.realtime.errors import Unavailable
 from actors.realtime.fanout import Sends
 from actors.realtime.judging import Judge
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.realtime.announcing import ChannelView
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.changelog import Entry
     from actors.realtime.interests import Crowd
     from actors.realtime.matching import Parcel, Share, Wanted
     from actors.realtime.messages import RowsMessage
@@ -117,16 +117,17 @@ class ChannelRowsActor:
             pending.finish()
             await trio.lowlevel.checkpoint()
             return
-        changes = [self._feed.log.get(number) for number in numbers]
-        candidates, taken = await self._candidates(changes)
+        entries = [self._feed.log.get(number) for number in numbers]
+        candidates, taken = await self._candidates(entries)
         pending.begin_only(taken)
         await self._persist(lambda: self._decide(candidates))
         parcels = await self._prepare(wanted_by_crowd(candidates))
         # Whoever left while a question was out gets nothing; whoever came was not asked about.
         delivered = Sends(
             (member.outbox, data)
-            for data, members in [(b"".join(one.frames), one.members) for one in parcels]
-            for member in members
+            for parcel in parcels
+            for data in (b"".join(parcel.frames),)
+            for member in parcel.members
             if self._view.is_present(member)
         )
         try:
@@ -136,35 +137,33 @@ class ChannelRowsActor:
             pending.finish()
         self._rate.count(sum(one.matches * len(one.members) for one in parcels))
         self._metrics.changes_delivered.inc(sum(len(one.members) for one in parcels))
-        missing = sum(change is None for change in changes[:taken])
+        missing = entries[:taken].count(None)
         if missing:
             self._metrics.changes_skipped["evicted"].inc(missing)
             pending.loss = EVICTED
 
-    async def _candidates(
-        self, changes: Sequence[Change | None]
-    ) -> tuple[list[Candidate], int]:
+    async def _candidates(self, entries: Sequence[Entry | None]) -> tuple[list[Candidate], int]:
         """Return who may want the first of these changes, and how many of them that are.
 
         They are few enough for what is prepared to stay small, but one at least.
         """
         candidates: list[Candidate] = []
         deliveries = size_bytes = 0
-        for taken, change in enumerate(changes):
-            if change is None:
+        for taken, entry in enumerate(entries):
+            if entry is None:
                 continue
             if deliveries >= MAX_DELIVERIES or size_bytes >= MAX_BYTES:
                 return candidates, taken
-            size_bytes += estimate_bytes(change)
-            for step, interest in enumerate(self._pending.interests.match(change), 1):
+            size_bytes += entry.size_bytes
+            for step, interest in enumerate(self._pending.interests.match(entry.change), 1):
                 crowd = interest.crowd
                 # It may have left at the checkpoint.
                 if crowd is not None:
-                    candidates.append(Candidate(change, crowd, interest))
+                    candidates.append(Candidate(entry.change, crowd, interest))
                     deliveries += len(crowd.starts)
                 if step % STEPS_PER_CHECKPOINT == 0:
                     await trio.lowlevel.checkpoint()
-        return candidates, len(changes)
+        return candidates, len(entries)
 
     async def _decide(self, candidates: Sequence[Candidate]) -> None:
         complaints = await self._judge.decide(candidates)
