@@ -79,7 +79,7 @@ class ProbeSessions:
     def close(self) -> None:
         self._pool.close()
 
-    async def ask(self, name: str, probes: Sequence[Probe]) -> list[Outcome]:
+    async def call(self, name: str, probes: Sequence[Probe]) -> list[Outcome]:
         """Return what the function `name` says of the probes, in their order and up to the first that took too long.
 
         Raises:

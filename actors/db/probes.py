@@ -93,7 +93,7 @@ class Probes:
         while rest and slow < SLOW_ONES:
             asked = rest[:MAX_BATCH]
             try:
-                found = await self._together.ask(self._name, asked)
+                found = await self._together.call(self._name, asked)
             except StatementFailed:
                 # One of them is to blame, and shows when each is asked alone.
                 rest = rest[len(asked) :]
@@ -114,7 +114,7 @@ class Probes:
             if outcome is not None:
                 return outcome
             try:
-                (outcome,) = await self._alone.ask(self._name, [probe])
+                (outcome,) = await self._alone.call(self._name, [probe])
             except StatementFailed as failed:
                 outcome = Outcome(NOTHING, failed.sqlstate)
             self._remember(probe, outcome)
