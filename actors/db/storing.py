@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from actors.db.policies import SEARCH_PATH, away_from, failed_policy, probe_of, undecided
+from actors.db.policies import away_from, failed_policy, probe_of, undecided
 from actors.db.pool import Pool
+from actors.db.probe_sessions import SEARCH_PATH
 from actors.realtime.errors import DatabaseUnavailable, Forbidden, NotPersisted
 
 if TYPE_CHECKING:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actors.core.ref import Ref
-    from actors.realtime.changelog import ChangeLog
-    from actors.realtime.messages import RelayMessage
-    from actors.realtime.ports import (
+    from actors.realtime.change_ports import (
         ChangeSource,
         Extent,
         FilterRequest,
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
         Undecided,
         Visibility,
     )
+    from actors.realtime.changelog import ChangeLog
+    from actors.realtime.messages import RelayMessage
     from protocol.changes.model import Change, Lsn, Value
     from protocol.changes.predicates import Predicate
 

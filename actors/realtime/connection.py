@@ -32,7 +32,6 @@ from protocol.commands import (
     Heartbeat,
     Join,
     Leave,
-    PresenceAction,
     PresencePush,
     UnknownPush,
 )
@@ -206,17 +205,17 @@ class ConnectionActor:
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
+        is_allowed = True
+        if membership.channel_key.is_private:
+            is_allowed = await membership.permissions.allow(command)
+            current = self._joins.memberships.get(command.topic)
+            if current is None or current.number != membership.number:
+                # It ended while policies were asked, and its client was told why.
+                return
         if isinstance(command, Broadcast):
-            end = await self._publisher.publish(command, membership)
+            end = await self._publisher.publish(command, membership, is_allowed=is_allowed)
         else:
-            permissions, may_track = membership.permissions, True
-            if command.action is PresenceAction.TRACK and permissions.key.is_private:
-                may_track = await permissions.may_track()
-                current = self._joins.memberships.get(command.topic)
-                if current is None or current.number != membership.number:
-                    return
-                membership = current
-            end = self._tracker.carry_out(command, membership, may_track=may_track)
+            end = self._tracker.carry_out(command, membership, may_track=is_allowed)
         if end is not None:
             await self._joins.expel(command.topic, membership, end)
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.change_ports import ChangeSource, ChangeStream, Chunk, Gap
     from actors.realtime.pending_rows import PendingRows
-    from actors.realtime.ports import ChangeSource, ChangeStream, Chunk, Gap
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
 

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from actors.realtime.errors import Forbidden, Refused
 from actors.realtime.ports import Grants, PolicyQuestion
+from protocol.commands import Broadcast, PresenceAction, PresencePush
 
 if TYPE_CHECKING:
     from actors.realtime.messages import ChannelKey
@@ -72,6 +73,12 @@ class Permissions:
             )
         return renewed
 
+    async def allow(self, command: Broadcast | PresencePush) -> bool:
+        """Whether a command may be carried out; to be absent needs no permission."""
+        if isinstance(command, Broadcast):
+            return await self.may_broadcast()
+        return command.action is not PresenceAction.TRACK or await self.may_track()
+
     async def may_broadcast(self) -> bool:
         """Whether a broadcast is delivered; fails closed."""
         write = await self._ask_write()
@@ -83,14 +90,19 @@ class Permissions:
         if write is None or not write.presence:
             return False
         if not self.wants_presence:
-            self.wants_presence = True
-            try:
-                self.read = await _read(
-                    self.key, self.question, self.policies, wants_presence=True
-                )
-            except Refused as undecided:
-                self._log(undecided)
+            await self._want_presence()
         return True
+
+    async def _want_presence(self) -> None:
+        """Find out whether presence may be read; if that cannot be done, the next track tries again."""
+        try:
+            grants = await self.policies.may_read(self.question, presence=True)
+        except Refused as undecided:
+            self._log(undecided)
+        else:
+            self.wants_presence = True
+            # What was granted to this token stays: changed policies count from the next one on.
+            self.read = Grants(self.read.broadcast, grants.presence)
 
     async def _ask_write(self) -> Grants | None:
         """Return what may be sent, None if that could not be found out and is to be asked again next time."""

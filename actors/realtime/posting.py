@@ -16,14 +16,14 @@ import trio
 from attrs import frozen
 
 from actors.core.errors import ActorStopped
-from actors.realtime.errors import ChannelBusy, Forbidden, RateLimited, Refused
+from actors.realtime.errors import ChannelBusy, Forbidden, PolicyUndecided, RateLimited, Refused
 from actors.realtime.messages import ChannelKey, Publish
 from actors.realtime.persisting import persist
 from actors.realtime.ports import PolicyQuestion
 from protocol.events import UserBroadcast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from actors.realtime.ports import Identity
     from actors.realtime.tenant import Tenant
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 CODE: Final = "MessagePerSecondRateLimitReached"
 EXCEEDED: Final = "You have exceeded your rate limit"
+#: Private topics of one request that policies are asked about at a time, and for how long altogether (seconds).
+#: Trade-off: a request may name thousands, and the connections on which policies are tried are everybody's.
+ASKED_TOGETHER: Final = 50
+ASKED_WITHIN_S: Final = 10.0
+NOT_ASKED: Final = PolicyUndecided("IncreaseConnectionPool", "Connection pool exhausted")
+#: How many broadcasts are handed over before others have their turn.
+TURN: Final = 100
 BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
 
 
@@ -68,27 +75,20 @@ class Poster:
         Raises:
             ChannelBusy: a channel had no room in time; what came before it in this order was accepted.
         """
-        deadline = trio.current_time() + self.tenant.limits.park_s
-        accepted = denied = 0
-        refused: Refused | None = None
-        for group in groups(broadcasts):
-            first = group[0]
-            refusal = await self._refusal(first, identity, headers) if first.private else None
-            if refusal is not None:
-                denied += len(group)
-                refused = refusal
-                continue
-            await trio.lowlevel.checkpoint()
-            for broadcast in group:
-                if not await self._is_taken(broadcast, deadline):
-                    dropped = len(broadcasts) - accepted - denied
-                    self.metrics.broadcasts_dropped["channel_busy"].inc(dropped)
-                    self.metrics.broadcasts_accepted.inc(accepted)
-                    raise ChannelBusy(accepted, len(broadcasts))
-                accepted += 1
-                self.tenant.quota.events.count()
-        self.metrics.broadcasts_accepted.inc(accepted)
-        return refused
+        public = [broadcast for broadcast in broadcasts if not broadcast.private]
+        accepted = await self._hand_over(public, 0, len(broadcasts))
+        private = by_topic(broadcasts)
+        refusals = await self._refusals(private, identity, headers)
+        denied = sum(len(private[topic]) for topic in refusals)
+        self.metrics.broadcasts_dropped["denied"].inc(denied)
+        allowed = [
+            broadcast
+            for topic, group in private.items()
+            if topic not in refusals
+            for broadcast in group
+        ]
+        await self._hand_over(allowed, accepted, len(broadcasts) - denied)
+        return next(iter(refusals.values()), None)
 
     async def persist(
         self, identity: Identity, headers: bytes, broadcast: PostedBroadcast, wish: Persist
@@ -105,15 +105,50 @@ class Poster:
             await persist(message, wish, question, self.tenant, is_private=broadcast.private)
             self.metrics.broadcasts_accepted.inc()
 
-    async def _refusal(
-        self, broadcast: PostedBroadcast, identity: Identity, headers: bytes
-    ) -> Refused | None:
-        question = PolicyQuestion(broadcast.sub_topic, identity, headers)
+    async def _refusals(
+        self, topics: Iterable[str], identity: Identity, headers: bytes
+    ) -> dict[str, Refused]:
+        """Return why nothing may be broadcast on some of these private topics; all are asked about together."""
+        answers: dict[str, Refused | None] = dict.fromkeys(topics, NOT_ASKED)
+        limiter = trio.CapacityLimiter(ASKED_TOGETHER)
+
+        async def ask(topic: str) -> None:
+            async with limiter:
+                answers[topic] = await self._refusal(PolicyQuestion(topic, identity, headers))
+
+        with trio.move_on_after(ASKED_WITHIN_S):
+            async with trio.open_nursery() as nursery:
+                for topic in answers:
+                    nursery.start_soon(ask, topic)
+        return {topic: refusal for topic, refusal in answers.items() if refusal is not None}
+
+    async def _refusal(self, question: PolicyQuestion) -> Refused | None:
         try:
             grants = await self.tenant.policies.may_write(question)
         except Refused as undecided:
             return undecided
         return None if grants.broadcast else Forbidden("Unauthorized", "Unauthorized")
+
+    async def _hand_over(
+        self, broadcasts: Sequence[PostedBroadcast], before: int, total: int
+    ) -> int:
+        """Give broadcasts to their channels; return how many were accepted, with those `before`.
+
+        Raises:
+            ChannelBusy: a channel had no room in time.
+        """
+        deadline = trio.current_time() + self.tenant.limits.park_s
+        for number, broadcast in enumerate(broadcasts):
+            if number % TURN == 0:
+                await trio.lowlevel.checkpoint()
+            if not await self._is_taken(broadcast, deadline):
+                accepted = before + number
+                self.metrics.broadcasts_dropped["channel_busy"].inc(total - accepted)
+                self.metrics.broadcasts_accepted.inc(number)
+                raise ChannelBusy(accepted, total)
+            self.tenant.quota.events.count()
+        self.metrics.broadcasts_accepted.inc(len(broadcasts))
+        return before + len(broadcasts)
 
     async def _is_taken(self, broadcast: PostedBroadcast, deadline: float) -> bool:
         """Give a broadcast to its channel; False if that had no room until the deadline (trio clock)."""
@@ -129,11 +164,10 @@ class Poster:
         return not channel.alive
 
 
-def groups(broadcasts: Sequence[PostedBroadcast]) -> list[list[PostedBroadcast]]:
-    """Return the public ones together and in front, then the private ones by topic."""
-    found: dict[str | None, list[PostedBroadcast]] = {}
-    for broadcast in sorted(broadcasts, key=lambda broadcast: broadcast.private):
-        found.setdefault(broadcast.sub_topic if broadcast.private else None, []).append(
-            broadcast
-        )
-    return list(found.values())
+def by_topic(broadcasts: Sequence[PostedBroadcast]) -> dict[str, list[PostedBroadcast]]:
+    """Return the private ones, by topic in the order of their first."""
+    found: dict[str, list[PostedBroadcast]] = {}
+    for broadcast in broadcasts:
+        if broadcast.private:
+            found.setdefault(broadcast.sub_topic, []).append(broadcast)
+    return found

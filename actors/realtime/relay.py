@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from actors.core.inbox import Inbox
+    from actors.realtime.changelog import Entry
     from actors.realtime.messages import RelayMessage
     from actors.realtime.replaying import ReplayGate
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import DropReason, Metrics
-    from protocol.changes.model import Change
     from protocol.changes.stored import StoredBroadcast
 
 BATCH = 128
@@ -128,12 +128,12 @@ class RelayActor:
         received = sum(delivery.take_received()[0] for delivery in deliveries)
         self._tenant.quota.events.count(received)
 
-    def _prepare(self, change: Change | None, prepared: Prepared) -> int:
+    def _prepare(self, entry: Entry | None, prepared: Prepared) -> int:
         """Encode one broadcast for who is subscribed to its topic, or about to be; return the bytes of that.
 
         Left out are who was sent it when joining, and who stored it and does not want it back.
         """
-        stored = self._read(change)
+        stored = self._read(entry)
         if stored is None:
             return 0
         channels = self._tenant.channels
@@ -155,12 +155,12 @@ class RelayActor:
         self._metrics.broadcasts_relayed.inc()
         return delivery.size_bytes - before
 
-    def _read(self, change: Change | None) -> StoredBroadcast | None:
+    def _read(self, entry: Entry | None) -> StoredBroadcast | None:
         """Return what is to be broadcast, None if nothing is."""
-        if change is None:
+        if entry is None:
             self._metrics.broadcasts_dropped["evicted"].inc()
             return None
-        stored = read_stored(change)
+        stored = read_stored(entry.change)
         if isinstance(stored, str):
             self._drop("incomplete", stored)
         elif len(stored.message.payload) > self._tenant.limits.payload_bytes:

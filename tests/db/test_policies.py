@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -379,3 +381,126 @@ async def test_permissions_are_those_of_plain_sql(migrated):
 
         answers[0] = lambda questions: trio.from_thread.run(ask_all, questions)
         await trio.to_thread.run_sync(compare)
+
+
+async def test_who_asks_beside_a_slow_one_does_not_wait_for_it(migrated):
+    policy(
+        migrated,
+        "select",
+        "case when auth.jwt() ->> 'pace' = 'slow' then pg_sleep(60) is null else true end",
+    )
+    policies = PostgresPolicies(migrated.conninfo, timeout_s=4.0)
+    await policies.may_read(asker(), presence=True)
+    took_s: dict[str, float] = {}
+
+    async def ask(name: str, pace: str) -> None:
+        started = trio.current_time()
+        with suppress(PolicyUndecided):
+            await policies.may_read(asker(name=name, pace=pace), presence=True)
+        took_s[name] = trio.current_time() - started
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, "first", "fast")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, "late", "slow")
+        for number in range(10):
+            nursery.start_soon(ask, str(number), "fast")
+    policies.close()
+
+    assert took_s.pop("late") >= 4.0
+    assert max(took_s.values()) < 3.0
+
+
+async def test_everybody_is_answered_in_time_by_a_policy_that_is_slow_for_all(migrated):
+    policy(migrated, "select", "pg_sleep(60) is null")
+    policies = PostgresPolicies(migrated.conninfo, timeout_s=1.0)
+    codes = []
+
+    async def ask(number: int) -> None:
+        with pytest.raises(PolicyUndecided) as raised:
+            await policies.may_read(asker(number=number), presence=True)
+        codes.append(raised.value.code)
+
+    with trio.fail_after(8):
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(ask, number)
+    policies.close()
+
+    assert set(codes) <= {"QueryCanceled", "IncreaseConnectionPool"}
+    assert len(codes) == 100
+
+
+async def test_a_trigger_that_fails_for_one_topic_keeps_nobody_else_out(migrated, policies):
+    policy(migrated, "select", "true")
+    migrated.execute(
+        "create function public.refuse() returns trigger language plpgsql as"
+        " $$ begin if new.topic = 'cursed' then raise 'no'; end if; return new; end $$",
+        "create trigger refuse before insert on realtime.messages"
+        " for each row execute function public.refuse()",
+    )
+    answers: dict[str, object] = {}
+
+    async def ask(topic: str) -> None:
+        try:
+            answers[topic] = await policies.may_read(asker(topic), presence=True)
+        except PolicyUndecided as undecided:
+            answers[topic] = undecided.code
+
+    async with trio.open_nursery() as nursery:
+        for topic in (*(f"room {number}" for number in range(20)), "cursed", "room"):
+            nursery.start_soon(ask, topic)
+
+    assert answers.pop("cursed") == "Unauthorized"
+    assert set(answers.values()) == {ALL}
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "revoke temporary on database {database} from public",
+        "alter database {database} set default_transaction_read_only = on",
+    ],
+)
+async def test_a_login_role_that_cannot_ask_lets_nobody_in(migrated, taken):
+    name = f"guest_{migrated.name}"
+    migrated.execute(f"create role {name} login", taken.format(database=migrated.name))
+    policies = PostgresPolicies(migrated.conninfo_as(name), timeout_s=5.0)
+    try:
+        with pytest.raises(PolicyUndecided) as raised:
+            await policies.may_read(asker(), presence=True)
+    finally:
+        policies.close()
+        with psycopg.connect(migrated.conninfo, autocommit=True) as connection:
+            connection.execute("set default_transaction_read_only = off")
+            connection.execute(f"drop role {name}")
+
+    assert raised.value.code == "Unauthorized"
+
+
+async def test_what_a_policy_sets_is_not_seen_by_who_asks_next(migrated, policies):
+    migrated.execute(
+        "create function public.leave_a_trace() returns boolean language plpgsql as $$ begin"
+        " if current_setting('troupe.trace', true) <> '' then return false; end if;"
+        " perform set_config('troupe.trace', 'seen', false), set_config('request.jwt.claims', '{}', false);"
+        " return true; end $$"
+    )
+    policy(migrated, "select", "public.leave_a_trace()")
+    policy(migrated, "insert", "public.leave_a_trace()")
+
+    for number in range(3):
+        question = asker(number=number)
+        # Each extension is a row of one statement, of which the first leaves its trace for the second.
+        assert await policies.may_read(question, presence=False) == BROADCAST
+        assert await policies.may_write(question) == ALL
+
+
+async def test_what_is_remembered_is_forgotten_in_time(migrated):
+    clock = [0.0]
+    policies = PostgresPolicies(migrated.conninfo, timeout_s=5.0, clock=lambda: clock[0])
+    for number in range(20):
+        clock[0] += 0.5
+        await policies.may_read(asker(number=number), presence=True)
+
+    assert policies.remembered <= 3
+    policies.close()

@@ -222,3 +222,69 @@ async def test_a_topic_is_a_name_and_never_a_prefix(autojump_clock, version):
 
         (reply,) = await client.received()
         assert reply.payload["status"] == "error"
+
+
+async def test_who_is_expelled_while_a_policy_is_asked_is_not_heard_any_more(
+    autojump_clock, version
+):
+    policies = FakePolicies()
+    async with open_stage(policies=policies) as stage:
+        one = stage.connect(version, expires_at=trio.current_time() + 60)
+        await one.joined(private=True)
+        other = await member(stage, version)
+        await trio.sleep(55)
+        policies.write_s = 10.0
+        one.broadcast(MESSAGE)
+        await trio.sleep(20)
+
+        assert [message.event for message in await one.received()] == ["system", "phx_close"]
+        assert await other.received() == []
+
+
+async def test_who_is_expelled_while_a_policy_is_asked_is_not_present(autojump_clock, version):
+    policies = FakePolicies()
+    async with open_stage(policies=policies) as stage:
+        one = stage.connect(version, expires_at=trio.current_time() + 60)
+        await one.joined(private=True)
+        other = await member(stage, version, presence=True)
+        await other.received()
+        await trio.sleep(55)
+        policies.write_s = 10.0
+        one.track({"n": 1})
+        await trio.sleep(20)
+
+        assert [message.event for message in await one.received()] == ["system", "phx_close"]
+        assert await other.received() == []
+
+
+async def test_what_could_not_be_asked_at_the_first_track_is_asked_at_the_next(
+    autojump_clock, version
+):
+    policies = FakePolicies()
+    async with open_stage(policies=policies) as stage:
+        one = await member(stage, version)
+        policies.read_fault = PolicyUndecided("QueryCanceled", "why")
+        one.track({"n": 1})
+        assert [message.event for message in await one.received()] == ["phx_reply"]
+        policies.read_fault = None
+        one.track({"n": 2})
+
+        events = {message.event for message in await one.received()}
+        assert events == {"phx_reply", "presence_diff"}
+
+
+async def test_to_track_does_not_take_away_what_was_granted_to_the_token(
+    autojump_clock, version
+):
+    policies = FakePolicies()
+    async with open_stage(policies=policies) as stage:
+        one = await member(stage, version)
+        policies.read = {None: PRESENCE}
+        one.track({"n": 1})
+        await one.received()
+        # The policy was changed, which counts from the next token on.
+        one.push("access_token", {"access_token": fake_token("authenticated")})
+        await trio.sleep(1)
+
+        system, close = await one.received()
+        assert (system.payload["message"], close.event) == (LOST, "phx_close")

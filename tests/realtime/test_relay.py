@@ -9,7 +9,8 @@ import trio.testing
 from attrs import evolve
 
 from actors.core.errors import Poisoned
-from actors.realtime.ports import Gap, Grants
+from actors.realtime.change_ports import Gap
+from actors.realtime.ports import Grants
 from actors.realtime.quota import QuotaLimits
 from actors.realtime.tenant import Limits
 from protocol.changes.model import Kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
 from attrs import define, field
 
 from actors.realtime.permissions import EVERYTHING
@@ -22,12 +23,16 @@ PRESENCE = Grants(broadcast=False, presence=True)
 
 @define
 class FakePolicies:
-    """Implements `ports.Policies`; what is granted is looked up by the topic, `None` is for all others."""
+    """Implements `ports.Policies`; what is granted is looked up by the topic, `None` is for all others.
+
+    Writing is asked for `write_s` seconds.
+    """
 
     read: Mapping[str | None, Grants] = field(factory=dict)
     write: Mapping[str | None, Grants] = field(factory=dict)
     read_fault: Refused | None = None
     write_fault: Refused | None = None
+    write_s: float = 0.0
     asked_to_read: list[tuple[str, str, bool]] = field(factory=list)
     asked_to_write: list[tuple[str, str]] = field(factory=list)
     headers: list[bytes] = field(factory=list)
@@ -44,6 +49,7 @@ class FakePolicies:
     async def may_write(self, question: PolicyQuestion) -> Grants:
         self.asked_to_write.append((question.identity.role, question.sub_topic))
         self.headers.append(question.headers)
+        await trio.sleep(self.write_s)
         if self.write_fault is not None:
             raise self.write_fault
         return _find(self.write, question)

@@ -340,7 +340,7 @@ class TestPermission:
 
             await api.post_batch(*[{**private, "topic": t} for t in "abab"], MESSAGE)
 
-            assert policies.asked_to_write == [("anon", "a"), ("anon", "b")]
+            assert sorted(policies.asked_to_write) == [("anon", "a"), ("anon", "b")]
             assert [len(await allowed.received()), await denied.received()] == [2, []]
 
     async def test_a_policy_sees_the_headers_of_the_request(self, autojump_clock):
@@ -749,3 +749,29 @@ async def test_a_ping_succeeds(autojump_clock, path):
 async def test_the_healthcheck_is_still_there(autojump_clock):
     async with open_api() as api:
         assert (await api.request("GET", "/healthcheck")).body == b"ok"
+
+
+class TestWhatPoliciesAreAsked:
+    async def test_all_topics_of_a_request_are_asked_about_together(self, autojump_clock):
+        policies = FakePolicies(write={"room 1": NOTHING}, write_s=2.0)
+        async with open_api(policies=policies) as api:
+            private, _ = await members(api, "realtime:room 39", private=True)
+            started = trio.current_time()
+            messages = [
+                {**MESSAGE, "topic": f"room {number}", "private": True} for number in range(40)
+            ]
+
+            assert (await api.post_batch(*messages)).status == 202
+            assert trio.current_time() - started < 4.0
+            assert len(raw(private)) == 1
+            rendered = api.stage.metrics.render()
+            assert b'broadcasts_dropped_total{reason="denied"} 1.0' in rendered
+
+    async def test_a_request_is_answered_however_slow_the_policies_are(self, autojump_clock):
+        async with open_api(policies=FakePolicies(write_s=3600.0)) as api:
+            private, _ = await members(api, private=True)
+            with trio.fail_after(20):
+                response = await api.post(f"{SINGLE}?private=true", b"{}")
+
+            assert said(response) == (429, {"message": "Connection pool exhausted"})
+            assert raw(private) == []

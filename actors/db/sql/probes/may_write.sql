@@ -1,7 +1,8 @@
 -- What each of those who ask may write on a private topic: to write is to insert a row.
--- Made in the temporary schema of a session, called in a transaction that is rolled back (actors/db/policies.py).
+-- Made in the temporary schema of a session, called in a transaction that is rolled back (actors/db/probe_sessions.py).
 -- Each question is a subtransaction with the role, claims, topic and headers of who asks, rolled back whatever it said,
 -- so nothing of one reaches the next. TR000 is raised by ourselves: the question was decided.
+-- A question that takes too long is the last one answered: the time of a statement is over only once.
 -- Source: spec 7 for the columns of a probe row and the settings that policies see.
 CREATE OR REPLACE FUNCTION pg_temp.may_write(
     _topics text[], _roles text[], _claims text[], _subs text[], _headers text[], _wants_presence boolean[])
@@ -37,12 +38,13 @@ BEGIN
             RAISE SQLSTATE 'TR000';
         EXCEPTION
             WHEN SQLSTATE 'TR000' THEN NULL;
-            WHEN OTHERS OR ASSERT_FAILURE THEN
+            WHEN OTHERS OR ASSERT_FAILURE OR QUERY_CANCELED THEN
                 _broadcast := false;
                 _presence := false;
                 _failure := SQLSTATE;
         END;
         RETURN NEXT;
+        EXIT WHEN _failure = '57014';
     END LOOP;
 END
 $function$
