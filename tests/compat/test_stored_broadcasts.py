@@ -127,6 +127,7 @@ def test_bytes_reach_who_can_carry_them(modern, server, topic, start_client):
         assert expect(old, name)["name"] == "after"
 
 
+@pytest.mark.capability("SB-185")
 @pytest.mark.parametrize("kind", [SUPABASE_JS_V1, SUPABASE_JS_V2, REALTIME_PY], ids=str)
 def test_what_was_stored_is_replayed_at_the_join(server, topic, kind):
     name = f"stored:{topic}"

@@ -21,6 +21,7 @@ from actors.db.janitor import KEPT
 from actors.db.partitions import keep_partitions
 from actors.db.schema import migrate
 from tests.support.extent import is_long
+from tests.support.memory_tenant import read_message
 from tests.support.numbers import Follower, NumberWriter, push, target
 from tests.support.postgres import fresh_database
 from tests.support.running_node import running_node
@@ -29,6 +30,8 @@ from tests.support.websocket import open_websocket
 TOTAL = 10_000 if is_long() else 500
 SIZES = (1, 1, 1, 5, 20, 60) if not is_long() else (1, 5, 50, 200, 600)
 FOLLOWERS = 4
+#: Joins with a replay, of each version.
+REPLAYS = 100 if is_long() else 10
 DEADLINE_S = 600.0 if is_long() else 120.0
 RECOVERY_S = 60.0
 SEND = """
@@ -102,6 +105,56 @@ async def test_every_stored_broadcast_comes_once_and_in_order(durable_server, mo
     crashes = node._metrics.actor_crashes
     assert crashes["listener"]._value.get() == 2
     assert crashes["relay"]._value.get() == 1
+
+
+class PrivateWriter(NumberWriter):
+    """Sends the numbers to the private topic."""
+
+    insert = SEND.replace("false", "true")
+
+
+async def _replayed(port: int, version: str, writer: NumberWriter) -> list[int]:
+    """Join with a replay while numbers are sent; return what is heard up to some number that is sent then."""
+    heard: list[int] = []
+    replay = {"private": True, "broadcast": {"replay": {"since": 0}}}
+    async with open_websocket(port, target(version, "service_role")) as socket:
+        await socket.send(push(version, "numbers", "phx_join", {"config": replay}, "1"))
+        reply = read_message(version, await socket.receive())
+        assert reply.payload["status"] == "ok", reply
+        last = writer.committed + 20
+        while not heard or heard[-1] < last:
+            message = read_message(version, await socket.receive())
+            is_binary = isinstance(message.payload, bytes)
+            payload = json.loads(message.payload) if is_binary else message.payload["payload"]
+            heard.append(payload["n"])
+    return heard
+
+
+async def test_replays_while_others_send_miss_and_repeat_nothing(durable_server):
+    with fresh_database(durable_server, "replayed") as database:
+        async with await connect(database.conninfo) as connection:
+            await migrate(connection)
+            await keep_partitions(connection, KEPT)
+        writer = PrivateWriter(database.conninfo, random.Random(2), (1, 1, 1, 3))
+        outcomes: dict[tuple[str, int], list[int]] = {}
+
+        async def join_often(version: str) -> None:
+            for time in range(REPLAYS):
+                outcomes[version, time] = await _replayed(node.port, version, writer)
+
+        async with trio.open_nursery() as nursery, running_node(database.conninfo) as node:
+            await _wait_live(node)
+            nursery.start_soon(writer.write, 0.005)
+            async with trio.open_nursery() as joiners:
+                for version in ("1.0.0", "2.0.0"):
+                    joiners.start_soon(join_often, version)
+            nursery.cancel_scope.cancel()
+        writer.close()
+
+    assert len(outcomes) == 2 * REPLAYS
+    for heard in outcomes.values():
+        assert heard == list(range(heard[0], heard[0] + len(heard)))
+    assert any(heard[0] > 1 for heard in outcomes.values())
 
 
 async def _wait_live(node) -> None:

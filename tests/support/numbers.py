@@ -167,9 +167,9 @@ class Follower:
             self._on_wrong()
 
 
-def target(version: str) -> str:
-    """Return the path of the WebSocket for a client with the development key."""
-    key = mint(DEVELOPMENT_SECRET, "anon", time.time() + 3600)  # noqa: TID251
+def target(version: str, role: str = "anon") -> str:
+    """Return the path of the WebSocket for a client with a key of the development secret."""
+    key = mint(DEVELOPMENT_SECRET, role, time.time() + 3600)  # noqa: TID251
     return f"/realtime/v1/websocket?apikey={key}&vsn={version}"
 
 
