@@ -20,24 +20,24 @@ class Subscriber:
     """A connection for the length of a `with` block."""
 
     def __init__(self, port: int, path: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
-        self._socket.sendall(UPGRADE.format(path=path).encode())
+        self.socket.sendall(UPGRADE.format(path=path).encode())
         self.wait_for(b"\r\n\r\n")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def subscribe(self, table: str) -> None:
         """Join, and wait until changes of the table flow."""
         binding = {"event": "*", "schema": "public", "table": table}
         config = {"config": {"postgres_changes": [binding]}}
         join = json.dumps([JOIN_REF, JOIN_REF, "realtime:bench", "phx_join", config])
-        self._socket.sendall(_masked(join.encode()))
+        self.socket.sendall(_masked(join.encode()))
         self.wait_for(SUBSCRIBED)
 
     def wait_for(self, words: bytes) -> None:
@@ -48,7 +48,7 @@ class Subscriber:
         """
         while words not in self._received:
             try:
-                data = self._socket.recv(65536)
+                data = self.socket.recv(65536)
             except TimeoutError:
                 data = b""
             if not data:

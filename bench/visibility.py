@@ -23,7 +23,8 @@ sys.path.insert(0, str(REPOSITORY))
 from actors.db.driver import connect
 from actors.db.pool import Pool
 from actors.db.visibility import DatabaseVisibility
-from actors.realtime.ports import Identity, Question
+from actors.realtime.change_ports import Question
+from actors.realtime.ports import Identity
 from protocol.changes.model import Change, Kind, Table, TypeFacts
 from tests.support import postgres
 from tests.support.changes import INT4, TEXT, make_change, make_table

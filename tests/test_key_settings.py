@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors.settings import DEVELOPMENT_SECRET, InvalidSetting, load
+from actors.settings import DEVELOPMENT_SECRET
+from actors.settings_loading import InvalidSetting, load
 from tests.support.signing import ec_key, key_set, secret_key
 
 SECRET = "s" * 32

@@ -6,15 +6,8 @@ import attrs
 import pytest
 
 from actors.realtime.quota import QuotaLimits
-from actors.settings import (
-    DEVELOPMENT_SECRET,
-    InvalidSetting,
-    Settings,
-    flag,
-    load,
-    parser,
-    variable,
-)
+from actors.settings import DEVELOPMENT_SECRET, Settings
+from actors.settings_loading import InvalidSetting, flag, load, parser, variable
 
 SECRET = "s" * 32
 

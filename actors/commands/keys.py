@@ -8,7 +8,8 @@ from actors.auth.fetch import HttpKeySet
 from actors.auth.keys import InvalidKeySet, parse_key_set
 from actors.db.findings import Finding, error, ok, warning
 from actors.realtime.errors import Unavailable
-from actors.settings import DEVELOPMENT_SECRET, SECRET_BYTES
+from actors.settings import DEVELOPMENT_SECRET
+from actors.settings_loading import SECRET_BYTES
 
 if TYPE_CHECKING:
     from actors.auth.keys import KeySet

@@ -21,7 +21,8 @@ from actors.commands.database import say
 from actors.commands.keys import key_set
 from actors.key_settings import json_object
 from actors.realtime.errors import Refused, Unavailable
-from actors.settings import DEVELOPMENT_SECRET, InvalidSetting, Settings, load
+from actors.settings import DEVELOPMENT_SECRET, Settings
+from actors.settings_loading import InvalidSetting, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -34,7 +34,7 @@ from actors.db.isolation import (
     raised,
     read_only_session,
 )
-from actors.realtime.ports import Undecided
+from actors.realtime.change_ports import Undecided
 from protocol.changes.model import Absent
 from protocol.changes.predicates import Clause, Place, Predicate, Verdict
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from actors.db.filter_columns import FoundColumn
     from actors.db.isolation import ReadOnlySession
     from actors.db.pool import Pool
-    from actors.realtime.ports import FilterRequest
+    from actors.realtime.change_ports import FilterRequest
     from protocol.changes.filters import Condition
     from protocol.changes.model import Value
 

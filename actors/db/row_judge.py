@@ -49,8 +49,8 @@ TIMED_OUT = "57014"
 NOT_TRIED = "not tried"
 #: The table is locked, or Postgres has no room: this is not about the claims.
 TRANSIENT = ("55P03", "53")
-#: The table, a column or the schema is not there under the name known.
-OUTDATED = ("42P01", "42703", "3F000", RENAMED)
+#: The table, a column, the schema or the session's function is not there under the name known.
+OUTDATED = ("42P01", "42703", "3F000", "42883", RENAMED)
 #: A value that psycopg cannot send (it has no SQLSTATE then), or Postgres cannot take: it spoils the whole statement.
 UNSENT = ""
 UNREADABLE = "22"
@@ -145,7 +145,8 @@ class RowJudge:
                     verdict.visible.update(case.changes[place - 1] for place in outcome)
                 elif outcome in OUTDATED:
                     verdicts.is_outdated = True
-                    verdict.faults.update(dict.fromkeys(case.changes, ERROR_FAILED))
+                    fault = self._fault(case.claims, outcome)
+                    verdict.faults.update(dict.fromkeys(case.changes, fault))
                 elif outcome == NOT_TRIED:
                     verdict.faults.update(dict.fromkeys(case.changes, ERROR_SLOW))
                 elif len(case.changes) > 1:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from attrs import define, field, frozen
 
 from actors.db.row_query import RowQuery, current_row_query, old_row_query, row_text
-from actors.realtime.ports import Sight
+from actors.realtime.change_ports import Sight
 from protocol.changes.model import Absent, Kind
 
 if TYPE_CHECKING:

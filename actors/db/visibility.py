@@ -24,8 +24,8 @@ from actors.db.privileges import Privileges, role_name
 from actors.db.row_judge import Request, RowJudge, Verdicts
 from actors.db.row_sessions import RowSessions
 from actors.db.sights import Decider, Sights, Strictness
+from actors.realtime.change_ports import Sight
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from actors.db.pool import Pool
     from actors.db.privileges import Access
     from actors.db.row_query import RowQuery
-    from actors.realtime.ports import Identity, Question
+    from actors.realtime.change_ports import Question
+    from actors.realtime.ports import Identity
     from protocol.changes.model import Change
 
 #: How many queries are remembered; there is one for each table, role and form of a row.

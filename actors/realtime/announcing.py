@@ -23,13 +23,13 @@ from attrs import frozen
 
 from actors.core.spec import Backoff
 from actors.realtime.errors import Unavailable
-from actors.realtime.interests import Denied
+from actors.realtime.interests import CrowdKey, Denied
 from actors.realtime.subscribing import Applicant, resolve
 from protocol.changes.model import format_lsn
 from protocol.events import System
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from structlog.stdlib import BoundLogger
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import ChannelMessage, JoinKey
     from actors.realtime.pending_rows import PendingRows
     from actors.realtime.roster import Roster, Subscription
-    from protocol.changes.model import Change, Lsn
+    from protocol.changes.model import Lsn
 
 EXTENSION = "postgres_changes"
 SUBSCRIBED = "Subscribed to PostgreSQL"
@@ -131,18 +131,24 @@ class Announcer:
     async def _settle_some(self, subscriptions: Sequence[Subscription]) -> None:
         epoch = self._feed.state.epoch
         stale = [sub for sub in subscriptions if not self._is_resolved(sub)]
-        applicants = [Applicant(sub.key, sub.identity.role, sub.changes) for sub in stale]
-        outcomes = await resolve(applicants, self._feed) if applicants else []
+        applicants = {sub: Applicant(sub.identity.role, sub.changes) for sub in stale}
+        outcomes = await self._resolve(applicants.values())
         await self._set_starts(subscriptions)
-        for subscription, outcome in zip(stale, outcomes, strict=True):
+        for subscription, applicant in applicants.items():
             if self._view.present(subscription.key) is subscription:
-                self._enter(subscription, outcome)
+                self._enter(subscription, outcomes[applicant])
                 standing = self._pending.standing(subscription.key)
                 standing.resolved = (epoch, subscription.refreshes)
         for subscription in subscriptions:
             # Who was replaced meanwhile is among the fresh ones, and resolved next.
             if self._view.present(subscription.key) is subscription:
                 self._tell_outcome(subscription)
+
+    async def _resolve(self, applicants: Iterable[Applicant]) -> dict[Applicant, Outcome]:
+        """Ask once for all who want the same."""
+        distinct = list(dict.fromkeys(applicants))
+        outcomes = await resolve(distinct, self._feed) if distinct else []
+        return dict(zip(distinct, outcomes, strict=True))
 
     def _is_resolved(self, subscription: Subscription) -> bool:
         situation = (self._feed.state.epoch, subscription.refreshes)
@@ -157,11 +163,6 @@ class Announcer:
                 if self._view.is_present(subscription):
                     self._pending.starts[subscription.key] = start
 
-    def has_begun(self, subscription: Subscription, change: Change) -> bool:
-        """Whether a subscription was there when a change was committed."""
-        start = self._start_of(subscription)
-        return start is not None and change.position.commit_lsn >= start
-
     def _start_of(self, subscription: Subscription) -> Lsn | None:
         """Return from which commit on a subscription gets changes; None if that is not known yet."""
         if subscription.from_lsn is not None:
@@ -170,21 +171,25 @@ class Announcer:
 
     def _enter(self, subscription: Subscription, outcome: Outcome) -> None:
         """Let changes come to a subscription as Postgres granted it, in place of what it had."""
-        interests, router = self._pending.interests, self._feed.router
-        earlier = interests.remove(subscription.key)
-        for route in interests.enter(subscription.key, outcome):
-            router.add(route, self._pending)
-        for route in earlier:
-            router.remove(route, self._pending)
+        interests, join = self._pending.interests, subscription.key
+        start = self._start_of(subscription)
+        if isinstance(outcome, Denied):
+            self._feed.router.move(interests.deny(join, outcome), self._pending)
+        elif start is not None:
+            key = CrowdKey(
+                subscription.changes, subscription.identity.role, subscription.encode_key
+            )
+            moved = interests.grant(join, key, outcome, start)
+            self._feed.router.move(moved, self._pending)
 
     def _tell_outcome(self, subscription: Subscription) -> None:
-        outcome = self._pending.interests.outcome(subscription.key)
-        message = outcome.fault if isinstance(outcome, Denied) else SUBSCRIBED
+        message = self._pending.interests.fault(subscription.key) or SUBSCRIBED
         self._tell(subscription, message, (self._feed.state.connects, subscription.refreshes))
 
-    def complain(self, subscription: Subscription, fault: str | None) -> None:
+    def complain(self, join: JoinKey, fault: str | None) -> None:
         """Tell a subscription what is wrong with a filter of it, once; None that all is well again."""
-        if self._view.is_present(subscription):
+        subscription = self._view.present(join)
+        if subscription is not None:
             self._tell(subscription, SUBSCRIBED if fault is None else fault)
 
     def _tell(

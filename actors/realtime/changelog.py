@@ -73,10 +73,10 @@ class ChangeLog:
             self._evict()
         return self.first + len(self._entries) - 1
 
-    def get(self, number: int) -> Change | None:
-        """Return the change of that number, or None if it was evicted."""
+    def get(self, number: int) -> Entry | None:
+        """Return the entry of that number, or None if it was evicted."""
         index = number - self.first
-        return self._entries[index].change if index >= 0 else None
+        return self._entries[index] if index >= 0 else None
 
     @property
     def oldest_lsn(self) -> Lsn | None:

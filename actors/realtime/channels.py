@@ -12,6 +12,7 @@ from actors.core.registry import Registry
 from actors.core.spec import ChildSpec
 from actors.realtime.announcing import ChannelView
 from actors.realtime.channel import ChannelActor
+from actors.realtime.interests import Moved
 from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
 from actors.realtime.pending_rows import PendingRows
 from actors.realtime.roster import Roster
@@ -95,8 +96,7 @@ class Channels:
         if pending is None:
             return
         router = self._feed.router
-        for route in pending.interests.remove(subscription.key):
-            router.remove(route, pending)
+        router.move(Moved(removed=pending.interests.remove(subscription.key)), pending)
         pending.forget(subscription.key)
         router.leave(pending)
         if pending.rows is not None:

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Keys of this form are no tokens: a gateway exchanges them.
 OPAQUE_KEY_PREFIX = "sb_"
-#: Who applies without having joined yet.
-NOBODY = JoinKey("", 0)
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
@@ -204,7 +202,7 @@ async def _refuse_if_denied(
         Refused: with the text that others are told.
         Unavailable: the database could not be asked.
     """
-    (outcome,) = await resolve([Applicant(NOBODY, identity.role, tuple(changes))], tenant.feed)
+    (outcome,) = await resolve([Applicant(identity.role, tuple(changes))], tenant.feed)
     if isinstance(outcome, Denied):
         raise Refused(UNABLE, outcome.fault)
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
+from actors.realtime.change_ports import FilterRequest, Undecided
 from actors.realtime.matching import STEPS_PER_CHECKPOINT
-from actors.realtime.ports import FilterRequest, Undecided
 from actors.realtime.predicate_pool import fits
 from actors.realtime.subscribing import prepare
 from protocol.changes.predicates import Verdict
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from actors.realtime.change_feed import ChangeFeed
-    from actors.realtime.interests import Interest
+    from actors.realtime.interests import Crowd
     from actors.realtime.matching import Candidate
     from actors.realtime.pending_rows import PendingRows
-    from actors.realtime.roster import Subscription
     from protocol.changes.model import Change, Value
     from protocol.changes.predicates import Predicate
 
@@ -40,12 +39,12 @@ if TYPE_CHECKING:
 class Complaints:
     """What went wrong with filters, in the order it did: whom to tell, and what; None that all is well again."""
 
-    found: list[tuple[Subscription, str | None]] = field(factory=list)
+    found: list[tuple[Crowd, str | None]] = field(factory=list)
 
     def add(self, candidate: Candidate, fault: str | None) -> None:
         """Note the fault of a candidate's filter, in the words of Postgres."""
         text = None if fault is None else candidate.interest.entry.failed(fault)
-        self.found.append((candidate.subscription, text))
+        self.found.append((candidate.crowd, text))
 
 
 class Judge:
@@ -62,24 +61,27 @@ class Judge:
             Unavailable: the database could not be asked.
         """
         complaints = Complaints()
-        filtered = [
-            candidate for candidate in candidates if candidate.interest.entry.conditions
-        ]
-        for candidate in candidates:
+        filtered: list[Candidate] = []
+        outdated: list[Candidate] = []
+        for step, candidate in enumerate(candidates, 1):
             candidate.is_wanted = not candidate.interest.entry.conditions
-        await self._make_ready(filtered, complaints)
+            if not candidate.is_wanted:
+                filtered.append(candidate)
+                if not self._find(candidate):
+                    outdated.append(candidate)
+            if step % STEPS_PER_CHECKPOINT == 0:
+                await trio.lowlevel.checkpoint()
+        if outdated:
+            await self._make_ready(outdated, complaints)
         await self._ask(await self._judge(filtered), complaints)
         return complaints
 
     async def _make_ready(
         self, candidates: Sequence[Candidate], complaints: Complaints
     ) -> None:
-        """Find the predicate of each candidate, and let Postgres make it anew where it does not fit the rows."""
-        outdated = [candidate for candidate in candidates if not self._find(candidate)]
-        if not outdated:
-            return
-        answers = await prepare(map(_request, outdated), self._feed)
-        for candidate in outdated:
+        """Let Postgres make predicates anew that do not fit the rows."""
+        answers = await prepare(map(_request, candidates), self._feed)
+        for candidate in candidates:
             self._adopt(candidate, answers[_request(candidate)], complaints)
             self._find(candidate)
 
@@ -110,14 +112,10 @@ class Judge:
             complaints.add(candidate, answer)
         elif isinstance(earlier, str):
             complaints.add(candidate, None)
-        if self._is_current(interest):
-            earlier_route, route = self._pending.interests.reroute(interest)
-            self._feed.router.add(route, self._pending)
-            self._feed.router.remove(earlier_route, self._pending)
-
-    def _is_current(self, interest: Interest) -> bool:
-        """Whether an interest is entered still: its subscription may have left, or been resolved anew, meanwhile."""
-        return self._pending.interests.has(interest)
+        # Meanwhile its crowd may have left, or been resolved anew.
+        if self._pending.interests.has(interest):
+            moved = self._pending.interests.reroute(interest)
+            self._feed.router.move(moved, self._pending)
 
     async def _judge(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Judge each row once by each predicate; return those whom Postgres has to be asked for."""
@@ -156,9 +154,9 @@ class Judge:
 
 
 def _request(candidate: Candidate) -> FilterRequest:
-    interest, role = candidate.interest, candidate.subscription.identity.role
     oid = candidate.change.table.relation.oid
-    return FilterRequest(oid, role, interest.entry.conditions)
+    conditions = candidate.interest.entry.conditions
+    return FilterRequest(oid, candidate.crowd.key.role, conditions)
 
 
 def _row(change: Change) -> tuple[Value, ...]:

@@ -1,6 +1,7 @@
 """From changes to frames: which subscription gets which change, and what it is sent.
 
 On behalf of the rows actor; what has to be asked for a filter is in `judging.py`.
+Work is done once per crowd where it can be, then once per identity, and only pushing once per subscription.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from actors.realtime.ports import Question
-from protocol.changes.model import Kind
+from actors.realtime.change_ports import Question
+from protocol.changes.model import Kind, Lsn
 from protocol.changes.render import shown_columns
 from protocol.events import BareRowChange, RowChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from actors.realtime.interests import Interest
-    from actors.realtime.ports import Identity, Sight
-    from actors.realtime.roster import Subscription
+    from actors.realtime.change_ports import Sight
+    from actors.realtime.interests import Crowd, Interest
+    from actors.realtime.ports import Identity
+    from actors.realtime.roster import Roster, Subscription
     from protocol.changes.model import Change
     from protocol.changes.predicates import Predicate
     from protocol.changes.render import ChangeRenderer
@@ -30,23 +32,23 @@ if TYPE_CHECKING:
     #: come bare), and what is shown of it.
     _Group = tuple[Change, EncodeKey, tuple[int, ...], tuple[str, ...] | None, Sight]
 
-#: Steps of a loop over many candidates between two checkpoints: about a millisecond.
+#: Steps of a loop over many subscriptions between two checkpoints: about a millisecond.
 STEPS_PER_CHECKPOINT = 512
 
 
 @define(eq=False)
 class Candidate:
-    """An interest that may want a change.
+    """An interest of a crowd that may want a change.
 
     `predicate` is its filter, ready for the rows of the table; None if it has no filter.
-    `is_wanted` is what that says; None means that it is not known.
+    `is_wanted` is what that says.
     """
 
     change: Change
-    subscription: Subscription
+    crowd: Crowd
     interest: Interest
     predicate: Predicate | None = None
-    is_wanted: bool | None = None
+    is_wanted: bool = False
 
     @property
     def is_error(self) -> bool:
@@ -62,59 +64,112 @@ class Candidate:
     def may_be_told(self, sight: Sight) -> bool:
         """Whether a row may be delivered that is shown like this: the filter tells the values of its columns."""
         if not self.is_wanted or self.predicate is None:
-            return self.is_wanted is True
+            return self.is_wanted
         table = self.change.table
         columns = zip(table.relation.columns, table.column_numbers, strict=True)
         readable = {number for column, number in columns if column.name in sight.columns}
         return self.predicate.column_numbers <= readable
 
 
+#: The candidates of a crowd that are to be told of, by change and in the order of the changes.
+Wanted = dict["Change", list[Candidate]]
+
+
+def wanted_by_crowd(candidates: Iterable[Candidate]) -> dict[Crowd, Wanted]:
+    """Return what each crowd is to be told of."""
+    wanted: dict[Crowd, Wanted] = {}
+    for candidate in candidates:
+        if candidate.is_wanted or candidate.is_error:
+            of_crowd = wanted.setdefault(candidate.crowd, {})
+            of_crowd.setdefault(candidate.change, []).append(candidate)
+    return wanted
+
+
 @define(eq=False)
-class Shares:
-    """What each subscription may get of a batch of changes, in their order."""
+class Share:
+    """Members of one crowd who speak for one identity: what they get of a batch is the same for all.
 
-    _candidates: dict[Subscription, dict[Change, list[Candidate]]] = field(factory=dict)
+    `start` is the commit from which on they get changes, if some of the batch are before it.
+    """
 
-    def add(self, candidate: Candidate) -> None:
-        """Note that a subscription wants a change, or is to hear of an error."""
-        share = self._candidates.setdefault(candidate.subscription, {})
-        share.setdefault(candidate.change, []).append(candidate)
+    crowd: Crowd
+    identity: Identity
+    start: Lsn
+    members: list[Subscription] = field(factory=list)
 
-    def __iter__(self) -> Iterator[tuple[Subscription, Mapping[Change, list[Candidate]]]]:
-        return iter(self._candidates.items())
+    def changes(self, wanted: Wanted) -> list[Change]:
+        """Return those of the changes that the members get."""
+        return [change for change in wanted if change.position.commit_lsn >= self.start]
 
-    def replace(self, old: Subscription, new: Subscription) -> None:
-        """Let another subscription take over what one was to get."""
-        self._candidates[new] = self._candidates.pop(old)
 
-    def drop(self, subscription: Subscription) -> None:
-        """Forget what a subscription was to get."""
-        del self._candidates[subscription]
+async def shares_of(wanted: Mapping[Crowd, Wanted], roster: Roster) -> list[Share]:
+    """Return the members of the crowds as they are now; a checkpoint now and then."""
+    shares: list[Share] = []
+    steps = 0
+    for crowd, changes in wanted.items():
+        first = next(iter(changes)).position.commit_lsn
+        by_identity: dict[tuple[Identity, Lsn], Share] = {}
+        for join, start in tuple(crowd.starts.items()):
+            subscription = roster.get(join)
+            if subscription is not None:
+                key = subscription.identity, start if start > first else Lsn(0)
+                share = by_identity.get(key)
+                if share is None:
+                    share = by_identity[key] = Share(crowd, *key)
+                share.members.append(subscription)
+            steps += 1
+            if steps % STEPS_PER_CHECKPOINT == 0:
+                await trio.lowlevel.checkpoint()
+        shares += by_identity.values()
+    return shares
 
-    def questions(self, asked: dict[Identity, set[Change]]) -> list[Question]:
-        """Return what must be asked before these changes may be shown, one question for each identity.
 
-        What was `asked` is left out, and what is asked now is added to it.
-        """
-        wanted: dict[Identity, set[Change]] = {}
-        for subscription, share in self._candidates.items():
-            wanted.setdefault(subscription.identity, set()).update(share)
-        questions = []
-        shared: dict[tuple[Change, ...], tuple[Change, ...]] = {}
-        for identity, changes in wanted.items():
-            before = asked.setdefault(identity, set())
-            new = tuple(sorted(changes - before, key=_place))
-            before |= changes
-            if new:
-                questions.append(Question(identity, shared.setdefault(new, new)))
-        return questions
+def questions_for(
+    shares: Iterable[Share], wanted: Mapping[Crowd, Wanted], asked: dict[Identity, set[Change]]
+) -> list[Question]:
+    """Return what must be asked before these changes may be shown, one question for each identity.
+
+    What was `asked` is left out, and what is asked now is added to it.
+    """
+    by_identity: dict[Identity, set[Change]] = {}
+    for share in shares:
+        by_identity.setdefault(share.identity, set()).update(share.changes(wanted[share.crowd]))
+    questions = []
+    shared: dict[tuple[Change, ...], tuple[Change, ...]] = {}
+    for identity, changes in by_identity.items():
+        before = asked.setdefault(identity, set())
+        new = tuple(sorted(changes - before, key=_place))
+        before |= changes
+        if new:
+            questions.append(Question(identity, shared.setdefault(new, new)))
+    return questions
+
+
+def renewed(shares: Sequence[Share], roster: Roster) -> list[Share]:
+    """Move members who speak for somebody else by now to shares of their own, and return these."""
+    found: list[Share] = []
+    for share in shares:
+        staying = []
+        moved: dict[Identity, Share] = {}
+        for subscription in share.members:
+            current = roster.get(subscription.key)
+            if current is None or current.identity == share.identity:
+                staying.append(subscription)
+                continue
+            to = moved.get(current.identity)
+            if to is None:
+                to = moved[current.identity] = Share(share.crowd, current.identity, share.start)
+            to.members.append(current)
+        share.members = staying
+        found += moved.values()
+    return found
 
 
 @define(eq=False)
 class Parcel:
-    """What goes to one subscription: frames in the order of the changes, and how many entries were matched."""
+    """What goes to each of some subscriptions: frames in the order of the changes; `matches` counts entries."""
 
-    subscription: Subscription
+    members: list[Subscription]
     frames: list[bytes] = field(factory=list)
     matches: int = 0
 
@@ -127,18 +182,22 @@ class Frames:
         self._encoded: dict[_Group, bytes] = {}
 
     async def of(
-        self, shares: Shares, sights: Mapping[Identity, Mapping[Change, Sight]]
+        self,
+        shares: Iterable[Share],
+        wanted: Mapping[Crowd, Wanted],
+        sights: Mapping[Identity, Mapping[Change, Sight]],
     ) -> list[Parcel]:
-        """Return what goes to each subscription; a checkpoint now and then."""
+        """Return what goes to the members of each share; a checkpoint now and then."""
         parcels = []
         steps = 0
-        for subscription, share in shares:
-            seen = sights.get(subscription.identity, {})
-            parcel = Parcel(subscription)
-            for change, candidates in share.items():
+        for share in shares:
+            seen = sights.get(share.identity, {})
+            parcel = Parcel(share.members)
+            changes = wanted[share.crowd]
+            for change in share.changes(changes):
                 sight = seen.get(change)
                 if sight is not None:
-                    self._fill(parcel, change, candidates, sight)
+                    self._fill(parcel, changes[change], sight)
                 steps += 1
                 if steps % STEPS_PER_CHECKPOINT == 0:
                     await trio.lowlevel.checkpoint()
@@ -146,9 +205,7 @@ class Frames:
                 parcels.append(parcel)
         return parcels
 
-    def _fill(
-        self, parcel: Parcel, change: Change, candidates: Iterable[Candidate], sight: Sight
-    ) -> None:
+    def _fill(self, parcel: Parcel, candidates: Sequence[Candidate], sight: Sight) -> None:
         """Add one frame for each distinct `select`; an error is one frame for all (spec 6.3, 6.5)."""
         by_select: dict[tuple[str, ...] | None, list[int]] = {}
         for candidate in candidates:
@@ -158,25 +215,26 @@ class Frames:
             elif candidate.may_be_told(sight):
                 by_select.setdefault(binding.select, []).append(binding.id)
         for select, ids in by_select.items():
-            parcel.frames.append(self._frame(parcel.subscription, change, ids, select, sight))
+            parcel.frames.append(self._frame(candidates[0], tuple(ids), select, sight))
             parcel.matches += len(ids)
 
     def _frame(
         self,
-        subscription: Subscription,
-        change: Change,
-        ids: Iterable[int],
+        candidate: Candidate,
+        ids: tuple[int, ...],
         select: tuple[str, ...] | None,
         sight: Sight,
     ) -> bytes:
-        named = () if subscription.changes[0].is_legacy else tuple(ids)
-        group = (change, subscription.encode_key, named, select, sight)
-        frame = self._encoded.get(group)
-        if frame is None:
+        change, key = candidate.change, candidate.crowd.key.encode_key
+        named = () if candidate.interest.binding.is_legacy else ids
+        group = (change, key, named, select, sight)
+        encoded = self._encoded.get(group)
+        if encoded is None:
             data = self._data(change, sight, select)
             event = RowChange(named, data) if named else BareRowChange(change.kind.value, data)
-            frame = self._encoded[group] = subscription.encode(event)
-        return frame
+            frame = key.dialect.encode(event, key.topic)
+            encoded = self._encoded[group] = b"" if frame is None else frame.wire()
+        return encoded
 
     def _data(self, change: Change, sight: Sight, select: tuple[str, ...] | None) -> bytes:
         if sight.fault is not None:

@@ -14,7 +14,7 @@ from attrs import define, field
 from actors.realtime.change_index import ChangeIndex
 
 if TYPE_CHECKING:
-    from actors.realtime.change_index import Route
+    from actors.realtime.interests import Moved
     from actors.realtime.pending_rows import PendingRows
     from protocol.changes.model import Change
 
@@ -37,13 +37,12 @@ class Router:
             if not self._subscriptions[pending]:
                 del self._subscriptions[pending]
 
-    def add(self, route: Route, pending: PendingRows) -> None:
-        """Let changes of that route come to the channel."""
-        self._index.add(route, pending)
-
-    def remove(self, route: Route, pending: PendingRows) -> None:
-        """Take back one `add`."""
-        self._index.remove(route, pending)
+    def move(self, moved: Moved, pending: PendingRows) -> None:
+        """Let changes of some routes come to the channel, and those of others not any more."""
+        for route in moved.added:
+            self._index.add(route, pending)
+        for route in moved.removed:
+            self._index.remove(route, pending)
 
     def drop(self, pending: PendingRows) -> None:
         """Forget a channel altogether."""

@@ -23,7 +23,15 @@ from actors.realtime.announcing import Announcer
 from actors.realtime.errors import Unavailable
 from actors.realtime.fanout import Sends
 from actors.realtime.judging import Judge
-from actors.realtime.matching import STEPS_PER_CHECKPOINT, Candidate, Frames, Shares
+from actors.realtime.matching import (
+    STEPS_PER_CHECKPOINT,
+    Candidate,
+    Frames,
+    questions_for,
+    renewed,
+    shares_of,
+    wanted_by_crowd,
+)
 from actors.realtime.pending_rows import EVICTED
 
 if TYPE_CHECKING:
@@ -35,19 +43,22 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.realtime.announcing import ChannelView
     from actors.realtime.change_feed import ChangeFeed
-    from actors.realtime.matching import Parcel
+    from actors.realtime.change_ports import Question, Sight
+    from actors.realtime.changelog import Entry
+    from actors.realtime.interests import Crowd
+    from actors.realtime.matching import Parcel, Share, Wanted
     from actors.realtime.messages import RowsMessage
-    from actors.realtime.ports import Identity, Question, Sight
+    from actors.realtime.ports import Identity
     from actors.realtime.quota import RateQuota
-    from actors.realtime.roster import Subscription
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
 
     T = TypeVar("T")
 
 BATCH = 128
-#: Candidates of one batch of changes; what is more waits for the next.
-MAX_CANDIDATES = 10_000
+#: What is prepared of one batch at most: changes times their subscribers, and bytes for each of them.
+MAX_DELIVERIES = 100_000
+MAX_BYTES = 256 * 1024
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 #: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
 ROUNDS = 3
@@ -107,62 +118,62 @@ class ChannelRowsActor:
             pending.finish()
             await trio.lowlevel.checkpoint()
             return
-        changes = [self._feed.log.get(number) for number in numbers]
-        candidates, taken = await self._candidates(changes)
+        entries = [self._feed.log.get(number) for number in numbers]
+        candidates, taken = await self._candidates(entries)
         pending.begin_only(taken)
         await self._persist(lambda: self._decide(candidates))
-        shares = Shares()
-        for candidate in candidates:
-            if candidate.is_wanted or candidate.is_error:
-                shares.add(candidate)
-        parcels = await self._prepare(shares)
+        parcels = await self._prepare(wanted_by_crowd(candidates))
         # Whoever left while a question was out gets nothing; whoever came was not asked about.
         delivered = Sends(
-            (parcel.subscription.outbox, b"".join(parcel.frames))
+            (member.outbox, data)
             for parcel in parcels
-            if self._view.is_present(parcel.subscription)
+            for data in (b"".join(parcel.frames),)
+            for member in parcel.members
+            if self._view.is_present(member)
         )
         try:
             await delivered.flush()
         finally:
             delivered.finish()
             pending.finish()
-        self._rate.count(sum(parcel.matches for parcel in parcels))
-        self._metrics.changes_delivered.inc(len(parcels))
-        missing = sum(change is None for change in changes[:taken])
+        self._rate.count(sum(one.matches * len(one.members) for one in parcels))
+        self._metrics.changes_delivered.inc(sum(len(one.members) for one in parcels))
+        missing = entries[:taken].count(None)
         if missing:
             self._metrics.changes_skipped["evicted"].inc(missing)
             pending.loss = EVICTED
 
-    async def _candidates(
-        self, changes: Sequence[Change | None]
-    ) -> tuple[list[Candidate], int]:
-        """Return who may want the first of these changes, and how many of them that are."""
-        candidates: list[Candidate] = []
-        for taken, change in enumerate(changes, 1):
-            if change is not None:
-                candidates += await self._candidates_of(change)
-            if len(candidates) >= MAX_CANDIDATES:
-                return candidates, taken
-        return candidates, len(changes)
+    async def _candidates(self, entries: Sequence[Entry | None]) -> tuple[list[Candidate], int]:
+        """Return who may want the first of these changes, and how many of them that are.
 
-    async def _candidates_of(self, change: Change) -> list[Candidate]:
-        found = []
-        for step, interest in enumerate(self._pending.interests.match(change), 1):
-            subscription = self._view.roster.get(interest.join)
-            if subscription is not None and self._announcer.has_begun(subscription, change):
-                found.append(Candidate(change, subscription, interest))
-            if step % STEPS_PER_CHECKPOINT == 0:
-                await trio.lowlevel.checkpoint()
-        return found
+        They are few enough for what is prepared to stay small, but one at least.
+        """
+        candidates: list[Candidate] = []
+        deliveries = size_bytes = 0
+        for taken, entry in enumerate(entries):
+            if entry is None:
+                continue
+            if deliveries >= MAX_DELIVERIES or size_bytes >= MAX_BYTES:
+                return candidates, taken
+            size_bytes += entry.size_bytes
+            for step, interest in enumerate(self._pending.interests.match(entry.change), 1):
+                crowd = interest.crowd
+                # It may have left at the checkpoint.
+                if crowd is not None:
+                    candidates.append(Candidate(entry.change, crowd, interest))
+                    deliveries += len(crowd.starts)
+                if step % STEPS_PER_CHECKPOINT == 0:
+                    await trio.lowlevel.checkpoint()
+        return candidates, len(entries)
 
     async def _decide(self, candidates: Sequence[Candidate]) -> None:
         complaints = await self._judge.decide(candidates)
-        for subscription, fault in complaints.found:
-            self._announcer.complain(subscription, fault)
+        for crowd, fault in complaints.found:
+            for join in tuple(crowd.starts):
+                self._announcer.complain(join, fault)
 
-    async def _prepare(self, shares: Shares) -> list[Parcel]:
-        """Ask who may see what, and return what goes to each subscription.
+    async def _prepare(self, wanted: Mapping[Crowd, Wanted]) -> list[Parcel]:
+        """Ask who may see what, and return what goes to whom.
 
         About those who speak for another identity by now it is asked again, but not for ever:
         a client that exchanges its token all the time would keep everybody else waiting.
@@ -170,29 +181,23 @@ class ChannelRowsActor:
         sights: dict[Identity, Mapping[Change, Sight]] = {}
         asked: dict[Identity, set[Change]] = {}
         encoder = Frames(self._feed.renderer)
-        renewed: list[Subscription] = []
+        shares = await shares_of(wanted, self._view.roster)
+        moved: list[Share] = []
         for _ in range(ROUNDS):
-            for identity, shown in (await self._ask(shares.questions(asked))).items():
+            questions = questions_for(shares, wanted, asked)
+            for identity, shown in (await self._ask(questions)).items():
                 # Another subscription of the same identity may have asked about other changes.
                 sights[identity] = {**sights.get(identity, {}), **shown}
-            parcels = await encoder.of(shares, sights)
-            renewed = self._renew(shares)
-            if not renewed:
+            parcels = await encoder.of(shares, wanted, sights)
+            moved = renewed(shares, self._view.roster)
+            if not moved:
                 return parcels
-        for subscription in renewed:
-            self._view.tell(subscription, UNSETTLED)
-            shares.drop(subscription)
-        return await encoder.of(shares, sights)
-
-    def _renew(self, shares: Shares) -> list[Subscription]:
-        """Let those whose identity is another one by now take over their shares, and return them."""
-        renewed = []
-        for subscription, _ in tuple(shares):
-            current = self._view.roster.get(subscription.key)
-            if current is not None and current.identity != subscription.identity:
-                shares.replace(subscription, current)
-                renewed.append(current)
-        return renewed
+            shares += moved
+        for share in moved:
+            for subscription in share.members:
+                self._view.tell(subscription, UNSETTLED)
+            shares.remove(share)
+        return await encoder.of(shares, wanted, sights)
 
     async def _ask(self, questions: list[Question]) -> dict[Identity, Mapping[Change, Sight]]:
         if not questions:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.realtime.change_ports import FilterRequest, Scope
 from actors.realtime.interests import Denied, Granted, Interest
-from actors.realtime.ports import FilterRequest, Scope
 from protocol.changes.entries import read_entry
 from protocol.errors import ProtocolError
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.change_ports import Extent
     from actors.realtime.interests import Outcome
-    from actors.realtime.messages import JoinKey
-    from actors.realtime.ports import Extent
     from protocol.changes.entries import Entry
     from protocol.changes.predicates import Predicate
     from protocol.commands import ChangeBinding
@@ -40,7 +39,6 @@ _TOO_MANY_TABLES = (
 class Applicant:
     """Who wants to subscribe to what."""
 
-    join: JoinKey
     role: str
     bindings: tuple[ChangeBinding, ...]
 
@@ -128,7 +126,7 @@ def _outcome(applicant: Applicant, entries: list[Entry], answers: _Answers) -> O
         unreadable = frozenset(
             table.relation_oid for table in extent.tables if not table.reads_key
         )
-        interests.append(Interest(applicant.join, binding, entry, predicates, unreadable))
+        interests.append(Interest(binding, entry, predicates, unreadable))
     return Granted(tuple(interests))
 
 

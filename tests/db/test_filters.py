@@ -11,8 +11,8 @@ from actors.db.driver import connect
 from actors.db.filters import REST_S, PostgresFilters
 from actors.db.isolation import MAX_STATEMENT_MS
 from actors.db.pool import Pool
+from actors.realtime.change_ports import FilterRequest, Undecided
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import FilterRequest, Undecided
 from protocol.changes.filters import Condition, Operator, parse_filter
 from protocol.changes.model import Absent, TypeFacts
 from protocol.changes.predicates import Predicate, Verdict

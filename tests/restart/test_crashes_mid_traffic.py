@@ -200,7 +200,7 @@ async def test_a_listener_that_crashes_between_changes_files_each_once(autojump_
         await client.joined(postgres_changes=EVERYTHING)
         source.insert((1, "a"))
         await client.received()
-        again = [stage.feed.log.get(0)]
+        again = [stage.feed.log.get(0).change]
 
         source.commit(*again)
         source.insert((2, "b"))

@@ -24,6 +24,7 @@ from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity
 from actors.core.supervisor import Supervisor
 from actors.realtime.change_feed import ChangeFeed
+from actors.realtime.change_ports import Sight
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
@@ -31,7 +32,7 @@ from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthor
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.permissions import ServiceRoleOnly
-from actors.realtime.ports import Identity, Opening, Sight
+from actors.realtime.ports import Identity, Opening
 from actors.realtime.quota import Quota
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
