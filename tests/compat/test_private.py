@@ -114,6 +114,7 @@ def test_a_role_that_policies_do_not_name_stays_out(open_as, topic, kind, role):
     assert "Unauthorized" in refusal(client, f"open:{topic}")
 
 
+@pytest.mark.capability("SB-004")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_policy_that_names_the_subject_lets_in_nobody_else(open_as, topic, kind):
     name = f"own:{topic}:{ALICE}"
