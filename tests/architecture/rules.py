@@ -85,6 +85,7 @@ RANKS = {
     "http": 3,
     "channel": 2,
     "rows": 2,
+    "relay": 2,
     "presence": 2,
     "resource": 1,
 }
