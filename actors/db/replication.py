@@ -90,6 +90,8 @@ class ReplicationSource:
     _insert_position: InsertPosition = field(init=False)
     _live: _Live | None = field(default=None, init=False)
     _session: Session | None = field(default=None, init=False)
+    #: Whether it was said that nothing publishes stored broadcasts.
+    _is_told: bool = field(default=False, init=False)
     _log: BoundLogger = field(factory=structlog.get_logger, init=False)
 
     @_insert_position.default
@@ -178,12 +180,15 @@ class ReplicationSource:
     def _publications(self, facts: ServerFacts) -> tuple[str, ...]:
         """Return what is streamed."""
         if facts.has_messages_publication:
+            self._is_told = False
             return self.publication, MESSAGES_PUBLICATION
-        self._log.warning(
-            "messages.unpublished",
-            publication=MESSAGES_PUBLICATION,
-            advice="Broadcasts from the database are not delivered: run 'troupe migrate'.",
-        )
+        if not self._is_told:
+            self._is_told = True
+            self._log.warning(
+                "messages.unpublished",
+                publication=MESSAGES_PUBLICATION,
+                advice="Broadcasts from the database are not delivered: run 'troupe migrate'.",
+            )
         return (self.publication,)
 
     async def _prepare(

@@ -338,3 +338,21 @@ async def test_a_publication_dropped_meanwhile_says_what_to_run(notes):
         notes.execute("drop publication supabase_realtime", "insert into notes values (1)")
         with pytest.raises(DatabaseUnavailable, match="CREATE PUBLICATION"):
             await receive(stream, 1)
+
+
+async def test_broadcasts_stream_in_as_soon_as_something_publishes_them(notes):
+    notes.execute("create schema realtime", "create table realtime.messages (id int)")
+    async with source_for(notes.conninfo, look_every_s=0.05) as source:
+        async with source.connect(None) as stream:
+            notes.execute(
+                "create publication supabase_realtime_messages_publication"
+                " for table realtime.messages"
+            )
+            with pytest.raises(DatabaseUnavailable):
+                await receive(stream, 1)
+        async with source.connect(None) as stream:
+            notes.execute("insert into realtime.messages values (1)")
+
+            (change,) = await receive(stream, 1)
+
+    assert change.table.relation.name == "messages"

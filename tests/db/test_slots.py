@@ -241,7 +241,8 @@ async def test_two_servers_of_one_database_both_receive(notes):
 
     assert [change.new[0] for (change,) in changes] == ["1", "1"]
     assert (len(slots), retention_bytes) == (1, None)
-    assert [line["event"] for line in logs] == ["slot.created", "slot.shared"]
+    told = [line["event"] for line in logs if line["event"].startswith("slot.")]
+    assert told == ["slot.created", "slot.shared"]
 
 
 async def test_two_servers_with_suffixes_have_a_slot_each(notes):
