@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from actors.commands import doctor, migrate
 from actors.realtime.errors import DatabaseUnavailable
 from actors.serve import run_server
-from actors.settings import InvalidSetting, load
+from actors.settings_loading import InvalidSetting, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,6 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -30,24 +29,16 @@ from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
 from actors.core.supervisor import Supervisor
-from actors.db.catalog import Catalog
+from actors.database import Database
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
-from actors.db.filters import PostgresFilters
-from actors.db.janitor import Janitor, JanitorOptions
-from actors.db.pool import Pool
-from actors.db.replication import ReplicationSource
-from actors.db.shared_filters import SharedFilters
-from actors.db.sights import Strictness
-from actors.db.slots import SlotMode, SlotOptions
-from actors.db.subscriptions import PostgresSubscriptions
-from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 from actors.observer import Observer, kind_of, label_of
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
+from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
 from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
@@ -67,6 +58,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from actors.db.cluster_files import ClusterFiles
+    from actors.realtime.ports import Policies
     from actors.settings import Settings
     from actors.telemetry.metrics import Metrics
 
@@ -90,21 +82,6 @@ class Surroundings:
     cluster: ClusterFiles | None = None
 
 
-@frozen
-class Database:
-    """The database of a tenant, as far as this server uses it."""
-
-    pool: Pool
-    source: ReplicationSource
-    visibility: DatabaseVisibility
-    subscriptions: PostgresSubscriptions
-    filters: SharedFilters
-
-    def close(self) -> None:
-        self.visibility.close()
-        self.pool.close()
-
-
 class Node:
     """One server; built from settings, runs until cancelled."""
 
@@ -122,6 +99,8 @@ class Node:
         self.connections = self._supervisor(CHANNEL_INTENSITY)
         keys = settings.key_set
         self._key_ring = None if keys is None else KeyRing(keys)
+        if keys is not None and keys.skipped:
+            self._log.warning("keys.skipped", skipped=keys.skipped)
         #: The TCP port, once the acceptor listens.
         self.port = settings.port
 
@@ -139,7 +118,8 @@ class Node:
         Raises:
             RestartLimitReached: the tree could not be kept up.
         """
-        database = self._database()
+        conninfo, now = self.conninfo, self._surroundings.now
+        database = None if conninfo is None else Database.open(conninfo, self._settings, now)
         log = ChangeLog(self._settings.change_log_bytes, self._settings.change_log_window_s)
         if database is None:
             feed = ChangeFeed(log, NobodySees())
@@ -154,14 +134,15 @@ class Node:
         quota = Quota(self._settings.quota_limits())
         mailboxes = WeightPool(self._settings.mailboxes_bytes)
         channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
-        tenant = self._tenant(channels, feed, quota)
+        policies: Policies = ServiceRoleOnly() if database is None else database.policies
+        tenant = self._tenant(channels, feed, quota, policies)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
         specs = [
             *self._keys(),
             *self._postgres(),
-            *self._janitor(database),
+            *(() if database is None else database.janitor()),
             self._branch("channels", self.channels),
             *self._changes(feed, database),
             self._branch("connections", self.connections),
@@ -226,7 +207,9 @@ class Node:
             stop_within=self._settings.grace_s + 5.0,
         )
 
-    def _tenant(self, channels: Channels, feed: ChangeFeed, quota: Quota) -> Tenant:
+    def _tenant(
+        self, channels: Channels, feed: ChangeFeed, quota: Quota, policies: Policies
+    ) -> Tenant:
         settings = self._settings
         limits = Limits(
             payload_bytes=payload_bytes(settings.max_payload_size_in_kb),
@@ -252,26 +235,8 @@ class Node:
             limits,
             quota,
             status,
+            policies,
             self._surroundings.random,
-        )
-
-    def _database(self) -> Database | None:
-        conninfo = self.conninfo
-        if conninfo is None:
-            return None
-        pool = Pool(conninfo)
-        settings = self._settings
-        slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
-        now = self._surroundings.now
-        source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
-        strictness = Strictness(settings.strict_rows, settings.strict_deletes)
-        options = VisibilityOptions(settings.policy_timeout_s, strictness)
-        return Database(
-            pool,
-            source,
-            DatabaseVisibility.open(pool, options),
-            PostgresSubscriptions(pool, settings.publication),
-            SharedFilters(PostgresFilters(pool)),
         )
 
     def _keys(self) -> list[ChildSpec[Any]]:
@@ -295,25 +260,6 @@ class Node:
                 restart=Restart.PERMANENT,
                 ready_within=math.inf,
                 stop_within=10.0,
-            )
-        ]
-
-    def _janitor(self, database: Database | None) -> list[ChildSpec[Any]]:
-        if database is None:
-            return []
-        options = JanitorOptions(
-            migrates=not self._settings.no_migrate,
-            every_s=self._settings.partitions_every_s,
-            retention=timedelta(hours=self._settings.messages_kept_h),
-        )
-        pool = database.pool
-        return [
-            ChildSpec(
-                name="janitor",
-                factory=lambda: Janitor(pool, options),
-                rank=3,
-                restart=Restart.PERMANENT,
-                ready_within=math.inf,
             )
         ]
 
@@ -348,7 +294,7 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
-        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate())
+        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
         served = site(
             supabase=supabase,
             api=api.routes(),

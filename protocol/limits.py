@@ -21,14 +21,20 @@ BUCKETS = 12
 class EventRate:
     """Events per second: the mean of the last minute's buckets, or of those there are.
 
-    The first bucket begins with the first call.
+    `buckets` of `bucket_s` seconds are remembered; the first begins with the first call.
     Buckets are closed when somebody looks, so a rate that nobody uses costs nothing.
     """
 
-    _closed: deque[int] = field(factory=lambda: deque(maxlen=BUCKETS), init=False)
+    bucket_s: float = BUCKET_S
+    buckets: int = BUCKETS
+    _closed: deque[int] = field(init=False)
     _open: int = field(default=0, init=False)
     _opened_at: float | None = field(default=None, init=False)
     _average: float = field(default=0.0, init=False)
+
+    @_closed.default
+    def _no_bucket(self) -> deque[int]:
+        return deque(maxlen=self.buckets)
 
     def count(self, now: float, events: int = 1) -> None:
         """Note that so many events happen now."""
@@ -43,15 +49,15 @@ class EventRate:
     def _close(self, now: float) -> None:
         if self._opened_at is None:
             self._opened_at = now
-        passed = int((now - self._opened_at) // BUCKET_S)
+        passed = int((now - self._opened_at) // self.bucket_s)
         if passed < 1:
             return
         self._closed.append(self._open)
         # More empty buckets than there is room for would be forgotten at once.
-        self._closed.extend([0] * min(passed - 1, BUCKETS))
+        self._closed.extend([0] * min(passed - 1, self.buckets))
         self._open = 0
-        self._opened_at += passed * BUCKET_S
-        self._average = sum(self._closed) / (len(self._closed) * BUCKET_S)
+        self._opened_at += passed * self.bucket_s
+        self._average = sum(self._closed) / (len(self._closed) * self.bucket_s)
 
 
 @define

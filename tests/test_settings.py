@@ -6,15 +6,8 @@ import attrs
 import pytest
 
 from actors.realtime.quota import QuotaLimits
-from actors.settings import (
-    DEVELOPMENT_SECRET,
-    InvalidSetting,
-    Settings,
-    flag,
-    load,
-    parser,
-    variable,
-)
+from actors.settings import DEVELOPMENT_SECRET, Settings
+from actors.settings_loading import InvalidSetting, flag, load, parser, variable
 
 SECRET = "s" * 32
 
@@ -30,6 +23,10 @@ def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default():
     settings = load(["--port", "2222"], environment)
 
     assert (settings.port, settings.host) == (2222, "10.0.0.1")
+
+
+def test_an_empty_variable_is_one_that_was_not_filled_in():
+    assert load([], {variable(field): "" for field in attrs.fields(Settings)}) == Settings()
 
 
 @pytest.mark.parametrize("field", attrs.fields(Settings), ids=lambda field: field.name)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from actors.db.visit import visit
-from actors.settings import InvalidSetting, Settings, load
+from actors.settings_loading import InvalidSetting, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from actors.db.driver import TrioConnection
+    from actors.settings import Settings
 
 
 @frozen

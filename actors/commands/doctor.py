@@ -11,7 +11,8 @@ import trio
 from actors.commands.database import open_database, say
 from actors.db.checkup import check_up
 from actors.db.findings import Finding, Level, error, ok, warning
-from actors.settings import DEVELOPMENT_SECRET, SECRET_BYTES
+from actors.settings import DEVELOPMENT_SECRET
+from actors.settings_loading import SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Lets one question be in flight at a time, and asks for everybody at once who came meanwhile.
 
-Called by `privileges` and `visibility`; what is asked and how is the caller's.
+Called by `privileges`, `visibility` and `probes`; what is asked and how is the caller's.
 There is no timer: a question goes out at once when none is in flight.
 
 **Invariants**
@@ -30,7 +30,7 @@ class _Batch(Generic[Request, Answer]):
 
     requests: list[Request] = field(factory=list)
     answers: list[Answer] = field(factory=list)
-    refusal: str | None = None
+    refusal: DatabaseUnavailable | None = None
     is_broken: bool = False
 
     @property
@@ -65,14 +65,15 @@ class Coalescer(Generic[Request, Answer]):
             if not batch.is_over:
                 await self._run(batch)
         if batch.refusal is not None:
-            raise DatabaseUnavailable(batch.refusal)
+            # Of the same kind, but each asker's own: an exception carries the way it came.
+            raise type(batch.refusal)(batch.refusal.advice)
         return batch.answers[0]
 
     async def _run(self, batch: _Batch[Request, Answer]) -> None:
         try:
             batch.answers.append(await self._answer_all(batch.requests))
         except DatabaseUnavailable as away:
-            batch.refusal = away.advice
+            batch.refusal = away
         except Exception:
             batch.is_broken = True
             raise

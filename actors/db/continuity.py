@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import structlog
 from attrs import define, field, frozen
 
+from actors.realtime.change_ports import Gap
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Gap
 from protocol.changes.model import Lsn, format_lsn
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ The catalog is read by `filter_columns`, the SQL is made by `comparisons`, and `
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import trio
 from attrs import define, field, frozen
@@ -34,7 +34,7 @@ from actors.db.isolation import (
     raised,
     read_only_session,
 )
-from actors.realtime.ports import Undecided
+from actors.realtime.change_ports import Undecided
 from protocol.changes.model import Absent
 from protocol.changes.predicates import Clause, Place, Predicate, Verdict
 
@@ -45,14 +45,17 @@ if TYPE_CHECKING:
     from actors.db.filter_columns import FoundColumn
     from actors.db.isolation import ReadOnlySession
     from actors.db.pool import Pool
-    from actors.realtime.ports import FilterRequest
+    from actors.realtime.change_ports import FilterRequest
     from protocol.changes.filters import Condition
     from protocol.changes.model import Value
 
 #: How long a condition that took too long is not asked again, in seconds.
 REST_S = 60.0
-#: How many clauses are remembered for columns that had another type when the row was written.
-MAX_OTHER_TYPES = 1000
+#: How many conditions are remembered: those that rest, and those made ready for an earlier type of a column.
+MAX_REMEMBERED = 1000
+
+#: By the clause for the type of now, and the type of the row.
+_OtherTypes = dict[tuple[Clause, int], "Clause | Fault"]
 
 
 @frozen
@@ -75,13 +78,9 @@ class PostgresFilters:
 
     _pool: Pool
     _clock: Callable[[], float] = trio.current_time
-    _others: dict[tuple[Clause, int], Clause | Fault] = field(
-        factory=dict[tuple[Clause, int], Clause | Fault], init=False
-    )
-    #: Conditions that took too long, and when they may be asked again.
-    _resting: WeakKeyDictionary[Clause, float] = field(
-        factory=WeakKeyDictionary["Clause", float], init=False
-    )
+    _others: _OtherTypes = field(factory=dict[tuple[Clause, int], "Clause | Fault"], init=False)
+    #: What took too long, and when it may be asked again.
+    _resting: dict[AskedAs, float] = field(factory=dict[AskedAs, float], init=False)
 
     async def compile(self, requests: Sequence[FilterRequest]) -> Sequence[Predicate | str]:
         async with read_only_session(self._pool) as session:
@@ -106,65 +105,74 @@ class PostgresFilters:
         self, questions: Sequence[tuple[Predicate, Sequence[Value]]]
     ) -> Sequence[bool | Undecided]:
         async with read_only_session(self._pool) as session:
-            await self._look_up_other_types(session, questions)
-            doubts = [self._doubts(predicate, values) for predicate, values in questions]
+            others = await self._clauses_for_other_types(session, questions)
+            doubts = [
+                self._doubts(predicate, values, others) for predicate, values in questions
+            ]
             unique = {
                 doubt for some in doubts for doubt in some or () if isinstance(doubt, _Doubt)
             }
             answers = await _ask(session, unique)
         for doubt, answer in answers.items():
             if isinstance(answer, Fault) and answer.sqlstate == QUERY_CANCELED:
-                self._resting[doubt.clause] = self._clock() + REST_S
+                self._let_rest(doubt.asked_as)
         return [_answer(some, answers) for some in doubts]
 
-    async def _look_up_other_types(
+    async def _clauses_for_other_types(
         self,
         session: ReadOnlySession,
         questions: Iterable[tuple[Predicate, Sequence[Value]]],
-    ) -> None:
-        """Make clauses ready for columns that had another type when the row was written."""
-        missing = {
+    ) -> _OtherTypes:
+        """Return what judges the values of columns that had another type when the row was written."""
+        keys = {
             (clause, place.type_oid)
             for predicate, values in questions
             for clause, place in _other_types(predicate, values)
-        } - self._others.keys()
-        if not missing:
-            return
-        if len(self._others) + len(missing) > MAX_OTHER_TYPES:
-            self._others.clear()
+        }
+        known = {key: self._others[key] for key in keys & self._others.keys()}
         requests = {
             key: ClauseRequest(key[0].condition, key[0].column_number, TypeKey(key[1]))
-            for key in missing
+            for key in keys - known.keys()
         }
+        if not requests:
+            return known
         clauses = await make_clauses(session, requests.values())
-        self._others.update({key: clauses[request] for key, request in requests.items()})
+        made = {key: clauses[request] for key, request in requests.items()}
+        if len(self._others) + len(made) > MAX_REMEMBERED:
+            self._others.clear()
+        self._others.update(made)
+        return known | made
 
     def _doubts(
-        self, predicate: Predicate, values: Sequence[Value]
+        self, predicate: Predicate, values: Sequence[Value], others: _OtherTypes
     ) -> list[_Doubt | Fault] | None:
         """Return what must be asked about a row, None if it does not match."""
         doubts: list[_Doubt | Fault] = []
         for clause, place in zip(predicate.clauses, predicate.places, strict=True):
             value = Absent.NOT_LOGGED if place.index is None else values[place.index]
-            if isinstance(value, Absent):
-                return None
             fitting: Clause | Fault = clause
-            if value is not None and place.type_oid != clause.type_oid:
-                fitting = self._others[clause, place.type_oid]
+            if isinstance(value, str) and place.type_oid != clause.type_oid:
+                fitting = others[clause, place.type_oid]
             if isinstance(fitting, Fault):
                 doubts.append(fitting)
                 continue
             verdict = fitting.test(value)
             if verdict is Verdict.NO:
                 return None
-            if verdict is Verdict.ASK and value is not None:
+            if verdict is Verdict.ASK and isinstance(value, str):
                 doubts.append(self._doubt(fitting, value))
         return doubts
 
     def _doubt(self, clause: Clause, text: str) -> _Doubt | Fault:
-        if self._clock() < self._resting.get(clause, 0):
+        doubt = _Doubt(clause, text)
+        if self._clock() < self._resting.get(doubt.asked_as, -math.inf):
             return TOO_SLOW
-        return _Doubt(clause, text) if is_sendable(text) else NOT_SENDABLE
+        return doubt if is_sendable(text) else NOT_SENDABLE
+
+    def _let_rest(self, asked_as: AskedAs) -> None:
+        if len(self._resting) >= MAX_REMEMBERED:
+            self._resting.clear()
+        self._resting[asked_as] = self._clock() + REST_S
 
 
 def _key(request: FilterRequest, condition: Condition) -> ColumnKey:

@@ -8,7 +8,7 @@ A statement that fails is asked again in halves, so what is good is answered wha
 - The settings are those with which the values in the stream are written (`server_facts`).
 - The search path is the usual one while values are read and compared, as some of them are names of tables;
   such statements give every name with its schema. Where the catalog is read, the path is `pg_catalog`.
-- A statement ends after `MAX_STATEMENT_S`.
+- A statement ends after `MAX_STATEMENT_MS`, and what is suspected to be slow after `MAX_APART_MS`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: A regular expression may take for ever, so a statement may not.
-MAX_STATEMENT_S = 2
+#: A regular expression may take for ever, so a statement may not. In milliseconds, for many questions
+#: and for those that are asked apart because of that.
+MAX_STATEMENT_MS = 2000
+MAX_APART_MS = 200
 #: How many questions are asked in one statement.
 MAX_QUESTIONS = 2000
 
 _BEGIN = f"""
     BEGIN READ ONLY;
-    SET LOCAL statement_timeout = '{MAX_STATEMENT_S}s';
+    SET LOCAL statement_timeout = {MAX_STATEMENT_MS};
     SET LOCAL client_encoding = 'UTF8';
     SET LOCAL timezone = 'UTC';
     SET LOCAL datestyle = 'ISO';
@@ -77,6 +79,7 @@ class ReadOnlySession:
     _connection: TrioConnection
     _is_begun: bool = field(default=False, init=False)
     _reads_catalog: bool = field(default=False, init=False)
+    _limit_ms: int = field(default=MAX_STATEMENT_MS, init=False)
 
     async def rows(self, statement: bytes, parameters: Sequence[object]) -> list[Any]:
         """Return the rows of a statement that gives every name with its schema.
@@ -94,6 +97,14 @@ class ReadOnlySession:
         """
         return await self._rows(statement, parameters, reads_catalog=True)
 
+    async def limit(self, limit_ms: int) -> None:
+        """Let the statements from now on take so long at most."""
+        if not self._is_begun:
+            await self._begin()
+        if limit_ms != self._limit_ms:
+            await self._connection.execute(b"SET LOCAL statement_timeout = %d" % limit_ms)
+            self._limit_ms = limit_ms
+
     async def end(self) -> None:
         """End the transaction, if there is one."""
         if self._is_begun:
@@ -108,8 +119,7 @@ class ReadOnlySession:
         self, statement: bytes, parameters: Sequence[object], *, reads_catalog: bool
     ) -> list[Any]:
         if not self._is_begun:
-            await self._connection.execute(_BEGIN)
-            self._is_begun, self._reads_catalog = True, False
+            await self._begin()
         if reads_catalog is not self._reads_catalog:
             await self._connection.execute(_CATALOG_PATH if reads_catalog else _USUAL_PATH)
             self._reads_catalog = reads_catalog
@@ -120,6 +130,10 @@ class ReadOnlySession:
             if not self._connection.closed:
                 await self.end()
             raise
+
+    async def _begin(self) -> None:
+        await self._connection.execute(_BEGIN)
+        self._is_begun, self._reads_catalog, self._limit_ms = True, False, MAX_STATEMENT_MS
 
 
 @asynccontextmanager
@@ -154,25 +168,51 @@ async def isolated(
     answers: dict[int, R | Fault] = {}
     places = list(range(len(questions)))
     waiting = [
-        places[start : start + MAX_QUESTIONS] for start in range(0, len(places), MAX_QUESTIONS)
+        _Part(places[start : start + MAX_QUESTIONS])
+        for start in range(0, len(places), MAX_QUESTIONS)
     ]
     while waiting:
         part = waiting.pop()
         try:
-            found = await ask([questions[place] for place in part])
+            await session.limit(part.limit_ms)
+            found = await ask([questions[place] for place in part.places])
         except psycopg.Error as error:
             if session.is_broken:
                 raise
-            if len(part) == len(questions) and (fault := await _failure(session, attempts)):
+            if len(part.places) == len(questions) and (
+                fault := await _failure(session, attempts)
+            ):
                 return [fault] * len(questions)
-            parts = _divided(part, questions, owner, error)
-            if len(parts) > 1:
-                waiting += parts
-            else:
-                answers.update(dict.fromkeys(part, fault_of(error)))
+            smaller = part.divided(error, lambda place: owner(questions[place]))
+            waiting += smaller
+            if not smaller:
+                answers.update(dict.fromkeys(part.places, fault_of(error)))
         else:
-            answers.update(zip(part, found, strict=True))
+            answers.update(zip(part.places, found, strict=True))
     return [answers[place] for place in places]
+
+
+@frozen
+class _Part:
+    """Questions that are asked together, by their places."""
+
+    places: list[int]
+    limit_ms: int = MAX_STATEMENT_MS
+
+    def divided(self, error: psycopg.Error, owner: Callable[[int], Hashable]) -> list[_Part]:
+        """Return in what parts to ask again after the error; none if that is of no use."""
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            if self.limit_ms == MAX_APART_MS:
+                return []
+            by_owner: dict[Hashable, list[int]] = {}
+            for place in self.places:
+                by_owner.setdefault(owner(place), []).append(place)
+            return [_Part(places, MAX_APART_MS) for places in by_owner.values()]
+        if len(self.places) == 1:
+            return []
+        middle = len(self.places) // 2
+        halves = (self.places[:middle], self.places[middle:])
+        return [_Part(places, self.limit_ms) for places in halves]
 
 
 async def _failure(session: ReadOnlySession, attempts: Sequence[bytes]) -> Fault | None:
@@ -185,24 +225,6 @@ async def _failure(session: ReadOnlySession, attempts: Sequence[bytes]) -> Fault
                 raise
             return fault_of(error)
     return None
-
-
-def _divided(
-    part: list[int],
-    questions: Sequence[T],
-    owner: Callable[[T], Hashable],
-    error: psycopg.Error,
-) -> list[list[int]]:
-    """Return in what parts to ask again; one if that is of no use."""
-    if len(part) == 1:
-        return [part]
-    if not isinstance(error, psycopg.errors.QueryCanceled):
-        middle = len(part) // 2
-        return [part[:middle], part[middle:]]
-    by_owner: dict[Hashable, list[int]] = {}
-    for place in part:
-        by_owner.setdefault(owner(questions[place]), []).append(place)
-    return list(by_owner.values())
 
 
 def fault_of(error: psycopg.Error) -> Fault:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.db.pool import Pool
 
+#: How long messages are kept unless somebody says otherwise.
+KEPT = timedelta(hours=72)
 RETRY = Backoff(first=1.0, base=1.0, factor=2.0, ceiling=60.0)
 
 
@@ -35,7 +37,7 @@ class JanitorOptions:
 
     migrates: bool = True
     every_s: float = 4 * 3600.0
-    retention: timedelta = timedelta(hours=72)
+    retention: timedelta = KEPT
 
 
 @define(eq=False)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from actors.db.driver import TrioConnection
 
 
+class PoolExhausted(DatabaseUnavailable):
+    """All connections were lent for too long."""
+
+
 @define(eq=False)
 class Pool:
     """Connections are opened when needed and kept; who waits longer than `wait_s` for one is refused.
@@ -51,7 +55,8 @@ class Pool:
         """Lend a connection in autocommit mode; waits for one to become free.
 
         Raises:
-            DatabaseUnavailable: there was none in time, or the database went away meanwhile.
+            PoolExhausted: none became free in time.
+            DatabaseUnavailable: there was none, or the database went away meanwhile.
         """
         await self._take_place()
         try:
@@ -76,7 +81,7 @@ class Pool:
             with trio.fail_after(self.wait_s):
                 await self._places.acquire()
         except trio.TooSlowError:
-            raise DatabaseUnavailable(
+            raise PoolExhausted(
                 f"All {self.max_size} connections to the database were busy:"
                 " allow more of them, or ask it less."
             ) from None

@@ -20,8 +20,8 @@ import trio
 from attrs import define, field
 
 from actors.db.advice import unavailable
+from actors.realtime.change_ports import Chunk
 from actors.realtime.errors import Unavailable
-from actors.realtime.ports import Chunk
 from protocol.changes import copyboth, pgoutput
 from protocol.changes.copyboth import Keepalive
 from protocol.changes.model import Change, Lsn, Relation
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from actors.db.catalog import Catalog
     from actors.db.continuity import Continuity
     from actors.db.driver import CopyBoth
+    from actors.realtime.change_ports import Gap
     from actors.realtime.errors import DatabaseUnavailable
-    from actors.realtime.ports import Gap
 
 MAX_CHUNK_CHANGES = 500
 #: A chunk ends at the change that reaches this size, so few large rows make a chunk as well.

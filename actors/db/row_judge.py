@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 #: How many judgements one statement makes at most: some tenths of a second's worth under a usual policy.
 MAX_PAIRS = 20_000
-#: After so many timeouts the rest of a batch is not tried.
-MAX_TIMEOUTS = 3
+#: After so many timeouts without anything else a policy is taken to be slow for everybody, and the rest is not tried.
+MAX_TIMEOUTS = 5
 #: How long claims that took too long are refused without asking, in seconds.
 QUARANTINE_S = 30.0
 MAX_QUARANTINED = 10_000
@@ -46,12 +46,14 @@ ERROR_FAILED = "Error 500: Internal Server Error, row security failed"
 ERROR_SLOW = "Error 504: Gateway Timeout, row security took too long"
 
 TIMED_OUT = "57014"
+NOT_TRIED = "not tried"
 #: The table is locked, or Postgres has no room: this is not about the claims.
 TRANSIENT = ("55P03", "53")
-#: The table, a column or the schema is not there under the name known.
-OUTDATED = ("42P01", "42703", "3F000", RENAMED)
-#: A value that cannot be taken, which spoils the statement it is part of.
-UNREADABLE = ("", "22")
+#: The table, a column, the schema or the session's function is not there under the name known.
+OUTDATED = ("42P01", "42703", "3F000", "42883", RENAMED)
+#: A value that psycopg cannot send (it has no SQLSTATE then), or Postgres cannot take: it spoils the whole statement.
+UNSENT = ""
+UNREADABLE = "22"
 
 _UNFINISHED = "A commit is not through yet: Postgres waits for a standby."
 _TRANSIENT = "Postgres could not judge rows: a table is locked, or a resource is used up."
@@ -111,8 +113,11 @@ class RowJudge:
         """
         rows: dict[Change, tuple[str | None, ...]] = {}
         wanted: dict[str, dict[Change, None]] = {}
+        merged: Mapping[Change, tuple[str | None, ...]] | None = None
         for request in chain.from_iterable(batch):
-            rows.update(request.rows)
+            if request.rows is not merged:
+                merged = request.rows
+                rows.update(merged)
             wanted.setdefault(request.claims, {}).update(dict.fromkeys(request.rows))
         cases = [_Case(claims, tuple(changes)) for claims, changes in wanted.items()]
         verdicts = Verdicts({claims: Verdict() for claims in wanted})
@@ -140,7 +145,10 @@ class RowJudge:
                     verdict.visible.update(case.changes[place - 1] for place in outcome)
                 elif outcome in OUTDATED:
                     verdicts.is_outdated = True
-                    verdict.faults.update(dict.fromkeys(case.changes, ERROR_FAILED))
+                    fault = self._fault(case.claims, outcome)
+                    verdict.faults.update(dict.fromkeys(case.changes, fault))
+                elif outcome == NOT_TRIED:
+                    verdict.faults.update(dict.fromkeys(case.changes, ERROR_SLOW))
                 elif len(case.changes) > 1:
                     alone += (_Case(case.claims, (change,)) for change in case.changes)
                 else:
@@ -159,7 +167,9 @@ class RowJudge:
         try:
             found = await self._ask([cases[place] for place in places], rows)
         except StatementFailed as failed:
-            is_of_one = failed.sqlstate == TIMED_OUT or failed.sqlstate.startswith(UNREADABLE)
+            is_of_one = failed.sqlstate in {TIMED_OUT, UNSENT} or failed.sqlstate.startswith(
+                UNREADABLE
+            )
             if len(places) == 1 or not is_of_one:
                 found = [failed.sqlstate] * len(places)
             else:
@@ -173,14 +183,13 @@ class RowJudge:
     ) -> list[_Outcome]:
         found: list[_Outcome] = []
         for case in cases:
-            if found.count(TIMED_OUT) >= MAX_TIMEOUTS:
-                found.append(TIMED_OUT)
-                continue
+            if len(found) == MAX_TIMEOUTS and found.count(TIMED_OUT) == MAX_TIMEOUTS:
+                break
             try:
                 found += await self._ask([case], rows)
             except StatementFailed as failed:
                 found.append(failed.sqlstate)
-        return found
+        return found + [NOT_TRIED] * (len(cases) - len(found))
 
     async def _ask(
         self, cases: Sequence[_Case], rows: Mapping[Change, tuple[str | None, ...]]

@@ -100,7 +100,7 @@ _WAS_SEEN = """(
     SELECT {policies} FROM pg_catalog.unnest(ARRAY[_asked._value_1::{table}]) AS {name})"""
 
 
-@frozen
+@frozen(cache_hash=True)
 class RowQuery:
     """A function: how it is made, and how it is called with transactions, claims, list numbers and columns of lists.
 

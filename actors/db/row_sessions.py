@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 import trio
 from attrs import define, field, frozen
+from psycopg import errors
 
 from actors.db.pool import Pool
 
@@ -94,6 +95,9 @@ class RowSessions:
             except psycopg.Error as error:
                 if connection.closed:
                     raise
+                if isinstance(error, errors.UndefinedFunction):
+                    # Somebody discarded the session's objects.
+                    self._functions.pop(connection, None)
                 await connection.rollback()
                 raise StatementFailed(error.sqlstate or "") from None
 

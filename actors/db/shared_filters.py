@@ -19,7 +19,7 @@ from actors.db.coalescer import Coalescer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from actors.realtime.ports import FilterRequest, Filters, Undecided
+    from actors.realtime.change_ports import FilterRequest, Filters, Undecided
     from protocol.changes.model import Value
     from protocol.changes.predicates import Predicate
 

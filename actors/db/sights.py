@@ -8,16 +8,16 @@ Called by `visibility`; pure, no waiting.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from attrs import define, field, frozen
 
 from actors.db.row_query import RowQuery, current_row_query, old_row_query, row_text
-from actors.realtime.ports import Sight
+from actors.realtime.change_ports import Sight
 from protocol.changes.model import Absent, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from actors.db.privileges import Access
     from protocol.changes.model import Change, Value
@@ -49,7 +49,7 @@ class JudgedRows:
     sights: dict[Change, Sight] = field(factory=dict["Change", Sight])
 
 
-@frozen
+@frozen(eq=False)
 class Sights:
     """`shown` holds whatever the claims are, `judged` depends on them; the rest is withheld."""
 
@@ -88,9 +88,20 @@ class Decider:
 
     _strictness: Strictness
     _known: WeakKeyDictionary[Access, _Known] = field(factory=WeakKeyDictionary, init=False)
+    #: What is in use at the moment: many channels ask about the same changes.
+    _sights: WeakValueDictionary[tuple[tuple[Change, ...], frozenset[Access]], Sights] = field(
+        factory=WeakValueDictionary, init=False
+    )
 
-    def decide(self, changes: Sequence[Change], accesses: Mapping[int, Access]) -> Sights:
+    def decide(self, changes: tuple[Change, ...], accesses: Mapping[int, Access]) -> Sights:
         """Return what one role is shown of the changes; its accesses come by the OID of the table."""
+        key = (changes, frozenset(accesses.values()))
+        sights = self._sights.get(key)
+        if sights is None:
+            sights = self._sights[key] = self._collect(changes, accesses)
+        return sights
+
+    def _collect(self, changes: tuple[Change, ...], accesses: Mapping[int, Access]) -> Sights:
         sights = Sights()
         for change in changes:
             access = accesses.get(change.table.relation.oid)
@@ -100,10 +111,12 @@ class Decider:
                 continue
             if decision.query is None:
                 sights.shown[change] = decision.sight
-            else:
-                rows = sights.judged.setdefault(decision.query, JudgedRows())
-                rows.values[change] = decision.values
-                rows.sights[change] = decision.sight
+                continue
+            rows = sights.judged.get(decision.query)
+            if rows is None:
+                rows = sights.judged[decision.query] = JudgedRows()
+            rows.values[change] = decision.values
+            rows.sights[change] = decision.sight
         return sights
 
     def _decision(self, change: Change, access: Access) -> _Decision:

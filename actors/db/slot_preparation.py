@@ -17,7 +17,7 @@ import structlog
 from attrs import field, frozen
 
 from actors.db.slots import DurableSlot, SlotMode, SlotOptions, TemporarySlot, durable_name
-from actors.realtime.ports import Gap
+from actors.realtime.change_ports import Gap
 from protocol.changes.model import Lsn
 
 if TYPE_CHECKING:

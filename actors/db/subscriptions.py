@@ -20,14 +20,14 @@ from attrs import define, field
 
 from actors.db.coalescer import Coalescer
 from actors.db.isolation import Fault, is_sendable, raised
-from actors.realtime.ports import Extent, PublishedTable
+from actors.realtime.change_ports import Extent, PublishedTable
 from protocol.changes.patterns import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actors.db.pool import Pool
-    from actors.realtime.ports import Scope
+    from actors.realtime.change_ports import Scope
 
 MAX_SCOPES = 500
 #: A pattern that is longer than any name and cannot shrink to one matches nothing, and need not be sent.

@@ -24,8 +24,8 @@ from actors.db.privileges import Privileges, role_name
 from actors.db.row_judge import Request, RowJudge, Verdicts
 from actors.db.row_sessions import RowSessions
 from actors.db.sights import Decider, Sights, Strictness
+from actors.realtime.change_ports import Sight
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
     from actors.db.pool import Pool
     from actors.db.privileges import Access
     from actors.db.row_query import RowQuery
-    from actors.realtime.ports import Question
+    from actors.realtime.change_ports import Question
+    from actors.realtime.ports import Identity
     from protocol.changes.model import Change
 
 #: How many queries are remembered; there is one for each table, role and form of a row.
 MAX_LINES = 1000
-
-#: A role and the changes it asks about.
-_Subject = tuple[str, tuple["Change", ...]]
 
 
 @frozen
@@ -74,45 +72,50 @@ class DatabaseVisibility:
         self._sessions.close()
 
     async def check(self, questions: Sequence[Question]) -> Sequence[Mapping[Change, Sight]]:
-        subjects = {
-            (role_name(question.identity.role), question.changes) for question in questions
-        }
-        answers, is_outdated = await self._check(questions, subjects)
+        answers, is_outdated = await self._check(questions)
         if is_outdated:
-            for role, changes in subjects:
-                for change in changes:
-                    self._privileges.forget(change.table.relation.oid, role)
-            answers, _ = await self._check(questions, subjects)
+            for question in questions:
+                role = role_name(question.identity.role)
+                for oid in _relations(question.changes):
+                    self._privileges.forget(oid, role)
+            answers, _ = await self._check(questions)
         return answers
 
     async def _check(
-        self, questions: Sequence[Question], subjects: set[_Subject]
+        self, questions: Sequence[Question]
     ) -> tuple[Sequence[Mapping[Change, Sight]], bool]:
         """Return the answers, and whether they rest on names that mean nothing any more."""
-        decided = await self._decide(subjects)
+        decided = await self._decide(questions)
         asked: dict[RowQuery, list[Request]] = {}
-        for question in questions:
-            for query, rows in _sights(question, decided).judged.items():
-                asked.setdefault(query, []).append(Request(_claims(question), rows.values))
+        for question, sights in zip(questions, decided, strict=True):
+            for query, rows in sights.judged.items():
+                claims = question.identity.claims.decode()
+                asked.setdefault(query, []).append(Request(claims, rows.values))
         verdicts = await self._judge(asked)
         answers = [
-            _answer(question, _sights(question, decided), verdicts) for question in questions
+            _answer(question.identity, sights, verdicts)
+            for question, sights in zip(questions, decided, strict=True)
         ]
         return answers, any(verdict.is_outdated for verdict in verdicts.values())
 
-    async def _decide(self, subjects: set[_Subject]) -> Mapping[_Subject, Sights]:
+    async def _decide(self, questions: Sequence[Question]) -> Sequence[Sights]:
+        """Return for each question what the privileges of its role mean for its changes."""
+        subjects = [
+            (role_name(question.identity.role), question.changes) for question in questions
+        ]
+        # Who shares a tuple is looked at once.
+        distinct = {(role, id(changes)): (role, changes) for role, changes in subjects}
         keys = {
-            (change.table.relation.oid, role)
-            for role, changes in subjects
-            for change in changes
+            (oid, role) for role, changes in distinct.values() for oid in _relations(changes)
         }
         accesses: dict[str, dict[int, Access]] = {role: {} for role, _ in subjects}
         for (oid, role), access in (await self._privileges.find(keys)).items():
             accesses[role][oid] = access
-        return {
-            (role, changes): self._decider.decide(changes, accesses[role])
-            for role, changes in subjects
+        decided = {
+            place: self._decider.decide(changes, accesses[role])
+            for place, (role, changes) in distinct.items()
         }
+        return [decided[role, id(changes)] for role, changes in subjects]
 
     async def _judge(
         self, asked: Mapping[RowQuery, Sequence[Request]]
@@ -122,6 +125,9 @@ class DatabaseVisibility:
         Raises:
             DatabaseUnavailable: one of them could not be put.
         """
+        if len(asked) == 1:
+            ((query, requests),) = asked.items()
+            return {query: await self._line(query).answer(requests)}
         verdicts: dict[RowQuery, Verdicts] = {}
         refusals: list[DatabaseUnavailable] = []
 
@@ -147,25 +153,23 @@ class DatabaseVisibility:
         return line
 
 
-def _sights(question: Question, decided: Mapping[_Subject, Sights]) -> Sights:
-    return decided[role_name(question.identity.role), question.changes]
-
-
-def _claims(question: Question) -> str:
-    return question.identity.claims.decode()
+def _relations(changes: Sequence[Change]) -> set[int]:
+    return {table.relation.oid for table in {change.table for change in changes}}
 
 
 def _answer(
-    question: Question, sights: Sights, verdicts: Mapping[RowQuery, Verdicts]
+    identity: Identity, sights: Sights, verdicts: Mapping[RowQuery, Verdicts]
 ) -> Mapping[Change, Sight]:
     if not sights.judged:
         return sights.shown
     answer = dict(sights.shown)
     for query, rows in sights.judged.items():
-        verdict = verdicts[query].by_claims[_claims(question)]
+        verdict = verdicts[query].by_claims[identity.claims.decode()]
         # Others may have asked about other rows in the same breath.
-        for change in verdict.visible & rows.sights.keys():
-            answer[change] = rows.sights[change]
-        for change in verdict.faults.keys() & rows.sights.keys():
-            answer[change] = Sight(frozenset(), fault=verdict.faults[change])
+        for change in verdict.visible:
+            if change in rows.sights:
+                answer[change] = rows.sights[change]
+        for change, fault in verdict.faults.items():
+            if change in rows.sights:
+                answer[change] = Sight(frozenset(), fault=fault)
     return answer

@@ -15,8 +15,7 @@ from protocol.changes.render import ChangeRenderer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actors.realtime.changelog import ChangeLog
-    from actors.realtime.ports import (
+    from actors.realtime.change_ports import (
         ChangeSource,
         Extent,
         FilterRequest,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         Undecided,
         Visibility,
     )
+    from actors.realtime.changelog import ChangeLog
     from protocol.changes.model import Change, Value
     from protocol.changes.predicates import Predicate
 

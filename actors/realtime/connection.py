@@ -114,14 +114,9 @@ class ConnectionActor:
                     self._tracker.untrack,
                 )
                 self._credentials = Credentials(self._seat, self._joins)
-                self._nursery.start_soon(self._credentials.watch)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
-                async for message in inbox:
-                    if isinstance(message, Stopping):
-                        await self._say_goodbye(message.deadline)
-                        break
-                    self._take_note(message)
+                await self._heed(inbox)
                 self._nursery.cancel_scope.cancel()
         except Exception:
             self._close_code = frames.CloseCode.INTERNAL_ERROR
@@ -133,6 +128,18 @@ class ConnectionActor:
             self._metrics.connections_open.dec()
             self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
+
+    async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
+        """Take note of messages, and look after tokens when it is time, until the node stops."""
+        while True:
+            message = await self._joins.alarm.before(inbox.__anext__)
+            if isinstance(message, Stopping):
+                await self._say_goodbye(message.deadline)
+                return
+            if message is None:
+                self._nursery.start_soon(self._credentials.verify_again)
+            else:
+                self._take_note(message)
 
     async def _read(self) -> None:
         try:
@@ -198,10 +205,17 @@ class ConnectionActor:
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
+        is_allowed = True
+        if membership.channel_key.is_private:
+            is_allowed = await membership.permissions.allow(command)
+            current = self._joins.memberships.get(command.topic)
+            if current is None or current.number != membership.number:
+                # It ended while policies were asked, and its client was told why.
+                return
         if isinstance(command, Broadcast):
-            end = await self._publisher.publish(command, membership)
+            end = await self._publisher.publish(command, membership, is_allowed=is_allowed)
         else:
-            end = self._tracker.carry_out(command, membership)
+            end = self._tracker.carry_out(command, membership, may_track=is_allowed)
         if end is not None:
             await self._joins.expel(command.topic, membership, end)
 

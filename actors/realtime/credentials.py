@@ -1,6 +1,6 @@
 """The tokens of one connection's subscriptions: exchanged by their client, and verified again while they are used.
 
-Called by the connection for the command `AccessToken`; `watch` runs in a task beside its reader.
+Called by the connection: for the command `AccessToken`, and in a task of its own when the alarm of its joins rings.
 A token that is no good any more ends the subscriptions that speak with it, never the socket.
 It is a refusal: the client is told why and that its subscription is closed, and does not come back by itself.
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.realtime.errors import Refused
-from actors.realtime.join import authorise, is_opaque, refresh
+from actors.realtime.join import is_opaque, refresh
 
 if TYPE_CHECKING:
     from actors.realtime.joins import Joins
@@ -45,8 +45,8 @@ class Credentials:
             return
         try:
             identity = await self._tenant.verifier.verify(token)
-            authorise(membership.channel_key, identity)
-            renewed = membership.speaking_for(identity)
+            permissions = await membership.permissions.for_identity(identity)
+            renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
         except Refused as refused:
             await self._end(command.topic, membership, refused)
@@ -54,13 +54,8 @@ class Credentials:
             if self._is_current(command.topic, membership):
                 self._joins.renew(command.topic, renewed)
 
-    async def watch(self) -> None:
-        """Verify the tokens again whenever it is time; runs until cancelled."""
-        while True:
-            await self._joins.alarm.wait()
-            await self._verify_again()
-
-    async def _verify_again(self) -> None:
+    async def verify_again(self) -> None:
+        """Verify the tokens that are in use, and set the alarm for the next time."""
         # Most clients use one token for all their topics, which is then verified once.
         refusals: dict[str, Refused | None] = {}
         for topic, membership in tuple(self._joins.memberships.items()):

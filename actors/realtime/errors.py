@@ -41,6 +41,10 @@ class Forbidden(Refused):
     """The identity is known and may not do this."""
 
 
+class PolicyUndecided(Refused):
+    """A policy could not be asked, or failed: nobody is let in by it."""
+
+
 class Suspended(Refused):
     """The tenant is switched off for the time being."""
 

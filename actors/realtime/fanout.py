@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from protocol.events import PresenceDiff
+from protocol.events import PresenceDiff, TextBroadcast, UserBroadcast
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -74,8 +74,7 @@ class Delivery:
         audiences = self._roster.audiences()
         encoded = {key: self._encode(event, key) for key in {a.encode_key for a in audiences}}
         for audience in audiences:
-            is_deaf = isinstance(event, PresenceDiff) and not audience.hears_presence
-            frame = b"" if is_deaf else encoded[audience.encode_key]
+            frame = encoded[audience.encode_key] if _hears(audience, event) else b""
             self._frames.setdefault(audience, []).append(frame)
             self.size_bytes += len(frame)
         if skip is not None:
@@ -161,3 +160,13 @@ class Delivery:
 def _kept(frames: list[bytes], own: Collection[int]) -> list[int]:
     """Return which frames a subscriber gets: not those it sent itself, nor those its dialect cannot carry."""
     return [i for i, frame in enumerate(frames) if frame and i not in own]
+
+
+def _hears(audience: Audience, event: Event) -> bool:
+    match event:
+        case PresenceDiff():
+            return audience.hears_presence
+        case TextBroadcast() | UserBroadcast():
+            return audience.hears_broadcasts
+        case _:
+            return True

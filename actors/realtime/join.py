@@ -12,10 +12,11 @@ from uuid import UUID
 import trio
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
-from actors.realtime.errors import Forbidden, Refused, Unavailable
+from actors.realtime.errors import Refused, Unavailable
 from actors.realtime.interests import Denied
 from actors.realtime.membership import Membership
 from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
+from actors.realtime.permissions import permissions_of
 from actors.realtime.roster import Subscription
 from actors.realtime.subscribing import Applicant, resolve
 from protocol.dialect import EncodeKey
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage
+    from actors.realtime.permissions import Permissions
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
     from actors.realtime.tenant import Tenant
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 #: Keys of this form are no tokens: a gateway exchanges them.
 OPAQUE_KEY_PREFIX = "sb_"
-SERVICE_ROLE = "service_role"
 #: How often a channel that ended or crashed at the wrong moment is tried again.
 ATTEMPTS = 5
 #: Seconds after which a database that could not be asked for its position is asked again.
@@ -45,18 +46,30 @@ TOO_BUSY = "the channel is too busy to be joined"
 OVERLOADED = "The database retains too much for this server: try again later"
 
 
-async def prepare(join: Join, seat: Seat) -> Subscription:
-    """Return the subscription that a join may have; waits for keys, and for row changes to flow if it wants any.
+async def prepare(join: Join, seat: Seat) -> tuple[Subscription, Permissions]:
+    """Return the subscription that a join may have, and what it may do with it.
+
+    Waits for keys and policies, and for row changes to flow if it wants any.
+
+    **Source**: spec 5: in a public channel everybody hears who comes and goes,
+    in a private one who asked for presence and may read it, and who tracks.
 
     Raises:
         Refused: it may have none.
     """
     tenant, options = seat.tenant, join.options
     identity = await identify(options, seat.opening.identity, tenant)
-    authorise(channel_key(join, tenant), identity)
+    permissions = await permissions_of(
+        channel_key(join, tenant),
+        identity,
+        seat.opening.headers,
+        tenant.policies,
+        wants_presence=options.presence_enabled or tenant.status.is_presence_enabled,
+    )
     refuse_replay(options)
     from_lsn = await start_of_changes(options, identity, tenant)
-    return Subscription(
+    hears = permissions.wants_presence and permissions.read.presence
+    subscription = Subscription(
         key=JoinKey(seat.name, join.number),
         connection=seat.inbox.ref,
         outbox=seat.outbox,
@@ -65,13 +78,19 @@ async def prepare(join: Join, seat: Seat) -> Subscription:
         identity=identity,
         changes=options.changes,
         from_lsn=from_lsn,
-        gets_presence_state=gets_presence_state(options, tenant),
-        hears_presence=hears_presence(options, tenant),
+        gets_presence_state=hears,
+        hears_presence=hears or not options.private,
+        hears_broadcasts=permissions.read.broadcast,
     )
+    return subscription, permissions
 
 
 async def enter(
-    join: Join, subscription: Subscription, farewell: bytes, seat: Seat
+    join: Join,
+    subscription: Subscription,
+    permissions: Permissions,
+    farewell: bytes,
+    seat: Seat,
 ) -> Membership:
     """Enter a subscription in its channel, which greets it; `farewell` comes right behind that.
 
@@ -91,6 +110,7 @@ async def enter(
         options.echo,
         presence,
         presence_key(options, tenant),
+        permissions,
     )
 
 
@@ -116,19 +136,6 @@ def is_opaque(token: str) -> bool:
     return token.startswith(OPAQUE_KEY_PREFIX)
 
 
-def authorise(key: ChannelKey, identity: Identity) -> None:
-    """Let nobody but the service role into a private channel, as there are no policies to ask yet.
-
-    Raises:
-        Forbidden: with the literal reason of spec 2.3.
-    """
-    if key.is_private and identity.role != SERVICE_ROLE:
-        raise Forbidden(
-            "Unauthorized",
-            f"You do not have permissions to read from this Channel topic: {key.sub_topic}",
-        )
-
-
 def refuse_replay(options: JoinOptions) -> None:
     """Refuse a join that wants stored broadcasts first.
 
@@ -145,19 +152,6 @@ def refuse_replay(options: JoinOptions) -> None:
     elif options.replay.since_ms is None or options.replay.limit is None:
         reason = "Replay params are not valid"
     raise Refused("UnableToReplayMessages", reason)
-
-
-def gets_presence_state(options: JoinOptions, tenant: Tenant) -> bool:
-    """Whether a join is sent who is present; in a private channel it needs the right to read presence, too."""
-    return options.presence_enabled or tenant.status.is_presence_enabled
-
-
-def hears_presence(options: JoinOptions, tenant: Tenant) -> bool:
-    """Whether a join hears from the start who comes and goes.
-
-    **Source**: spec 5: in a public channel everybody does; in a private one who asked for presence, and who tracks.
-    """
-    return not options.private or gets_presence_state(options, tenant)
 
 
 def presence_key(options: JoinOptions, tenant: Tenant) -> str:

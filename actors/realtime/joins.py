@@ -166,9 +166,9 @@ class Joins:
             raise
 
     async def _become_member(self, join: Join, pending: PendingJoin) -> None:
-        subscription = await prepare(join, self._seat)
+        subscription, permissions = await prepare(join, self._seat)
         await self._end_earlier(join.topic, pending)
-        membership = await enter(join, subscription, pending.farewell, self._seat)
+        membership = await enter(join, subscription, permissions, pending.farewell, self._seat)
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)

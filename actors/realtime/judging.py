@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
+from actors.realtime.change_ports import FilterRequest, Undecided
 from actors.realtime.matching import STEPS_PER_CHECKPOINT
-from actors.realtime.ports import FilterRequest, Undecided
 from actors.realtime.predicate_pool import fits
 from actors.realtime.subscribing import prepare
 from protocol.changes.predicates import Verdict

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.change_ports import ChangeSource, ChangeStream, Chunk, Gap
     from actors.realtime.pending_rows import PendingRows
-    from actors.realtime.ports import ChangeSource, ChangeStream, Chunk, Gap
     from actors.telemetry.metrics import Metrics
 
 RECONNECT = Backoff(first=0.05, base=0.25, factor=2.0, ceiling=30.0)

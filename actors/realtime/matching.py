@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from actors.realtime.ports import Question
+from actors.realtime.change_ports import Question
 from protocol.changes.model import Kind, Lsn
 from protocol.changes.render import shown_columns
 from protocol.events import BareRowChange, RowChange
@@ -19,8 +19,9 @@ from protocol.events import BareRowChange, RowChange
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from actors.realtime.change_ports import Sight
     from actors.realtime.interests import Crowd, Interest
-    from actors.realtime.ports import Identity, Sight
+    from actors.realtime.ports import Identity
     from actors.realtime.roster import Roster, Subscription
     from protocol.changes.model import Change
     from protocol.changes.predicates import Predicate

@@ -14,6 +14,7 @@ from protocol.limits import FixedWindow
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelKey, ChannelMessage, JoinKey
+    from actors.realtime.permissions import Permissions
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.topic_presence import TopicPresence
@@ -36,6 +37,7 @@ class Membership:
     echo: bool
     presence: TopicPresence
     presence_key: str
+    permissions: Permissions
     presence_window: FixedWindow = field(factory=FixedWindow, eq=False)
     lifetime: trio.CancelScope = field(factory=trio.CancelScope, eq=False)
 
@@ -68,11 +70,18 @@ class Membership:
         """Return the WebSocket frame of an event for this subscription."""
         return self.subscription.encode(event)
 
-    def speaking_for(self, identity: Identity) -> Membership:
-        """Return this membership with another identity; the channel is to be told of it."""
-        subscription = self.subscription
-        renewed = evolve(subscription, identity=identity, refreshes=subscription.refreshes + 1)
-        return evolve(self, subscription=renewed)
+    def speaking_with(self, permissions: Permissions) -> Membership:
+        """Return this membership with another token; the channel is to be told of it."""
+        old = self.subscription
+        renewed = evolve(
+            old,
+            identity=permissions.question.identity,
+            refreshes=old.refreshes + 1,
+            hears_presence=old.hears_presence
+            or (permissions.wants_presence and permissions.read.presence),
+            hears_broadcasts=permissions.read.broadcast,
+        )
+        return evolve(self, subscription=renewed, permissions=permissions)
 
     async def detach(self, farewell: bytes) -> None:
         """Leave the channel; what is still queued for the client there comes before the farewell."""

@@ -10,20 +10,20 @@ Of rank 3, as the connections: it waits for channels that are full, and for no l
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from actors.core.errors import ActorStopped
-from actors.realtime.errors import ChannelBusy, RateLimited
-from actors.realtime.join import SERVICE_ROLE
+from actors.realtime.errors import ChannelBusy, Forbidden, PolicyUndecided, RateLimited, Refused
 from actors.realtime.messages import ChannelKey, Publish
+from actors.realtime.ports import PolicyQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from actors.realtime.ports import BroadcastPolicy, Identity
+    from actors.realtime.ports import Identity
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import PostedBroadcast
@@ -31,41 +31,14 @@ if TYPE_CHECKING:
 
 CODE: Final = "MessagePerSecondRateLimitReached"
 EXCEEDED: Final = "You have exceeded your rate limit"
+#: Private topics of one request that policies are asked about at a time, and for how long altogether (seconds).
+#: Trade-off: a request may name thousands, and the connections on which policies are tried are everybody's.
+ASKED_TOGETHER: Final = 50
+ASKED_WITHIN_S: Final = 10.0
+NOT_ASKED: Final = PolicyUndecided("IncreaseConnectionPool", "Connection pool exhausted")
+#: How many broadcasts are handed over before others have their turn.
+TURN: Final = 100
 BATCH_TOO_LARGE: Final = "Too many messages to broadcast, please reduce the batch size"
-
-
-class EventQuota(Protocol):
-    """How many events a tenant may have per second; a limit of 0 is none."""
-
-    @property
-    def limit(self) -> int: ...
-
-    @property
-    def average(self) -> float:
-        """Events per second of late."""
-        ...
-
-    def count(self, events: int = 1) -> None:
-        """Note that so many happen now."""
-        ...
-
-
-class Unlimited:
-    """An `EventQuota` that nothing is held against."""
-
-    limit = 0
-    average = 0.0
-
-    def count(self, events: int = 1) -> None:
-        """Forget them."""
-
-
-class ServiceRoleOnly:
-    """A `BroadcastPolicy` for as long as there are no policies to ask."""
-
-    async def may_broadcast(self, identity: Identity, sub_topic: str) -> bool:  # noqa: ARG002
-        """Let the service role broadcast, and nobody else."""
-        return identity.role == SERVICE_ROLE
 
 
 @frozen
@@ -74,8 +47,6 @@ class Poster:
 
     tenant: Tenant
     metrics: Metrics
-    policy: BroadcastPolicy = field(factory=ServiceRoleOnly)
-    events: EventQuota = field(factory=Unlimited)
 
     def refuse_over_quota(self, batch_size: int | None = None) -> None:
         """Refuse a broadcast, or a batch of so many, for which the tenant has no events left.
@@ -85,41 +56,82 @@ class Poster:
         Raises:
             RateLimited: with the literal text.
         """
-        limit, average = self.events.limit, self.events.average
-        if not limit:
-            return
-        if average > limit or (batch_size is None and average >= limit):
+        events = self.tenant.quota.events
+        if events.is_exceeded or (batch_size is None and events.is_tripped):
             raise RateLimited(CODE, EXCEEDED)
-        if batch_size is not None and average + batch_size > limit:
+        if batch_size is not None and 0 < events.limit < events.average + batch_size:
             raise RateLimited(CODE, BATCH_TOO_LARGE)
 
-    async def publish(self, identity: Identity, broadcasts: Sequence[PostedBroadcast]) -> bool:
-        """Hand over what `identity` may broadcast; return whether that was everything.
+    async def publish(
+        self, identity: Identity, headers: bytes, broadcasts: Sequence[PostedBroadcast]
+    ) -> Refused | None:
+        """Hand over what `identity` may broadcast; return why that was not everything, None if it was.
 
         Public ones go first, in order, then private ones topic by topic.
+        `headers` is the JSON object of the request's headers, for policies.
 
         Raises:
             ChannelBusy: a channel had no room in time; what came before it in this order was accepted.
-            Unavailable: the policy could not be asked; the public ones were accepted.
+        """
+        public = [broadcast for broadcast in broadcasts if not broadcast.private]
+        accepted = await self._hand_over(public, 0, len(broadcasts))
+        private = by_topic(broadcasts)
+        refusals = await self._refusals(private, identity, headers)
+        denied = sum(len(private[topic]) for topic in refusals)
+        self.metrics.broadcasts_dropped["denied"].inc(denied)
+        allowed = [
+            broadcast
+            for topic, group in private.items()
+            if topic not in refusals
+            for broadcast in group
+        ]
+        await self._hand_over(allowed, accepted, len(broadcasts) - denied)
+        return next(iter(refusals.values()), None)
+
+    async def _refusals(
+        self, topics: Iterable[str], identity: Identity, headers: bytes
+    ) -> dict[str, Refused]:
+        """Return why nothing may be broadcast on some of these private topics; all are asked about together."""
+        answers: dict[str, Refused | None] = dict.fromkeys(topics, NOT_ASKED)
+        limiter = trio.CapacityLimiter(ASKED_TOGETHER)
+
+        async def ask(topic: str) -> None:
+            async with limiter:
+                answers[topic] = await self._refusal(PolicyQuestion(topic, identity, headers))
+
+        with trio.move_on_after(ASKED_WITHIN_S):
+            async with trio.open_nursery() as nursery:
+                for topic in answers:
+                    nursery.start_soon(ask, topic)
+        return {topic: refusal for topic, refusal in answers.items() if refusal is not None}
+
+    async def _refusal(self, question: PolicyQuestion) -> Refused | None:
+        try:
+            grants = await self.tenant.policies.may_write(question)
+        except Refused as undecided:
+            return undecided
+        return None if grants.broadcast else Forbidden("Unauthorized", "Unauthorized")
+
+    async def _hand_over(
+        self, broadcasts: Sequence[PostedBroadcast], before: int, total: int
+    ) -> int:
+        """Give broadcasts to their channels; return how many were accepted, with those `before`.
+
+        Raises:
+            ChannelBusy: a channel had no room in time.
         """
         deadline = trio.current_time() + self.tenant.limits.park_s
-        accepted = denied = 0
-        for group in groups(broadcasts):
-            first = group[0]
-            if first.private and not await self.policy.may_broadcast(identity, first.sub_topic):
-                denied += len(group)
-                continue
-            await trio.lowlevel.checkpoint()
-            for broadcast in group:
-                if not await self._is_taken(broadcast, deadline):
-                    dropped = len(broadcasts) - accepted - denied
-                    self.metrics.broadcasts_dropped["channel_busy"].inc(dropped)
-                    self.metrics.broadcasts_accepted.inc(accepted)
-                    raise ChannelBusy(accepted, len(broadcasts))
-                accepted += 1
-                self.events.count()
-        self.metrics.broadcasts_accepted.inc(accepted)
-        return not denied
+        for number, broadcast in enumerate(broadcasts):
+            if number % TURN == 0:
+                await trio.lowlevel.checkpoint()
+            if not await self._is_taken(broadcast, deadline):
+                accepted = before + number
+                self.metrics.broadcasts_dropped["channel_busy"].inc(total - accepted)
+                self.metrics.broadcasts_accepted.inc(number)
+                raise ChannelBusy(accepted, total)
+            self.tenant.quota.events.count()
+        self.metrics.broadcasts_accepted.inc(len(broadcasts))
+        return before + len(broadcasts)
 
     async def _is_taken(self, broadcast: PostedBroadcast, deadline: float) -> bool:
         """Give a broadcast to its channel; False if that had no room until the deadline (trio clock)."""
@@ -135,11 +147,10 @@ class Poster:
         return not channel.alive
 
 
-def groups(broadcasts: Sequence[PostedBroadcast]) -> list[list[PostedBroadcast]]:
-    """Return the public ones together and in front, then the private ones by topic."""
-    found: dict[str | None, list[PostedBroadcast]] = {}
-    for broadcast in sorted(broadcasts, key=lambda broadcast: broadcast.private):
-        found.setdefault(broadcast.sub_topic if broadcast.private else None, []).append(
-            broadcast
-        )
-    return list(found.values())
+def by_topic(broadcasts: Sequence[PostedBroadcast]) -> dict[str, list[PostedBroadcast]]:
+    """Return the private ones, by topic in the order of their first."""
+    found: dict[str, list[PostedBroadcast]] = {}
+    for broadcast in broadcasts:
+        if broadcast.private:
+            found.setdefault(broadcast.sub_topic, []).append(broadcast)
+    return found

@@ -34,12 +34,20 @@ class Publisher:
         self._events = seat.tenant.quota.events
         self._metrics = metrics
 
-    async def publish(self, command: Broadcast, membership: Membership) -> str | None:
-        """Give a broadcast to its channel, and answer it if the client wants that; waits for room in the channel.
+    async def publish(
+        self, command: Broadcast, membership: Membership, *, is_allowed: bool
+    ) -> str | None:
+        """Give a broadcast to its channel if policies allow it, and answer it if the client wants that.
+
+        Waits for room in the channel.
 
         Return the literal text that ends the subscription if the tenant is over its quota, else None;
         the subscriptions of those who would hear it are ended by the channel.
         """
+        if not is_allowed:
+            # Source: spec 4.1, a broadcast that policies deny vanishes, and is not answered even with ack.
+            self._metrics.broadcasts_dropped["denied"].inc()
+            return None
         is_tripped = self._events.is_tripped
         fault = self._fault(command.message)
         if fault is None:

@@ -31,6 +31,7 @@ class Audience(NamedTuple):
 
     encode_key: EncodeKey
     hears_presence: bool
+    hears_broadcasts: bool
 
 
 @frozen(eq=False)
@@ -51,11 +52,13 @@ class Subscription:
     #: It is sent who is present when it attaches, and from then on or from later on who comes and goes.
     gets_presence_state: bool = False
     hears_presence: bool = True
+    #: In a private channel somebody may be there for presence alone.
+    hears_broadcasts: bool = True
 
     @property
     def audience(self) -> Audience:
         """With whom it shares its bytes."""
-        return Audience(self.encode_key, self.hears_presence)
+        return Audience(self.encode_key, self.hears_presence, self.hears_broadcasts)
 
     def encode(self, event: Event) -> bytes:
         """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
@@ -103,7 +106,8 @@ class Roster:
         if old is None:
             return False
         # Its connection does not know whether it has come to hear of presence since.
-        self.add(evolve(subscription, hears_presence=old.hears_presence))
+        hears = old.hears_presence or subscription.hears_presence
+        self.add(evolve(subscription, hears_presence=hears))
         return True
 
     def remove(self, key: JoinKey) -> Subscription | None:

@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.realtime.announcing import ChannelView
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.change_ports import Question, Sight
     from actors.realtime.changelog import Entry
     from actors.realtime.interests import Crowd
     from actors.realtime.matching import Parcel, Share, Wanted
     from actors.realtime.messages import RowsMessage
-    from actors.realtime.ports import Identity, Question, Sight
+    from actors.realtime.ports import Identity
     from actors.realtime.quota import RateQuota
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.realtime.change_ports import FilterRequest, Scope
 from actors.realtime.interests import Denied, Granted, Interest
-from actors.realtime.ports import FilterRequest, Scope
 from protocol.changes.entries import read_entry
 from protocol.errors import ProtocolError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from actors.realtime.change_feed import ChangeFeed
+    from actors.realtime.change_ports import Extent
     from actors.realtime.interests import Outcome
-    from actors.realtime.ports import Extent
     from protocol.changes.entries import Entry
     from protocol.changes.predicates import Predicate
     from protocol.commands import ChangeBinding

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.quota import Quota
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.channels import Channels
-    from actors.realtime.ports import TokenVerifier
+    from actors.realtime.ports import Policies, TokenVerifier
 
 
 #: What a payload may be larger than its limit, for the envelope around it (as upstream).
@@ -81,5 +82,6 @@ class Tenant:
     limits: Limits = field(factory=Limits)
     quota: Quota = field(factory=Quota)
     status: TenantStatus = field(factory=TenantStatus)
+    policies: Policies = field(factory=ServiceRoleOnly)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.realtime.join import SERVICE_ROLE
 from actors.realtime.messages import HearPresence
 from actors.realtime.tracks import Track
 from protocol.commands import PresenceAction
@@ -49,14 +48,6 @@ def unlimited(_membership: Membership) -> None:
     """A quota that nobody exceeds."""
 
 
-def may_track(membership: Membership) -> bool:
-    """Whether a join may be present; in private the service role only, as there are no policies to ask yet."""
-    return (
-        not membership.channel_key.is_private
-        or membership.subscription.identity.role == SERVICE_ROLE
-    )
-
-
 class Tracker:
     """Tracks for one connection; see the module's text."""
 
@@ -69,7 +60,9 @@ class Tracker:
         self._topics: dict[JoinKey, TopicPresence] = {}
         self._size_bytes = 0
 
-    def carry_out(self, push: PresencePush, membership: Membership) -> str | None:
+    def carry_out(
+        self, push: PresencePush, membership: Membership, *, may_track: bool
+    ) -> str | None:
         """Carry out a push and answer it; if it ends the subscription, return the literal text that says why."""
         self._metrics.presence_pushes.inc()
         end = self._quota(membership)
@@ -79,7 +72,8 @@ class Tracker:
         if push.payload is not None and len(push.payload) > self._limits.payload_bytes:
             self._metrics.presence_refused["too_large"].inc()
             return TOO_LARGE
-        fault = self._act(push, membership)
+        is_denied = push.action is PresenceAction.TRACK and not may_track
+        fault = "denied" if is_denied else self._act(push, membership)
         response = EMPTY_OBJECT
         if fault is not None:
             self._metrics.presence_refused[fault].inc()
@@ -119,8 +113,6 @@ class Tracker:
         """Let a join be present with a payload; the same one again changes nothing."""
         if payload is None:
             return "not_an_object"
-        if not may_track(membership):
-            return "denied"
         try:
             payload = readable(payload)
         except MalformedFrame:
@@ -142,7 +134,7 @@ class Tracker:
             return "connection_full"
         if topic.tracks.size_bytes + growth > self._limits.tracked_bytes_per_topic:
             return "topic_full"
-        if not membership.subscription.hears_presence:
+        if not membership.subscription.hears_presence and membership.permissions.read.presence:
             # Who shows itself sees the others; if the channel is full, the next track asks again.
             membership.channel.tell(HearPresence(join))
         topic.tracks.write(join, new)

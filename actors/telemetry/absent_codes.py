@@ -50,13 +50,11 @@ ABSENT: Final = {
     "a broadcast that is dropped has a reason of its own (above)": ("UnableToHandleBroadcast",),
     _STATES: (
         "UnableToConnectToTenantDatabase",
-        "UnableToConnectToProject",
         "DatabaseLackOfConnections",
         "DatabaseConnectionDown",
         "DatabaseConnectionRateLimitReached",
         "DatabaseConnectionRecoveryWindowExceeded",
         "DatabaseIpVersionIsIpv4",
-        "IncreaseConnectionPool",
         "UnableCheckoutConnection",
         "ErrorExecutingTransaction",
         "ErrorRunningQuery",
@@ -97,11 +95,9 @@ ABSENT: Final = {
         "UnknownPresenceEvent",
         "InvalidPresencePayload",
     ),
-    "private topics are for `service_role` until policies are asked": (
+    "a policy that fails is no permission; the log says `policy.failed`": (
         "UnableToSetPolicies",
         "RlsPolicyError",
-        "QueryCanceled",
-        "MissingPartition",
     ),
     "broadcasts from the database are not delivered yet": (
         "UnableToBroadcastChanges",

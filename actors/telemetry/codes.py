@@ -223,6 +223,31 @@ CODES: Final = (
         Fault.OPERATOR,
         (Place.REST,),
     ),
+    # What policies are asked (docs/howto/private-channels.md).
+    Code(
+        "QueryCanceled",
+        "The policies of a private topic took too long.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
+    Code(
+        "MissingPartition",
+        "realtime.messages has no partition for today.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
+    Code(
+        "IncreaseConnectionPool",
+        "All connections for policies are busy.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
+    Code(
+        "UnableToConnectToProject",
+        "The database, whose policies are to be asked, cannot be reached.",
+        Fault.OPERATOR,
+        (Place.JOIN, Place.SYSTEM, Place.REST),
+    ),
     # What becomes of presence.
     Code(
         "connection_full",

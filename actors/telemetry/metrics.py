@@ -34,7 +34,7 @@ FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
 DropReason = Literal[
-    "channel_busy", "payload_not_an_object", "payload_size_exceeded", "rate_limited"
+    "channel_busy", "denied", "payload_not_an_object", "payload_size_exceeded", "rate_limited"
 ]
 # Why a presence message was refused.
 PresenceFault = Literal[

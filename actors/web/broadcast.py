@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actors.realtime.errors import ChannelBusy, RateLimited, Refused, Unavailable
+from actors.realtime.errors import ChannelBusy, PolicyUndecided, RateLimited, Refused
 from actors.web.bodies import HeldBody, TooManyBodies
 from protocol.errors import MalformedFrame
 from protocol.phoenix.rest import InvalidBody, parse_batch, parse_binary, parse_json
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 
 UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
 CANNOT_PERSIST: Final = "This server does not store broadcasts: send without persist"
+SUSPENDED: Final = "Tenant is suspended"
 UNAUTHORIZED: Final = "Unauthorized"
 TOO_MANY_REQUESTS: Final = "Too many requests"
 #: What a handler may raise; see `_response_to`.
@@ -47,10 +49,19 @@ EXPECTED: Final = (
     RateLimited,
     ChannelBusy,
     TooManyBodies,
-    Unavailable,
 )
 #: Seconds after which a client may try again what was refused for lack of room.
 RETRY_AFTER: Final = {"retry-after": "1"}
+
+FORBIDDEN: Final = (403, UNAUTHORIZED)
+#: What is answered where policies could not be asked, by the code of the refusal.
+_UNDECIDED: Final = {
+    "Unauthorized": (422, "RLS policy error"),
+    "QueryCanceled": (422, "Query canceled"),
+    "MissingPartition": (422, "Missing messages partition"),
+    "UnableToConnectToProject": (422, "Tenant database unavailable"),
+    "IncreaseConnectionPool": (429, "Connection pool exhausted"),
+}
 
 #: How a body is read, by its type; one that names no type is JSON.
 _PARSERS: Final = {
@@ -91,7 +102,8 @@ class BroadcastApi:
             body = await held.read(request)
             broadcasts = parse_batch(body, payload_bytes=self._payload_bytes)
             self._poster.refuse_over_quota(len(broadcasts))
-            await self._poster.publish(identity, broadcasts)
+            # Source: spec 4.2, what policies deny is dropped, and the answer is the same.
+            await self._poster.publish(identity, _headers(request), broadcasts)
         return Response(status_code=202)
 
     async def _single(self, request: Request) -> Response:
@@ -112,8 +124,10 @@ class BroadcastApi:
                 payload_bytes=self._payload_bytes,
             )
             self._poster.refuse_over_quota()
-            if not await self._poster.publish(identity, [broadcast]):
-                raise HTTPException(403, UNAUTHORIZED)
+            refused = await self._poster.publish(identity, _headers(request), [broadcast])
+        if refused is not None:
+            is_undecided = isinstance(refused, PolicyUndecided)
+            raise HTTPException(*_UNDECIDED[refused.code] if is_undecided else FORBIDDEN)
         return Response(status_code=202)
 
     def _answering(
@@ -139,8 +153,11 @@ class BroadcastApi:
         """Return whom the request speaks for, and count it as the tenant's.
 
         Raises:
-            HTTPException: nobody, and which key was wrong and why is not told, as upstream; or it is one too many.
+            HTTPException: the tenant is suspended, or the request one too many, or it speaks for nobody;
+                which key was wrong and why is not told, as upstream.
         """
+        if self._poster.tenant.status.is_suspended:
+            raise HTTPException(403, SUSPENDED)
         token = _token(request)
         try:
             identity = None if token is None else await self._verifier.verify(token)
@@ -173,6 +190,14 @@ def _response_to(error: Exception) -> Response:
             return _message(503, error.reason, RETRY_AFTER)
         case _:
             return _message(503, "Service Unavailable", RETRY_AFTER)
+
+
+def _headers(request: Request) -> bytes:
+    """Return the headers for policies.
+
+    **Source**: spec 7, of a request all of them.
+    """
+    return msgspec.json.encode(dict(request.headers))
 
 
 def _message(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

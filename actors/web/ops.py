@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from actors.realtime.errors import Refused
-from actors.realtime.join import SERVICE_ROLE
+from actors.realtime.permissions import SERVICE_ROLE
 from actors.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:

@@ -7,36 +7,34 @@ Used by the handlers of its API (`broadcast.py`).
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from protocol.limits import EventRate
 
-BUCKET_S: Final = 1.0
-BUCKETS: Final = 60
+if TYPE_CHECKING:
+    from actors.realtime.quota import Quota
 
 
 class RequestRate:
-    """Requests per second of the last minute; `limit` returns how many there may be, 0 for any number."""
+    """Requests per second of the last minute, held against what `quota` allows at the moment."""
 
-    def __init__(self, limit: Callable[[], int] = lambda: 0) -> None:
-        self._limit = limit
-        self._full: deque[int] = deque(maxlen=BUCKETS)
-        self._open = 0
-        self._opened_at = trio.current_time()
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._rate = EventRate(bucket_s=1.0, buckets=60)
 
     def count(self) -> bool:
         """Note a request; True if it may be served."""
-        self._close_buckets()
-        self._open += 1
-        return not self._limit() or self._average <= self._limit()
+        limit = self._quota.limits.max_events_per_second
+        if not limit:
+            return True
+        self._rate.count(trio.current_time())
+        return self._average <= limit
 
     def headers(self) -> dict[str, str]:
         """Return what a response tells of the rate; nothing when there is no limit."""
-        limit = self._limit()
+        limit = self._quota.limits.max_events_per_second
         if not limit:
             return {}
         return {
@@ -47,14 +45,4 @@ class RequestRate:
 
     @property
     def _average(self) -> float:
-        return sum(self._full) / (len(self._full) * BUCKET_S) if self._full else 0.0
-
-    def _close_buckets(self) -> None:
-        passed = int((trio.current_time() - self._opened_at) // BUCKET_S)
-        if passed < 1:
-            return
-        self._full.append(self._open)
-        # More empty buckets than there is room for would be forgotten at once.
-        self._full.extend([0] * min(passed - 1, BUCKETS))
-        self._open = 0
-        self._opened_at += passed * BUCKET_S
+        return self._rate.average(trio.current_time())

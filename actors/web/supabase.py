@@ -81,7 +81,16 @@ class SupabaseEndpoint:
             return _refusal(refused)
         if request.problem is not None:
             return Refusal(400, request.problem.encode())
-        self._door.admit(Opening(dialect, identity, request.peer, request.open_socket))
+        headers = {n: v for n, v in request.headers.items() if n.startswith("x-")}
+        self._door.admit(
+            Opening(
+                dialect,
+                identity,
+                request.peer,
+                request.open_socket,
+                json.dumps(headers).encode(),
+            )
+        )
         return None
 
     async def _identify(self, request: WebSocketRequest) -> Identity:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import fields
 
-from actors.settings import Settings, flag
+from actors.settings import Settings
+from actors.settings_loading import flag
 from protocol.changes.model import Kind
 from tests.architecture.source import ROOT, modules
 from tests.compat.client import KINDS, who_can

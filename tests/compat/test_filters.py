@@ -44,7 +44,9 @@ def heard(client, topic, word):
         found.append((change["type"], body.removeprefix(f"{word} ")))
 
 
-@pytest.mark.capability("SB-165", "M5-001", "M5-064", "M5-079", "AG-002")
+@pytest.mark.capability(
+    "SB-165", "M5-001", "M5-018", "M5-022", "M5-051", "M5-064", "M5-079", "AG-002"
+)
 def test_each_subscription_hears_what_its_filter_lets_through(client, topic, write, word):
     last = MESSAGES | {"filter": f"body=eq.{word}"}
     filters = {
@@ -70,6 +72,16 @@ def test_each_subscription_hears_what_its_filter_lets_through(client, topic, wri
     }
 
 
+@pytest.mark.capability("M5-023")
+def test_a_filter_of_a_delete_looks_at_the_key(client, server, topic, word):
+    server.execute(f"INSERT INTO public.messages (body) VALUES ('{word}'), ('{word}')")
+    client.join(topic, changes=[MESSAGES | {"event": "DELETE", "filter": "id=gt.0"}])
+
+    server.execute(f"DELETE FROM public.messages WHERE body = '{word}'")
+
+    assert client.heard.expect("change", topic=topic)["old"].keys() == {"id"}
+
+
 def test_selected_columns_come_with_the_key(client, topic, write, word):
     wanted = MESSAGES | {"filter": f"body=eq.{word}", "select": ["sender"]}
     client.join(topic, changes=[wanted])
@@ -80,6 +92,7 @@ def test_selected_columns_come_with_the_key(client, topic, write, word):
     assert change["new"].keys() == {"id", "sender"}
 
 
+@pytest.mark.capability("SB-115")
 def test_a_subscription_that_is_refused_is_told_and_another_works(client, topic, write, word):
     client.subscribe(topic, changes=[MESSAGES | {"filter": "nothing=eq.1"}])
     if client.kind.name == "realtime-py":

@@ -43,10 +43,13 @@ def test_a_client_that_left_its_only_channel_can_come_back(start_client, topic, 
 def test_a_client_that_left_can_come_back(client, start_client, topic):
     other = start_client(SUPABASE_JS_V2)
     other.join(topic)
-    client.join(f"{topic}-kept")
-    client.join(topic)
+    for name in (f"{topic}-kept", f"{topic}-last", topic):
+        client.join(name)
     client.remove(topic)
     assert client.heard.expect("removed", topic=topic)["answer"] == "ok"
+    # realtime-py does not wait for the answer, and takes the close behind it for one of the channel joined next.
+    client.unsubscribe(f"{topic}-last")
+    client.heard.expect("status", topic=f"{topic}-last", status="CLOSED")
 
     client.join(topic)
     other.send(topic, "again", {"x": 1})

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from tests.compat.client import SUPABASE_JS_V2, running_client
+from tests.compat.client import KINDS, SUPABASE_JS_V2, running_client
+from tests.support.operating import Operator
 from tests.support.server import running_server
 from tests.support.tokens import mint
 
@@ -165,3 +166,58 @@ def test_presence_is_synchronised_again_when_the_server_was_restarted(own_direct
         bob.track(topic, {"name": "Bob", "again": True})
 
         synchronised(ann, topic, {"bob": [{"name": "Bob", "again": True}]})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_private_channel_has_a_presence_of_its_own(server, start_client, topic, kind):
+    public = start_client(SUPABASE_JS_V2)
+    key = mint("service_role")
+    with (
+        running_client(kind, server.url, key) as ann,
+        running_client(SUPABASE_JS_V2, server.url, key) as bob,
+    ):
+        public.join(topic, presence="public")
+        for client, name in ((ann, "ann"), (bob, "bob")):
+            client.join(topic, presence=name, private=True)
+            client.track(topic, {"name": name})
+
+        synchronised(ann, topic, {"ann": [{"name": "ann"}], "bob": [{"name": "bob"}]})
+        assert public.heard.passed_over("presence", kind="join") == []
+
+
+def test_nobody_notices_that_what_keeps_presence_crashed(server, client, start_client, topic):
+    bob, late = start_client(SUPABASE_JS_V2), start_client(SUPABASE_JS_V2)
+    present(bob, topic, "bob", BOB)
+    client.join(topic, presence="ann")
+    synchronised(client, topic, {"bob": [BOB]})
+
+    for name in ("presence", "channel", "presence"):
+        Operator(server.url).crash(f"{name}:public:{topic}")
+    present(late, topic, "late", {})
+
+    synchronised(client, topic, {"bob": [BOB], "late": [{}]})
+    assert client.heard.passed_over("presence", kind="leave") == []
+    assert client.heard.passed_over("status", status="CHANNEL_ERROR") == []
+
+
+DEEP: list = []
+for _ in range(300):
+    DEEP = [DEEP]
+
+
+def test_what_one_client_tracks_hides_nobody_from_another(client, start_client, topic):
+    mallory, bob = start_client(SUPABASE_JS_V2), start_client(SUPABASE_JS_V2)
+    mallory.join(topic, presence="mallory")
+    client.join(topic, presence="ann")
+
+    mallory.track(topic, {"deep": DEEP})
+    assert mallory.heard.expect("tracked", topic=topic)["answer"] == "error"
+    # realtime-py looks refs up in a set, and takes the one in the payload for the server's.
+    for number in range(2):
+        mallory.track(
+            topic, {"n": number, "presence_ref": [], "phx_ref": {}, "phx_ref_prev": 5}
+        )
+        assert mallory.heard.expect("tracked", topic=topic)["answer"] == "ok"
+    present(bob, topic, "bob", BOB)
+
+    synchronised(client, topic, {"mallory": [{"n": 1}], "bob": [BOB]})

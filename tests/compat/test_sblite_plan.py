@@ -313,6 +313,32 @@ class TestRowChanges:
             ids, _ = await next_change(client)
             assert sorted(ids) == sorted([every["id"], insert["id"]])
 
+    @pytest.mark.capability("SB-029", "SB-165")
+    async def test_a_filter_skips_what_does_not_match(self, server, connect, room, table):
+        async with connect() as client:
+            await follow(client, room, filter="name=eq.filtered")
+
+            server.execute(
+                f"insert into {table} values (1, 'other')",
+                f"insert into {table} values (2, 'filtered')",
+            )
+
+            _, change = await next_change(client)
+            assert change["record"] == {"id": 2, "name": "filtered"}
+
+    @pytest.mark.capability("SB-114")
+    async def test_the_filter_of_a_delete_looks_at_the_old_row(
+        self, server, connect, room, table
+    ):
+        server.execute(f"insert into {table} values (1, 'other'), (2, 'filtered')")
+        async with connect() as client:
+            await follow(client, room, event="DELETE", filter="name=eq.filtered")
+
+            server.execute(f"delete from {table}")
+
+            _, change = await next_change(client)
+            assert change["old_record"]["id"] == 2
+
 
 def track(payload):
     return {"type": "presence", "event": "track", "payload": payload}

@@ -14,7 +14,7 @@ from actors.realtime.errors import Unavailable
 from protocol.changes.model import Kind
 
 if TYPE_CHECKING:
-    from actors.realtime.ports import ChangeSource, ChangeStream, Chunk
+    from actors.realtime.change_ports import ChangeSource, ChangeStream, Chunk
     from protocol.changes.model import Change, Lsn, Position
 
 MAX_CHUNK_CHANGES = 500

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from actors.db.driver import connect
 from actors.db.filters import PostgresFilters
 from actors.db.pool import Pool
-from actors.realtime.ports import FilterRequest
+from actors.realtime.change_ports import FilterRequest
 from protocol.changes.filters import Condition, Operator
 from protocol.changes.predicates import Verdict
 from tests.contracts.change_source import receive

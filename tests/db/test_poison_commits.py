@@ -12,8 +12,8 @@ from actors.db.continuity import ATTEMPTS, Continuity, System
 from actors.db.pool import Pool
 from actors.db.replication import ReplicationSource
 from actors.db.replication_stream import ReplicationStream
+from actors.realtime.change_ports import Gap
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Gap
 from protocol.changes.model import Lsn, Position, Relation
 from tests.support.replication import DURABLE, NOTES, NOW, Follower
 

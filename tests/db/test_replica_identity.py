@@ -161,7 +161,7 @@ async def test_generated_columns_are_streamed_where_the_publication_says_so(data
         assert await reader.records(1) == [{"id": 2, "twice": 4}]
 
 
-async def test_a_very_long_value_goes_through(database):
-    (update,) = await play(database, "update notes set body = repeat('ä', 10000000)", count=1)
+async def test_a_long_value_goes_through(database):
+    (update,) = await play(database, "update notes set body = repeat('ä', 400000)", count=1)
 
-    assert update["record"]["body"] == "ä" * 10_000_000
+    assert update["record"]["body"] == "ä" * 400_000

@@ -7,8 +7,8 @@ import trio
 import trio.testing
 
 from actors.db.shared_filters import LANES, SharedFilters
+from actors.realtime.change_ports import FilterRequest
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import FilterRequest
 
 
 class SlowFilters:

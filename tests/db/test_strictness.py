@@ -4,35 +4,28 @@ import pytest
 import trio
 
 from actors.db.row_judge import ERROR_FAILED
-from tests.support.row_security import ALICE, BOB, court, identity_of, prepare
+from tests.support.row_security import (
+    ALICE,
+    BOB,
+    OWN,
+    SERVICE,
+    court,
+    identity_of,
+    insert,
+    user,
+)
 
 pytestmark = pytest.mark.postgres
 
-OWN = "create policy own on notes using (auth.uid() = user_id)"
 FULL = "alter table notes replica identity full"
-SERVICE = identity_of("service_role")
 ALL = {"id", "user_id", "body"}
 
 
-def user(sub: str):
-    return identity_of("authenticated", sub)
-
-
 @pytest.fixture
-def notes(database):
-    """A table whose rows are for their owners."""
-    prepare(database)
-    database.execute(
-        "create table notes (id int primary key, user_id uuid, body text)",
-        "alter table notes enable row level security",
-        OWN,
-        "grant select on notes to anon, authenticated, service_role",
-    )
-    return database
-
-
-def insert(number: int, owner: str, body: str = "body") -> str:
-    return f"insert into notes values ({number}, '{owner}', '{body}')"
+def notes(notes):
+    """The table, whose rows are for their owners."""
+    notes.execute(OWN)
+    return notes
 
 
 #: A row that is a secret of Bob's until it is given to Alice with nothing in it.

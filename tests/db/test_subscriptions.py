@@ -7,8 +7,8 @@ import trio
 
 from actors.db.pool import Pool
 from actors.db.subscriptions import PostgresSubscriptions
+from actors.realtime.change_ports import Scope
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Scope
 
 pytestmark = pytest.mark.postgres
 

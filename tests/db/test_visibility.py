@@ -9,8 +9,9 @@ from actors.db.privileges import MAX_AGE_S, Privileges
 from actors.db.row_sessions import RowSessions
 from actors.db.sights import Decider, Strictness
 from actors.db.visibility import DatabaseVisibility
+from actors.realtime.change_ports import Question, Sight
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Identity, Question, Sight
+from actors.realtime.ports import Identity
 from protocol.changes.model import Kind
 from tests.support.changes import INT4, TEXT, make_change, make_table
 

@@ -6,10 +6,10 @@ from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.realtime.change_ports import FilterRequest
 from actors.realtime.interests import CrowdKey, Granted, Interest, Interests, Moved
 from actors.realtime.messages import JoinKey
 from actors.realtime.pending_rows import PendingRows
-from actors.realtime.ports import FilterRequest
 from actors.realtime.router import Router
 from protocol.changes.entries import Entry
 from protocol.changes.filters import parse_filter

@@ -186,7 +186,7 @@ async def play(room: Room) -> None:
             message = message_of(form_of(room, said), number)
             if said.client is None:
                 posted = PostedBroadcast(said.topic, said.private, message)
-                await poster.publish(SERVICE, [posted])
+                await poster.publish(SERVICE, b"{}", [posted])
             else:
                 say(clients[said.client], PREFIX + said.topic, message)
 

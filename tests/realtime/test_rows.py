@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.realtime.change_ports import Gap
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Gap
 from protocol.changes.model import Kind, Lsn
 from tests.support.changes import make_change, make_table
 from tests.support.memory_database import MemoryDatabase

@@ -200,7 +200,7 @@ class SlowVisibility(DatabaseVisibility):
 
 async def test_without_the_heir_the_same_play_loses_rows(numbers, monkeypatch):
     monkeypatch.setattr("actors.node.Channels", ForgetfulRows)
-    monkeypatch.setattr("actors.node.DatabaseVisibility", SlowVisibility)
+    monkeypatch.setattr("actors.database.DatabaseVisibility", SlowVisibility)
 
     outcome = await play(numbers, monkeypatch, SEEDS[0])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from actors.realtime.ports import Extent, PublishedTable, Undecided
+from actors.realtime.change_ports import Extent, PublishedTable, Undecided
 from protocol.changes.comparing import ColumnFacts, make_equality, make_test
 from protocol.changes.filters import Operator
 from protocol.changes.patterns import NamePattern
@@ -15,7 +15,7 @@ from protocol.changes.predicates import Clause, Place, Predicate, Verdict
 from tests.support.source import NOTES
 
 if TYPE_CHECKING:
-    from actors.realtime.ports import FilterRequest, Scope
+    from actors.realtime.change_ports import FilterRequest, Scope
     from protocol.changes.model import Table
 
 _TEXT = 25

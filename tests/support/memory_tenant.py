@@ -24,13 +24,15 @@ from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity
 from actors.core.supervisor import Supervisor
 from actors.realtime.change_feed import ChangeFeed
+from actors.realtime.change_ports import Sight
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
-from actors.realtime.ports import Identity, Opening, Sight
+from actors.realtime.permissions import ServiceRoleOnly
+from actors.realtime.ports import Identity, Opening
 from actors.realtime.quota import Quota
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
@@ -306,12 +308,14 @@ class Stage:
     metrics: Metrics
     reports: list = field(factory=list)
 
-    def connect(self, version="2.0.0", role="anon", expires_at=1e12) -> Client:
+    def connect(self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}") -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
         token = fake_token(role, expires_at=expires_at)
         identity = Identity(role, b'{"sub": ""}', expires_at, token)
-        opening = Opening(PhoenixDialect(version), identity, "192.0.2.1", client.open_socket)
+        opening = Opening(
+            PhoenixDialect(version), identity, "192.0.2.1", client.open_socket, headers
+        )
         self.connections.admit(opening)
         return client
 
@@ -363,6 +367,7 @@ async def open_stage(
     channels_type=Channels,
     presence_enabled=False,
     verifier=None,
+    policies=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -390,6 +395,7 @@ async def open_stage(
         limits or Limits(),
         quota,
         TenantStatus(is_presence_enabled=presence_enabled),
+        policies or ServiceRoleOnly(),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
 
-from protocol.commands import Answer, Broadcast, Heartbeat, Join, Leave
+from protocol.commands import (
+    Answer,
+    Broadcast,
+    Heartbeat,
+    Join,
+    Leave,
+    PresenceAction,
+    PresencePush,
+)
 from protocol.errors import ProtocolError
-from protocol.events import Closed, Joined, JoinRefused, Replaced, Reply
+from protocol.events import Closed, Joined, JoinRefused, PresenceState, Replaced, Reply
+from protocol.presence.meta import Meta, are_same
+from protocol.presence.published import Published
 
 if TYPE_CHECKING:
     from protocol.commands import Command
@@ -37,12 +47,14 @@ def frame(version, topic, event, payload=None, ref=None, join_ref=None):
 
 @define
 class SessionServer:
-    """Answers frames as a node with one client would, without a node."""
+    """Answers frames as a node with one client and one topic would, without a node."""
 
     dialect: PhoenixDialect
     _session: Session = field(
         default=Factory(lambda self: self.dialect.session(), takes_self=True), init=False
     )
+    _published: Published[None] = field(factory=Published, init=False)
+    _tracked: Meta | None = field(default=None, init=False)
     _joins: dict[str, Join] = field(factory=dict, init=False)
     _sent: list[Frame] = field(factory=list, init=False)
 
@@ -81,6 +93,33 @@ class SessionServer:
                     self._push(command.topic, Reply(command.ref, command.join_ref, ok=True))
                 if options.echo:
                     self._push(command.topic, command.message)
+            case PresencePush():
+                self._be_present(command)
+
+    def _be_present(self, push: PresencePush) -> None:
+        ok, response = True, b"{}"
+        match push.action:
+            case PresenceAction.UNKNOWN:
+                ok = False
+            case PresenceAction.TRACK if push.payload is None:
+                ok, response = False, b'{"reason":"Presence track payload must be a map"}'
+            case PresenceAction.TRACK:
+                self._track(self._joins[push.topic].options.presence_key, push.payload)
+            case PresenceAction.UNTRACK:
+                self._tracked = None
+        self._push(push.topic, Reply(push.ref, push.join_ref, ok, response))
+        self._tell_presence(push.topic)
+
+    def _track(self, key: str, payload: bytes) -> None:
+        if self._tracked is None or not are_same(self._tracked.payload, payload):
+            self._tracked = Meta(key, payload, payload.hex())
+
+    def _tell_presence(self, topic: str) -> None:
+        self._published.note(None, self._tracked)
+        diff = self._published.next_diff(1_000_000)
+        if diff is not None:
+            self._push(topic, diff.event())
+            self._published.confirm(diff)
 
     def _accept(self, join: Join) -> None:
         if join.fault is not None:
@@ -94,5 +133,7 @@ class SessionServer:
         self._push(join.topic, Joined(join.ref, join.join_ref, join.options.changes))
         if join.replaces is not None:
             self._push(join.topic, Replaced(replaced.join_ref))
+        if join.options.presence_enabled:
+            self._push(join.topic, PresenceState(join.join_ref, self._published.state()))
         for command in self._session.settle(join.topic, join.number, joined=True):
             self._carry_out(command)

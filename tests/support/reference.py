@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actors.settings import Settings, flag, variable
+from actors.settings import Settings
+from actors.settings_loading import flag, variable
 from actors.telemetry.absent_codes import ABSENT
 from actors.telemetry.codes import CODES
 from protocol.frames import CloseCode

@@ -17,7 +17,7 @@ from actors.db.slots import SlotMode, SlotOptions
 from actors.realtime.errors import DatabaseUnavailable, Unavailable
 
 if TYPE_CHECKING:
-    from actors.realtime.ports import Gap
+    from actors.realtime.change_ports import Gap
     from protocol.changes.model import Position
     from tests.support.postgres import Database
 

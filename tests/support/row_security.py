@@ -14,14 +14,15 @@ from actors.db.privileges import Privileges
 from actors.db.row_sessions import Answer, RowSessions
 from actors.db.sights import Decider, Strictness
 from actors.db.visibility import DatabaseVisibility
-from actors.realtime.ports import Identity, Question
+from actors.realtime.change_ports import Question
+from actors.realtime.ports import Identity
 from tests.support.streaming import Reader, reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from actors.db.row_query import RowQuery
-    from actors.realtime.ports import Sight
+    from actors.realtime.change_ports import Sight
     from protocol.changes.model import Change
     from tests.support.postgres import Database
 
@@ -73,6 +74,22 @@ class RecordingSessions(RowSessions):
     async def call(self, query: RowQuery, arguments: Sequence[Any], **options: bool) -> Answer:
         self.calls.append(arguments)
         return await super().call(query, arguments, **options)
+
+
+#: The usual policy, and those who did not sign in.
+OWN = "create policy own on notes using (auth.uid() = user_id)"
+ANON = identity_of("anon")
+SERVICE = identity_of("service_role")
+
+
+def user(sub: str, **others: Any) -> Identity:
+    """Return the identity of somebody who signed in."""
+    return identity_of("authenticated", sub, **others)
+
+
+def insert(number: int, owner: str, body: str = "body") -> str:
+    """Return the statement that adds a row to `notes`."""
+    return f"insert into notes values ({number}, '{owner}', '{body}')"
 
 
 @define

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, evolve, field
 
+from actors.realtime.change_ports import Chunk, Gap
 from actors.realtime.errors import DatabaseUnavailable
-from actors.realtime.ports import Chunk, Gap
 from protocol.changes.model import Kind, Lsn
 from tests.support.changes import INT4, TEXT, make_change, make_table
 

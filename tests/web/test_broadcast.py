@@ -14,14 +14,17 @@ from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.channels import Channels
-from actors.realtime.errors import DatabaseUnavailable
+from actors.realtime.errors import PolicyUndecided
+from actors.realtime.permissions import EVERYTHING
 from actors.realtime.posting import Poster
+from actors.realtime.quota import QuotaLimits
 from actors.realtime.tenant import Limits
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.request_rate import RequestRate
 from tests.support.memory_tenant import open_stage
+from tests.support.policies import NOTHING, FakePolicies
 from tests.support.web import start_port
 
 LIMITS = Limits(payload_bytes=100, park_s=5.0)
@@ -99,14 +102,19 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(*, channels_type=Channels, body_bytes=1 << 20, requests=0, **seams):
+async def open_api(*, channels_type=Channels, body_bytes=1 << 20, per_second=0, policies=None):
     async with (
-        open_stage(limits=LIMITS, channels_type=channels_type) as stage,
+        open_stage(
+            limits=LIMITS,
+            quota=QuotaLimits(max_events_per_second=per_second),
+            channels_type=channels_type,
+            policies=policies,
+        ) as stage,
         trio.open_nursery() as nursery,
     ):
         bodies = BodyBudget(body_bytes)
-        poster = Poster(stage.tenant, stage.metrics, **seams)
-        rate = RequestRate(lambda: requests)
+        poster = Poster(stage.tenant, stage.metrics)
+        rate = RequestRate(stage.tenant.quota)
         routes = BroadcastApi(stage.tenant.verifier, poster, bodies, rate).routes()
         port = await start_port(nursery, site(supabase=refuse, api=routes).application)
         yield Api(stage, port, bodies)
@@ -323,34 +331,46 @@ class TestPermission:
             assert raw(private) == []
 
     async def test_a_policy_is_asked_once_per_topic(self, autojump_clock):
-        asked = []
-
-        class Policy:
-            async def may_broadcast(self, identity, sub_topic):
-                asked.append((identity.role, sub_topic))
-                return sub_topic == "a"
-
-        async with open_api(policy=Policy()) as api:
+        policies = FakePolicies(write={"a": EVERYTHING, "b": NOTHING})
+        async with open_api(policies=policies) as api:
             allowed, _ = await members(api, "realtime:a", private=True)
             denied, _ = await members(api, "realtime:b", private=True)
             private = {**MESSAGE, "private": True}
 
             await api.post_batch(*[{**private, "topic": t} for t in "abab"], MESSAGE)
 
-            assert asked == [("anon", "a"), ("anon", "b")]
+            assert sorted(policies.asked_to_write) == [("anon", "a"), ("anon", "b")]
             assert [len(await allowed.received()), await denied.received()] == [2, []]
 
-    async def test_a_policy_that_cannot_be_asked_is_no_permission(self, autojump_clock):
-        class Away:
-            async def may_broadcast(self, identity, sub_topic):
-                raise DatabaseUnavailable("away")
+    async def test_a_policy_sees_the_headers_of_the_request(self, autojump_clock):
+        policies = FakePolicies()
+        async with open_api(policies=policies) as api:
+            await api.post(f"{SINGLE}?private=true", b"{}", JSON_TYPE, ANON, "x-room: blue")
 
-        async with open_api(policy=Away()) as api:
+            assert json.loads(policies.headers[-1])["x-room"] == "blue"
+
+    @pytest.mark.parametrize(
+        ("code", "answer"),
+        [
+            ("Unauthorized", (422, {"message": "RLS policy error"})),
+            ("QueryCanceled", (422, {"message": "Query canceled"})),
+            ("MissingPartition", (422, {"message": "Missing messages partition"})),
+            ("UnableToConnectToProject", (422, {"message": "Tenant database unavailable"})),
+            ("IncreaseConnectionPool", (429, {"message": "Connection pool exhausted"})),
+        ],
+    )
+    async def test_a_policy_that_cannot_be_asked_is_no_permission(
+        self, autojump_clock, code, answer
+    ):
+        policies = FakePolicies(write_fault=PolicyUndecided(code, "why"))
+        async with open_api(policies=policies) as api:
             private, _ = await members(api, private=True)
 
             response = await api.post(f"{SINGLE}?private=true", b"{}")
+            batch = await api.post_batch({**MESSAGE, "private": True})
 
-            assert said(response) == (503, {"message": "Service Unavailable"})
+            assert said(response) == answer
+            assert (batch.status, batch.body) == (202, b"")
             assert raw(private) == []
 
 
@@ -551,6 +571,13 @@ class TestRefusals:
             assert (await slow.response()).status == 202
             assert (await api.post(SINGLE, b"1" * 60)).status == 202
 
+    async def test_nobody_speaks_for_a_tenant_that_is_suspended(self, autojump_clock):
+        async with open_api() as api:
+            api.stage.tenant.status.is_suspended = True
+
+            for response in (await api.post(SINGLE, b"1"), await api.post_batch(MESSAGE)):
+                assert said(response) == (403, {"message": "Tenant is suspended"})
+
     async def test_a_client_that_leaves_in_its_body_gives_its_room_back(self, autojump_clock):
         async with open_api() as api:
             client = api.port.connect()
@@ -565,49 +592,54 @@ class TestRefusals:
             assert api.bodies.held_bytes == 0
 
 
-class Quota:
-    """An `EventQuota` whose average the test sets."""
-
-    def __init__(self, average: float) -> None:
-        self.limit = 10
-        self.average = average
-        self.counted = 0
-
-    def count(self, events: int = 1) -> None:
-        self.counted += events
+async def have_sent(api, events: int) -> None:
+    """Let the tenant have had so many events in the five seconds that count."""
+    api.stage.tenant.quota.events.count(events)
+    await trio.sleep(5)
 
 
 class TestQuotas:
     @pytest.mark.parametrize(
-        ("average", "size", "text"),
+        ("events", "size", "text"),
         [
-            (7.5, 2, None),
-            (7.5, 3, "Too many messages to broadcast, please reduce the batch size"),
-            (10.0, 1, "Too many messages to broadcast, please reduce the batch size"),
-            (10.1, 1, "You have exceeded your rate limit"),
+            (40, 2, None),
+            (40, 3, "Too many messages to broadcast, please reduce the batch size"),
+            (50, 1, "Too many messages to broadcast, please reduce the batch size"),
+            (51, 1, "You have exceeded your rate limit"),
         ],
     )
     async def test_a_batch_may_use_what_is_left_and_no_more(
-        self, autojump_clock, average, size, text
+        self, autojump_clock, events, size, text
     ):
-        quota = Quota(average)
-        async with open_api(events=quota) as api:
+        async with open_api(per_second=10) as api:
             old, _ = await members(api)
+            await have_sent(api, events)
 
             response = await api.post_batch(*[MESSAGE] * size)
 
             assert said(response) == ((429, {"message": text}) if text else (202, None))
-            heard = 0 if text else size
-            assert (len(await old.received()), quota.counted) == (heard, heard)
+            assert len(await old.received()) == (0 if text else size)
 
-    @pytest.mark.parametrize(("average", "status"), [(9.9, 202), (10.0, 429)])
-    async def test_one_broadcast_is_refused_at_the_limit(self, autojump_clock, average, status):
-        async with open_api(events=Quota(average)) as api:
+    @pytest.mark.parametrize(("events", "status"), [(49, 202), (50, 429)])
+    async def test_one_broadcast_is_refused_at_the_limit(self, autojump_clock, events, status):
+        async with open_api(per_second=10) as api:
+            await have_sent(api, events)
+
             response = await api.post(SINGLE, b"1")
 
             assert response.status == status
             if status == 429:
                 assert said(response)[1] == {"message": "You have exceeded your rate limit"}
+
+    async def test_each_broadcast_counts_and_each_that_is_received(self, autojump_clock):
+        async with open_api(per_second=10) as api:
+            await members(api)
+
+            await api.post_batch(*[MESSAGE] * 2, {**MESSAGE, "topic": "elsewhere"})
+            await trio.sleep(5)
+
+            # Three sent, and two received by two members each.
+            assert api.stage.tenant.quota.events.average == (3 + 4) / 5
 
     async def test_without_a_quota_there_is_no_word_of_it(self, autojump_clock):
         async with open_api() as api:
@@ -618,7 +650,7 @@ class TestQuotas:
     async def test_a_tenant_that_is_asked_too_often_is_refused_until_it_calms_down(
         self, autojump_clock
     ):
-        async with open_api(requests=2) as api:
+        async with open_api(per_second=2) as api:
             first = [await api.post(SINGLE, b"1") for _ in range(3)]
             await trio.sleep(1)
             after = await api.post(SINGLE, b"1")
@@ -633,7 +665,7 @@ class TestQuotas:
             assert (stranger.status, rates(stranger)) == (401, ("2.00", "2", "0"))
 
     async def test_a_minute_is_what_is_remembered(self, autojump_clock):
-        async with open_api(requests=100) as api:
+        async with open_api(per_second=100) as api:
             for _ in range(120):
                 await api.post(SINGLE, b"1")
             start = await api.post(SINGLE, b"1")
@@ -708,3 +740,29 @@ async def test_a_ping_succeeds(autojump_clock, path):
 async def test_the_healthcheck_is_still_there(autojump_clock):
     async with open_api() as api:
         assert (await api.request("GET", "/healthcheck")).body == b"ok"
+
+
+class TestWhatPoliciesAreAsked:
+    async def test_all_topics_of_a_request_are_asked_about_together(self, autojump_clock):
+        policies = FakePolicies(write={"room 1": NOTHING}, write_s=2.0)
+        async with open_api(policies=policies) as api:
+            private, _ = await members(api, "realtime:room 39", private=True)
+            started = trio.current_time()
+            messages = [
+                {**MESSAGE, "topic": f"room {number}", "private": True} for number in range(40)
+            ]
+
+            assert (await api.post_batch(*messages)).status == 202
+            assert trio.current_time() - started < 4.0
+            assert len(raw(private)) == 1
+            rendered = api.stage.metrics.render()
+            assert b'broadcasts_dropped_total{reason="denied"} 1.0' in rendered
+
+    async def test_a_request_is_answered_however_slow_the_policies_are(self, autojump_clock):
+        async with open_api(policies=FakePolicies(write_s=3600.0)) as api:
+            private, _ = await members(api, private=True)
+            with trio.fail_after(20):
+                response = await api.post(f"{SINGLE}?private=true", b"{}")
+
+            assert said(response) == (429, {"message": "Connection pool exhausted"})
+            assert raw(private) == []

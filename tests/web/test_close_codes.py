@@ -162,7 +162,8 @@ SITUATIONS = [
         [goodbye("realtime:a"), goodbye("realtime:b")],
     ),
 ]
-# A limit on joins is off by default: tests/realtime/test_limits.py; a slow reader: test_slow_consumer.py.
+# A limit on joins is off by default: tests/transcripts/dialogues/max_joins_per_second_v2.txt.
+# A client without channels: no_channel_v2.txt beside it; a slow reader: test_slow_consumer.py.
 ELSEWHERE = {CloseCode.GOING_AWAY}
 
 

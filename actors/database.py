@@ -1,0 +1,80 @@
+"""The database of a tenant, as far as this server uses it; put together for `node.py`."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from actors.core.spec import ChildSpec, Restart
+from actors.db.catalog import Catalog
+from actors.db.filters import PostgresFilters
+from actors.db.janitor import Janitor, JanitorOptions
+from actors.db.policies import PostgresPolicies
+from actors.db.pool import Pool
+from actors.db.replication import ReplicationSource
+from actors.db.shared_filters import SharedFilters
+from actors.db.sights import Strictness
+from actors.db.slots import SlotMode, SlotOptions
+from actors.db.subscriptions import PostgresSubscriptions
+from actors.db.visibility import DatabaseVisibility, VisibilityOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.settings import Settings
+
+
+@frozen
+class Database:
+    """What implements the ports of `actors.realtime`, over connections that are made when needed."""
+
+    settings: Settings
+    pool: Pool
+    source: ReplicationSource
+    visibility: DatabaseVisibility
+    subscriptions: PostgresSubscriptions
+    filters: SharedFilters
+    policies: PostgresPolicies
+
+    @classmethod
+    def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
+        """Return the database; nothing is connected yet."""
+        pool = Pool(conninfo)
+        slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
+        source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
+        strictness = Strictness(settings.strict_rows, settings.strict_deletes)
+        options = VisibilityOptions(settings.policy_timeout_s, strictness)
+        return cls(
+            settings,
+            pool,
+            source,
+            DatabaseVisibility.open(pool, options),
+            PostgresSubscriptions(pool, settings.publication),
+            SharedFilters(PostgresFilters(pool)),
+            PostgresPolicies(conninfo, settings.policy_timeout_s),
+        )
+
+    def close(self) -> None:
+        self.policies.close()
+        self.visibility.close()
+        self.pool.close()
+
+    def janitor(self) -> list[ChildSpec[Any]]:
+        """Return the spec of the actor that looks after the schema."""
+        options = JanitorOptions(
+            migrates=not self.settings.no_migrate,
+            every_s=self.settings.partitions_every_s,
+            retention=timedelta(hours=self.settings.messages_kept_h),
+        )
+        return [
+            ChildSpec(
+                name="janitor",
+                factory=lambda: Janitor(self.pool, options),
+                rank=3,
+                restart=Restart.PERMANENT,
+                ready_within=math.inf,
+            )
+        ]

@@ -1,0 +1,52 @@
+-- What each of those who ask may read on a private topic: to read is to see a probe row that we wrote ourselves.
+-- Made in the temporary schema of a session, called in a transaction that is rolled back (actors/db/probe_sessions.py).
+-- Each question is a subtransaction: its rows, and the role, claims, topic and headers of who asks, are rolled back
+-- whatever it said, so nothing of one reaches the next. TR000 is raised by ourselves: the question was decided.
+-- A question that takes too long is the last one answered: the time of a statement is over only once.
+-- Source: spec 7 for the columns of a probe row and the settings that policies see.
+CREATE OR REPLACE FUNCTION pg_temp.may_read(
+    _topics text[], _roles text[], _claims text[], _subs text[], _headers text[], _wants_presence boolean[])
+RETURNS TABLE (_broadcast boolean, _presence boolean, _failure text)
+LANGUAGE plpgsql AS $function$
+#variable_conflict use_column
+DECLARE
+    _now timestamp := pg_catalog.timezone('utc', pg_catalog.now());
+    _broadcast_id uuid;
+    _presence_id uuid;
+BEGIN
+    FOR _place IN 1 .. pg_catalog.cardinality(_topics) LOOP
+        _broadcast := false;
+        _presence := false;
+        _failure := NULL;
+        _broadcast_id := pg_catalog.gen_random_uuid();
+        _presence_id := pg_catalog.gen_random_uuid();
+        BEGIN
+            INSERT INTO realtime.messages (id, topic, extension, inserted_at, updated_at)
+                VALUES (_broadcast_id, _topics[_place], 'broadcast', _now, _now);
+            IF _wants_presence[_place] THEN
+                INSERT INTO realtime.messages (id, topic, extension, inserted_at, updated_at)
+                    VALUES (_presence_id, _topics[_place], 'presence', _now, _now);
+            END IF;
+            PERFORM pg_catalog.set_config('realtime.topic', _topics[_place], true),
+                pg_catalog.set_config('request.jwt.claims', _claims[_place], true),
+                pg_catalog.set_config('request.jwt.claim.sub', _subs[_place], true),
+                pg_catalog.set_config('request.jwt.claim.role', _roles[_place], true),
+                pg_catalog.set_config('request.headers', _headers[_place], true),
+                pg_catalog.set_config('role', _roles[_place], true);
+            SELECT coalesce(pg_catalog.bool_or(id = _broadcast_id), false),
+                coalesce(pg_catalog.bool_or(id = _presence_id), false)
+                INTO _broadcast, _presence FROM realtime.messages
+                WHERE id IN (_broadcast_id, _presence_id) AND inserted_at = _now;
+            RAISE SQLSTATE 'TR000';
+        EXCEPTION
+            WHEN SQLSTATE 'TR000' THEN NULL;
+            WHEN OTHERS OR ASSERT_FAILURE OR QUERY_CANCELED THEN
+                _broadcast := false;
+                _presence := false;
+                _failure := SQLSTATE;
+        END;
+        RETURN NEXT;
+        EXIT WHEN _failure = '57014';
+    END LOOP;
+END
+$function$

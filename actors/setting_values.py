@@ -1,0 +1,77 @@
+"""What a setting may be: the fields of the table in `settings.py`, and how their texts are read.
+
+What reads a text raises `ValueError` with what it may be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.db.slots import MAX_SUFFIX_BYTES, SlotOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def boolean(text: str) -> bool:
+    """Return the truth that a word means."""
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("true or false")
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return what takes one of these words and no other."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return text
+
+    return parse
+
+
+def number(
+    kind: type[int | float], least: float, most: float = math.inf
+) -> Callable[[str], float]:
+    """Return what takes a number between these two, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError("a number") from None
+        if not value >= least:
+            raise ValueError(f"a number of at least {least:g}")
+        if not value <= most:
+            raise ValueError(f"a number of at most {most:g}")
+        return value
+
+    return parse
+
+
+def slot_suffix(text: str) -> str:
+    """Return the text if it may end the name of a slot."""
+    try:
+        return SlotOptions(suffix=text).suffix
+    except ValueError:
+        raise ValueError(f"up to {MAX_SUFFIX_BYTES} of the characters a-z, 0-9 and _") from None
+
+
+def setting(
+    default: Any, parse: Callable[[str], Any], text: str, *, is_secret: bool = False
+) -> Any:
+    """Return a field of the table; `text` is what people read of it, secrets do not show in what is printed."""
+    metadata = {"parse": parse, "help": text}
+    return attrs.field(default=default, metadata=metadata, repr=not is_secret)
+
+
+def quota(text: str) -> Any:
+    """Return the field of a quota, whose default is up to another setting."""
+    return setting(None, number(int, 0), text + "; 0: any number (default: as --limits says)")
