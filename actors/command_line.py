@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from actors.commands import doctor, migrate
+from actors.commands import doctor, migrate, token
 from actors.realtime.errors import DatabaseUnavailable
 from actors.serve import run_server
 from actors.settings_loading import InvalidSetting, load
@@ -14,7 +14,7 @@ from actors.settings_loading import InvalidSetting, load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"doctor": doctor.run, "migrate": migrate.run}
+COMMANDS = {"doctor": doctor.run, "migrate": migrate.run, "token": token.run}
 
 
 def run(words: Sequence[str], received: Sequence[int]) -> int:

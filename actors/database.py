@@ -14,10 +14,12 @@ from actors.db.filters import PostgresFilters
 from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.policies import PostgresPolicies
 from actors.db.pool import Pool
+from actors.db.replay import PostgresReplay
 from actors.db.replication import ReplicationSource
 from actors.db.shared_filters import SharedFilters
 from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
+from actors.db.storing import PostgresStorage
 from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import DatabaseVisibility, VisibilityOptions
 
@@ -38,6 +40,8 @@ class Database:
     subscriptions: PostgresSubscriptions
     filters: SharedFilters
     policies: PostgresPolicies
+    replays: PostgresReplay
+    storage: PostgresStorage
 
     @classmethod
     def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
@@ -55,10 +59,13 @@ class Database:
             PostgresSubscriptions(pool, settings.publication),
             SharedFilters(PostgresFilters(pool)),
             PostgresPolicies(conninfo, settings.policy_timeout_s),
+            PostgresReplay(pool),
+            PostgresStorage(conninfo, settings.policy_timeout_s),
         )
 
     def close(self) -> None:
         self.policies.close()
+        self.storage.close()
         self.visibility.close()
         self.pool.close()
 

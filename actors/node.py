@@ -5,7 +5,7 @@
     ├─ postgres     the embedded server, if there is no other
     ├─ janitor      installs the schema, keeps partitions
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
-    ├─ changes      one child, restarted for ever           listener
+    ├─ changes      two children, restarted for ever        relay, listener
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
 
@@ -39,8 +39,11 @@ from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
 from actors.realtime.permissions import ServiceRoleOnly
+from actors.realtime.persisting import NoStorage
 from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
+from actors.realtime.relay import relay_spec
+from actors.realtime.replaying import NoReplay
 from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
@@ -58,7 +61,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from actors.db.cluster_files import ClusterFiles
-    from actors.realtime.ports import Policies
     from actors.settings import Settings
     from actors.telemetry.metrics import Metrics
 
@@ -134,8 +136,7 @@ class Node:
         quota = Quota(self._settings.quota_limits())
         mailboxes = WeightPool(self._settings.mailboxes_bytes)
         channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
-        policies: Policies = ServiceRoleOnly() if database is None else database.policies
-        tenant = self._tenant(channels, feed, quota, policies)
+        tenant = self._tenant(channels, feed, quota, database)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
@@ -144,7 +145,7 @@ class Node:
             *self._postgres(),
             *(() if database is None else database.janitor()),
             self._branch("channels", self.channels),
-            *self._changes(feed, database),
+            *self._changes(tenant, database),
             self._branch("connections", self.connections),
             self._acceptor(tenant, connections),
         ]
@@ -208,7 +209,7 @@ class Node:
         )
 
     def _tenant(
-        self, channels: Channels, feed: ChangeFeed, quota: Quota, policies: Policies
+        self, channels: Channels, feed: ChangeFeed, quota: Quota, database: Database | None
     ) -> Tenant:
         settings = self._settings
         limits = Limits(
@@ -235,7 +236,9 @@ class Node:
             limits,
             quota,
             status,
-            policies,
+            ServiceRoleOnly() if database is None else database.policies,
+            NoReplay() if database is None else database.replays,
+            NoStorage() if database is None else database.storage,
             self._surroundings.random,
         )
 
@@ -263,18 +266,19 @@ class Node:
             )
         ]
 
-    def _changes(self, feed: ChangeFeed, database: Database | None) -> list[ChildSpec[Any]]:
+    def _changes(self, tenant: Tenant, database: Database | None) -> list[ChildSpec[Any]]:
         if database is None:
             return []
         source = database.source
-        random = self._surroundings.random
+        random, feed = self._surroundings.random, tenant.feed
         listener: ChildSpec[Any] = ChildSpec(
             name="listener",
             factory=lambda: DbListener(source, feed, random, self._metrics),
             rank=3,
             restart=Restart.PERMANENT,
         )
-        return [self._branch("changes", self._supervisor(ENDLESS), listener)]
+        relay = relay_spec(tenant, self._metrics)
+        return [self._branch("changes", self._supervisor(ENDLESS), relay, listener)]
 
     def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
         settings = self._settings

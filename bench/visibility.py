@@ -5,6 +5,7 @@ Runs a Postgres of its own and asks it as the server does, in this process; prin
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -84,6 +85,8 @@ def main() -> None:
         "judged": judged,
         "sustained": sustained,
         "goals": GOALS,
+        # Two cores are busy at 2: what waits for them makes the latencies, not the processor times.
+        "load_average": os.getloadavg(),
         "machine": machine.describe(),
         "server": troupe_versions(),
     }

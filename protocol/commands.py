@@ -115,14 +115,26 @@ class Leave:
 
 
 @frozen
+class Persist:
+    """That a broadcast is to be stored; `ttl_s` is how many seconds it may be replayed, None for as long as it is kept.
+
+    `fault` says in words for the client why that cannot be.
+    """
+
+    ttl_s: int | None = None
+    fault: str | None = None
+
+
+@frozen
 class Broadcast:
-    """Deliver to everybody on the topic."""
+    """Deliver to everybody on the topic; `persist` if it is to be stored, and delivered by that."""
 
     topic: str
     number: int
     ref: ClientRef
     join_ref: ClientRef
     message: TextBroadcast | UserBroadcast
+    persist: Persist | None = None
 
 
 @frozen

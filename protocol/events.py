@@ -102,6 +102,14 @@ class UserBroadcast:
 
 
 @frozen
+class ReplayedBroadcast:
+    """A stored broadcast that a join asked for; the metadata of `message` says so."""
+
+    join_ref: ClientRef
+    message: UserBroadcast
+
+
+@frozen
 class RowChange:
     """One row change for the bindings `ids`; `data` is the JSON object of spec 6.3."""
 
@@ -146,6 +154,7 @@ Event = (
     | Failed
     | TextBroadcast
     | UserBroadcast
+    | ReplayedBroadcast
     | RowChange
     | BareRowChange
     | PresenceState

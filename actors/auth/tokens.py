@@ -117,6 +117,15 @@ class JwtVerifier:
         role, expires_at = self._check_claims(unverified.claims)
         return Identity(role, unverified.payload, expires_at, token)
 
+    async def key_of(self, token: str) -> Key:
+        """Return the key that the signature must be of; whether it is, only `verify` says.
+
+        Raises:
+            Unauthorized: it is no token, or there is no such key.
+        """
+        unverified = self._read(token)
+        return await self._key(unverified.algorithm, unverified.key_id)
+
     def seconds_left(self, identity: Identity) -> float:
         """Return how long the identity is good."""
         return identity.expires_at - self._now()
@@ -194,9 +203,15 @@ class JwtVerifier:
         return role, float(expires_at)
 
 
-def mint(secret: str, role: str, expires_at: float) -> str:
-    """Return a token for a role that is good until `expires_at` (seconds since 1970-01-01 UTC)."""
-    return jwt.encode({"role": role, "exp": int(expires_at)}, secret, algorithm="HS256")
+def mint(
+    secret: str, role: str, expires_at: float, claims: Mapping[str, Any] | None = None
+) -> str:
+    """Return a token for a role that is good until `expires_at` (seconds since 1970-01-01 UTC).
+
+    `claims` are further ones.
+    """
+    body = {**(claims or {}), "role": role, "exp": int(expires_at)}
+    return jwt.encode(body, secret, algorithm="HS256")
 
 
 def _is_time(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from typing import TYPE_CHECKING
@@ -9,18 +10,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.commands.database import open_database, say
+from actors.commands.keys import check_key_set, check_secret
+from actors.commands.proxy import check_url
 from actors.db.checkup import check_up
 from actors.db.findings import Finding, Level, error, ok, warning
-from actors.settings import DEVELOPMENT_SECRET
-from actors.settings_loading import SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actors.db.driver import TrioConnection
-    from actors.settings import Settings
 
-JSON_FLAG = "--json"
 #: Seconds by which the clocks of Postgres and this machine may differ before tokens and partitions suffer.
 SKEW_S = 2.0
 SERIOUS_SKEW_S = 60.0
@@ -32,37 +31,36 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 async def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    rest = [argument for argument in arguments if argument != JSON_FLAG]
+    options, rest = grammar().parse_known_args(arguments)
     async with open_database(rest, environment) as database:
+        settings = database.settings
         findings = [
-            *check_settings(database.settings),
+            *check_secret(settings),
+            *await check_key_set(settings),
             await check_clock(database.connection),
-            *await check_up(database.connection, database.settings.publication),
+            *await check_up(database.connection, settings.publication),
         ]
-    if JSON_FLAG in arguments:
+    if options.url is not None:
+        findings += await check_url(options.url, settings)
+    if options.json:
         say(json.dumps([_as_json(finding) for finding in findings], indent=2))
     else:
         say(table(findings))
     return int(max(finding.level for finding in findings))
 
 
-def check_settings(settings: Settings) -> list[Finding]:
-    """Return what is to be said of the settings alone."""
-    if settings.jwt_secret in (None, DEVELOPMENT_SECRET):
-        remedy = "REALTIME_JWT_SECRET=$(openssl rand -base64 48)"
-        sentence = "Keys are made with the development secret, which everybody knows."
-        secret = warning("keys", sentence, remedy)
-        if settings.env == "production":
-            secret = error("keys", sentence, remedy)
-    elif len((settings.jwt_secret or "").encode()) < SECRET_BYTES:
-        secret = warning(
-            "keys",
-            f"The secret has fewer than {SECRET_BYTES} bytes: it can be guessed.",
-            "REALTIME_JWT_SECRET=$(openssl rand -base64 48)",
-        )
-    else:
-        secret = ok("keys", "The secret is long enough.")
-    return [secret]
+def grammar() -> argparse.ArgumentParser:
+    """Return the grammar of this command's own words; the others are settings."""
+    parser = argparse.ArgumentParser(
+        prog="troupe doctor",
+        description="Say whether settings and database are fit, and what mends what is not.",
+        epilog="All flags of the server are understood too.",
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.add_argument(
+        "--url", help="address that clients are given: try it from here as well"
+    )
+    return parser
 
 
 async def check_clock(connection: TrioConnection) -> Finding:

@@ -109,6 +109,39 @@ def _messages(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
     return findings
 
 
+def _row_security(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
+    findings = []
+    for login, is_on, is_forced, owns, bypasses, may_insert in rows:
+        role = plain_or_quoted(login)
+        if not is_on:
+            findings.append(
+                error(
+                    "row security",
+                    "It is off for realtime.messages: private channels are open to every role that may read it.",
+                    "ALTER TABLE realtime.messages ENABLE ROW LEVEL SECURITY;",
+                )
+            )
+        if bypasses and not may_insert:
+            sentence = (
+                f"{login} may not insert into realtime.messages, so no policy can be asked."
+            )
+            remedy = f"GRANT INSERT ON realtime.messages TO {role};"
+        elif bypasses or (owns and not is_forced):
+            findings.append(
+                ok("probes", f"{login} writes realtime.messages past row security.")
+            )
+            continue
+        else:
+            sentence = f"Row security of realtime.messages holds for {login} too, so no policy can be asked."
+            remedy = (
+                f"ALTER ROLE {role} BYPASSRLS; GRANT INSERT ON realtime.messages TO {role};"
+            )
+            if owns:
+                remedy = "ALTER TABLE realtime.messages NO FORCE ROW LEVEL SECURITY;"
+        findings.append(error("probes", sentence, remedy))
+    return findings
+
+
 OBJECT_CHECKS: Final = (
     Check(
         """
@@ -142,5 +175,15 @@ OBJECT_CHECKS: Final = (
         LEFT JOIN pg_class AS class ON relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'realtime')
         """,
         _messages,
+    ),
+    Check(
+        """
+        SELECT rolname, relrowsecurity, relforcerowsecurity, pg_has_role(rolname, relowner, 'usage'),
+            rolsuper OR rolbypassrls, has_table_privilege(rolname, class.oid, 'insert')
+        FROM pg_class AS class JOIN pg_namespace AS space ON space.oid = relnamespace
+        JOIN pg_roles ON rolname = current_user
+        WHERE nspname = 'realtime' AND relname = 'messages'
+        """,
+        _row_security,
     ),
 )

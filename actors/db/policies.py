@@ -69,19 +69,19 @@ class PostgresPolicies:
     async def _decide(
         self, probes: Probes, question: PolicyQuestion, *, presence: bool
     ) -> Grants:
-        probe = _probe(question, presence=presence)
+        probe = probe_of(question, presence=presence)
         if probe is None:
-            raise _failed_policy(question)
+            raise failed_policy(question)
         try:
             outcome = await probes.decide(probe)
         except DatabaseUnavailable as away:
-            raise _away(away) from None
+            raise away_from(away) from None
         if outcome.failure is not None:
-            raise _undecided(outcome.failure, question)
+            raise undecided(outcome.failure, question)
         return outcome.grants
 
 
-def _probe(question: PolicyQuestion, *, presence: bool) -> Probe | None:
+def probe_of(question: PolicyQuestion, *, presence: bool) -> Probe | None:
     """Return what to ask, None if it contains what Postgres cannot take."""
     identity = question.identity
     try:
@@ -109,7 +109,8 @@ def _is_storable(text: str) -> bool:
     return "\0" not in text
 
 
-def _undecided(sqlstate: str, question: PolicyQuestion) -> PolicyUndecided:
+def undecided(sqlstate: str, question: PolicyQuestion) -> PolicyUndecided:
+    """Return what a policy that failed with that SQLSTATE is to who asked."""
     if sqlstate == TIMED_OUT:
         return PolicyUndecided(
             "QueryCanceled",
@@ -130,10 +131,10 @@ def _undecided(sqlstate: str, question: PolicyQuestion) -> PolicyUndecided:
             role=question.identity.role,
             sqlstate=sqlstate,
         )
-    return _failed_policy(question)
+    return failed_policy(question)
 
 
-def _failed_policy(question: PolicyQuestion) -> PolicyUndecided:
+def failed_policy(question: PolicyQuestion) -> PolicyUndecided:
     """Return the answer to who cannot be judged, which is that of who may not."""
     return PolicyUndecided(
         "Unauthorized",
@@ -141,7 +142,8 @@ def _failed_policy(question: PolicyQuestion) -> PolicyUndecided:
     )
 
 
-def _away(away: DatabaseUnavailable) -> PolicyUndecided:
+def away_from(away: DatabaseUnavailable) -> PolicyUndecided:
+    """Return what a database that could not be asked is to who asked."""
     structlog.get_logger().warning("policy.unasked", advice=away.advice)
     if isinstance(away, PoolExhausted):
         return PolicyUndecided(

@@ -1,6 +1,6 @@
-"""The publication: which tables are listened to is its owner's business, that it is there is ours.
+"""The publications: which tables are listened to is their owner's business, that they are there is ours.
 
-Called by `slot_preparation` before there is a slot.
+Called by `replication` before there is a slot. The one for messages is made with their table (`schema`), not here.
 
 **Invariants**
 - The publication is there before the slot: Postgres looks for it only at the first change,
@@ -9,7 +9,7 @@ Called by `slot_preparation` before there is a slot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 import structlog
@@ -19,6 +19,25 @@ from actors.db.advice import plain_or_quoted, publication_missing
 
 if TYPE_CHECKING:
     from actors.db.driver import TrioConnection
+
+
+PUBLICATION: Final = "supabase_realtime"
+#: What stored broadcasts come by.
+MESSAGES_PUBLICATION: Final = "supabase_realtime_messages_publication"
+
+_HAS_PUBLICATION: Final = (
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = %s)"
+)
+
+
+async def has_publication(connection: TrioConnection, name: str) -> bool:
+    """Whether there is a publication of that name.
+
+    Raises:
+        psycopg.Error: it could not be asked.
+    """
+    found = await connection.execute(_HAS_PUBLICATION, (name,))
+    return await found.fetchone() == (True,)
 
 
 async def create_publication(connection: TrioConnection, name: str) -> None:

@@ -25,7 +25,12 @@ from actors.db.advice import publication_missing, unavailable, wal_level_too_low
 from actors.db.continuity import Continuity
 from actors.db.driver import CopyBoth, connect
 from actors.db.insert_position import InsertPosition
-from actors.db.publications import create_publication
+from actors.db.publications import (
+    MESSAGES_PUBLICATION,
+    PUBLICATION,
+    create_publication,
+    has_publication,
+)
 from actors.db.replication_stream import ReplicationStream
 from actors.db.server_facts import end_session, examine
 from actors.db.slot_preparation import SlotPreparation
@@ -45,8 +50,6 @@ if TYPE_CHECKING:
     from actors.db.slot_preparation import PreparedSlot
     from protocol.changes.model import Lsn, Position
 
-PUBLICATION = "supabase_realtime"
-
 #: Between two reports when the server has no `wal_sender_timeout`, in seconds.
 REPORT_EVERY_S = 20.0
 
@@ -65,12 +68,15 @@ class _Live:
 
 @define(eq=False)
 class ReplicationSource:
-    """Implements the port `ChangeSource` for what commits in the tables of one publication.
+    """Implements the port `ChangeSource` for what commits in the tables of a publication, and for stored broadcasts.
+
+    Those come by a publication of their own, if there is one; until there is, the stream is without them.
 
     `now` returns seconds since 1970-01-01 UTC; it is told to the server, and nothing depends on it.
     Postgres starts a slot only where it knows every open transaction:
     entering waits until those of the moment have ended, each for `patience_s` at most.
-    While another server holds the durable slot, every `look_every_s` it is looked whether it still does.
+    While another server holds the durable slot, or nothing publishes stored broadcasts,
+    every `look_every_s` it is looked whether that is still so.
     """
 
     conninfo: str = field(repr=False)
@@ -107,7 +113,7 @@ class ReplicationSource:
             try:
                 facts = await self._examine(connection)
                 slot = await self._prepare(connection, facts, after)
-                copy = await self._start(connection, slot, after)
+                copy = await self._start(connection, slot, after, self._publications(facts))
             except psycopg.Error as error:
                 raise unavailable(error) from None
             # A third, so that one report may be late or lost.
@@ -116,7 +122,11 @@ class ReplicationSource:
                 copy, self.catalog, self._continuity, self.now, report_every_s
             )
             connection.add_notice_handler(partial(self._take_notice, stream))
-            async with _beside(stream.report, lambda: self._wait_for_slot(slot, connection)):
+            async with _beside(
+                stream.report,
+                lambda: self._wait_for_slot(slot, connection),
+                lambda: self._wait_for_messages(facts, connection),
+            ):
                 self._live = _Live(facts, slot, slot.kept_from)
                 self._continuity.is_underway = True
                 try:
@@ -157,13 +167,24 @@ class ReplicationSource:
 
     async def _examine(self, connection: TrioConnection) -> ServerFacts:
         """Look whether replication can work, and make it work as far as we may."""
-        facts = await examine(connection, self.publication)
+        facts = await examine(connection, self.publication, MESSAGES_PUBLICATION)
         if not facts.is_logical:
             raise wal_level_too_low()
         if not facts.has_publication:
             await create_publication(connection, self.publication)
         self._continuity.recognise(facts.system, facts.written)
         return facts
+
+    def _publications(self, facts: ServerFacts) -> tuple[str, ...]:
+        """Return what is streamed."""
+        if facts.has_messages_publication:
+            return self.publication, MESSAGES_PUBLICATION
+        self._log.warning(
+            "messages.unpublished",
+            publication=MESSAGES_PUBLICATION,
+            advice="Broadcasts from the database are not delivered: run 'troupe migrate'.",
+        )
+        return (self.publication,)
 
     async def _prepare(
         self, connection: TrioConnection, facts: ServerFacts, after: Position | None
@@ -178,9 +199,13 @@ class ReplicationSource:
         return await preparation.prepare(after)
 
     async def _start(
-        self, connection: TrioConnection, slot: PreparedSlot, after: Position | None
+        self,
+        connection: TrioConnection,
+        slot: PreparedSlot,
+        after: Position | None,
+        publications: tuple[str, ...],
     ) -> CopyBoth:
-        names = _quoted(_quoted(self.publication, '"'), "'")
+        names = _quoted(",".join(_quoted(name, '"') for name in publications), "'")
         start = format_lsn(self._continuity.start(after))
         command = (
             f"START_REPLICATION SLOT {slot.temporary.name} LOGICAL {start}"
@@ -206,6 +231,20 @@ class ReplicationSource:
                 continue
             if is_free:
                 self._log.info("slot.freed", slot=durable.name)
+                connection.discard()
+                return
+
+    async def _wait_for_messages(self, facts: ServerFacts, connection: TrioConnection) -> None:
+        """If nothing publishes stored broadcasts, end the stream as soon as something does: the next one has them."""
+        while not facts.has_messages_publication:
+            await trio.sleep(self.look_every_s)
+            try:
+                async with self.catalog.pool.connection() as asking:
+                    is_there = await has_publication(asking, MESSAGES_PUBLICATION)
+            except DatabaseUnavailable:
+                continue
+            if is_there:
+                self._log.info("messages.published", publication=MESSAGES_PUBLICATION)
                 connection.discard()
                 return
 

@@ -57,6 +57,7 @@ STEPS: Final = (
     Step("0003_messages", "CREATE on the schema realtime"),
     Step("0004_auth", "CREATE on the database and on the schema auth"),
     Step("0005_publications", "CREATE on the database and ownership of realtime.messages"),
+    Step("0006_replay_until", "ownership of realtime.messages"),
 )
 FUNCTIONS: Final = (
     Function("topic", "realtime.topic()"),

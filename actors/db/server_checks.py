@@ -69,11 +69,18 @@ def _slots(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
 
 
 def _login(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
-    ((name, may_replicate),) = rows
+    ((name, database, may_replicate, may_make_temporary),) = rows
+    role, findings = plain_or_quoted(name), []
     if may_replicate:
-        return [ok("login role", f"{name} may replicate.")]
-    remedy = f"ALTER ROLE {plain_or_quoted(name)} REPLICATION;"
-    return [error("login role", f"{name} may not replicate.", remedy)]
+        findings.append(ok("login role", f"{name} may replicate."))
+    else:
+        remedy = f"ALTER ROLE {role} REPLICATION;"
+        findings.append(error("login role", f"{name} may not replicate.", remedy))
+    if not may_make_temporary:
+        sentence = f"{name} may not make temporary functions, so no policy can be asked."
+        remedy = f"GRANT TEMPORARY ON DATABASE {plain_or_quoted(database)} TO {role};"
+        findings.append(error("temporary functions", sentence, remedy))
+    return findings
 
 
 def _roles(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
@@ -118,7 +125,9 @@ SERVER_CHECKS: Final = (
         _slots,
     ),
     Check(
-        "SELECT rolname, rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user",
+        "SELECT rolname, current_database(), rolreplication OR rolsuper,"
+        " has_database_privilege(current_database(), 'temporary')"
+        " FROM pg_roles WHERE rolname = current_user",
         _login,
     ),
     Check(

@@ -30,6 +30,7 @@ _PIN_SETTINGS = """
 _EXAMINE = """
     SELECT current_setting('wal_level') = 'logical',
         EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {publication}),
+        EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {messages}),
         (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'),
         (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size'),
         (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()),
@@ -63,12 +64,15 @@ class ServerFacts:
     session: Session
     is_logical: bool
     has_publication: bool
+    has_messages_publication: bool
     keeps_bytes: int | None
     patience_s: float
 
 
-async def examine(connection: TrioConnection, publication: str) -> ServerFacts:
-    """Pin the session's settings and ask the server what it is.
+async def examine(
+    connection: TrioConnection, publication: str, messages_publication: str
+) -> ServerFacts:
+    """Pin the session's settings and ask the server what it is, and which of the two publications it has.
 
     Raises:
         psycopg.Error: it could not be asked.
@@ -76,8 +80,10 @@ async def examine(connection: TrioConnection, publication: str) -> ServerFacts:
     await connection.execute(_PIN_SETTINGS)
     row = await _first_row(connection, sql.SQL("IDENTIFY_SYSTEM"))
     identifier, timeline, written, _database = row
-    query = sql.SQL(_EXAMINE).format(publication=sql.Literal(publication))
-    is_logical, has_publication, patience_ms, keeps_mb, oid, started = await _first_row(
+    query = sql.SQL(_EXAMINE).format(
+        publication=sql.Literal(publication), messages=sql.Literal(messages_publication)
+    )
+    is_logical, has_one, has_other, patience_ms, keeps_mb, oid, started = await _first_row(
         connection, query
     )
     return ServerFacts(
@@ -86,7 +92,8 @@ async def examine(connection: TrioConnection, publication: str) -> ServerFacts:
         database_oid=oid,
         session=Session(connection.info.backend_pid, started),
         is_logical=is_logical,
-        has_publication=has_publication,
+        has_publication=has_one,
+        has_messages_publication=has_other,
         keeps_bytes=keeps_mb * _MEGABYTE if keeps_mb >= 0 else None,
         patience_s=patience_ms / 1000,
     )

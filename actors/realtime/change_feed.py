@@ -1,4 +1,4 @@
-"""The change feed: what the listener and all rows actors of a tenant share."""
+"""The change feed: what the listener, the relay and all rows actors of a tenant share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field, frozen
 
+from actors.realtime.backlog import Backlog
 from actors.realtime.errors import DatabaseUnavailable
 from actors.realtime.predicate_pool import PredicatePool
 from actors.realtime.router import Router
@@ -15,6 +16,7 @@ from protocol.changes.render import ChangeRenderer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from actors.core.ref import Ref
     from actors.realtime.change_ports import (
         ChangeSource,
         Extent,
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
         Visibility,
     )
     from actors.realtime.changelog import ChangeLog
-    from protocol.changes.model import Change, Value
+    from actors.realtime.messages import RelayMessage
+    from protocol.changes.model import Change, Lsn, Value
     from protocol.changes.predicates import Predicate
 
 NO_DATABASE = "This server runs without a database: row changes are not available"
@@ -100,6 +103,16 @@ class SourceState:
         await self._arrival.wait()
 
 
+@define(eq=False)
+class StoredBroadcasts(Backlog):
+    """The backlog of the relay: references to stored broadcasts that it has not delivered yet."""
+
+    #: None until the relay lives.
+    relay: Ref[RelayMessage] | None = None
+    #: From which commit on they are live: what was stored before this server listened is history.
+    begins_at: Lsn | None = None
+
+
 @frozen(eq=False)
 class ChangeFeed:
     """Tables that outlive their actors, whom to ask who may see what, and where changes come from, if from anywhere."""
@@ -113,3 +126,4 @@ class ChangeFeed:
     state: SourceState = field(factory=SourceState)
     renderer: ChangeRenderer = field(factory=ChangeRenderer)
     predicates: PredicatePool = field(factory=PredicatePool)
+    broadcasts: StoredBroadcasts = field(factory=StoredBroadcasts)

@@ -97,7 +97,7 @@ class ChannelActor:
     ) -> None:
         match message:
             case Publish(event, skip):
-                self._delivery.add(event, skip)
+                self._delivery.add(event, () if skip is None else (skip,))
                 if self._delivery.size_bytes >= FLUSH_BYTES:
                     await self._flush(inbox)
             case Attach():
@@ -131,7 +131,7 @@ class ChannelActor:
         diff = published.next_diff(DIFF_BYTES)
         if diff is None:
             return
-        self._delivery.add(diff.event(), None)
+        self._delivery.add(diff.event())
         published.confirm(diff)
         self._metrics.presence_diffs.inc()
         if published.is_pending:
@@ -168,7 +168,8 @@ class ChannelActor:
         inbox.watch(subscription.connection)
         if self._roster.get(subscription.key) is None:
             self._roster.add(subscription)
-            subscription.outbox.push(message.greeting)
+            behind = b"" if message.gate is None else message.gate.open()
+            subscription.outbox.push(message.greeting + behind)
             if subscription.gets_presence_state:
                 self._push_presence_state(subscription)
             if subscription.changes:

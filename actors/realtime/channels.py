@@ -15,6 +15,8 @@ from actors.realtime.channel import ChannelActor
 from actors.realtime.interests import Moved
 from actors.realtime.messages import ChannelKey, RowsKey, Wake, weight_bytes
 from actors.realtime.pending_rows import PendingRows
+from actors.realtime.persisting import OwnBroadcasts
+from actors.realtime.replaying import ReplayGates
 from actors.realtime.roster import Roster
 from actors.realtime.rows import ChannelRowsActor
 from actors.realtime.topic_presence import PresenceActors, TopicPresence
@@ -55,15 +57,25 @@ class Channels:
         self._rows: Registry[RowsKey, RowsMessage] = Registry(supervisor)
         # The heir belongs to the rows actor: when that is gone for good, so is the entry here.
         self._pending: WeakValueDictionary[RowsKey, PendingRows] = WeakValueDictionary()
+        # As with those: it lives as long as somebody holds its spec.
+        self._rosters: WeakValueDictionary[ChannelKey, Roster] = WeakValueDictionary()
         self._feed = feed
         self._quota = quota
         self._metrics = metrics
         self._mailboxes = mailboxes
+        #: The joins that wait for stored broadcasts.
+        self.gates = ReplayGates()
+        #: Broadcasts that are being stored by who does not want to hear them.
+        self.own = OwnBroadcasts()
         self.presence_actors = PresenceActors(supervisor)
 
     def get(self, key: ChannelKey) -> Ref[ChannelMessage] | None:
         """Return the channel of that key, if anybody is subscribed to it."""
         return self._registry.get(key)
+
+    def roster(self, key: ChannelKey) -> Roster | None:
+        """Return who is subscribed to the channel of that key, if it lives; to be read, not to be kept."""
+        return None if self._registry.get(key) is None else self._rosters.get(key)
 
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""
@@ -110,7 +122,7 @@ class Channels:
 
     def channel_spec(self, key: ChannelKey) -> ChildSpec[ChannelMessage]:
         """Return the spec of a channel; its roster is the heir, and so are the tables of its presence."""
-        roster = Roster()
+        roster = self._rosters[key] = Roster()
         presence = TopicPresence(key, Tracks(self._metrics), Published())
         return ChildSpec(
             name=key,

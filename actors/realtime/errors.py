@@ -67,6 +67,10 @@ class ChannelBusy(Refused):
         super().__init__("channel_busy", reason)
 
 
+class NotPersisted(Refused):
+    """A broadcast that its sender wants stored cannot be; the reason is a sentence for the sender."""
+
+
 class Unavailable(Exception):
     """A resource is away; `advice` is one sentence that says what to change or what is being waited for."""
 

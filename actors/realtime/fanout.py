@@ -1,20 +1,27 @@
 """Fan-out: encode once per encode key, send once per subscriber and batch.
 
-Used by the channel for broadcasts and by the rows actor for row changes.
+Used by the channel for what is said on its topic, by the rows actor for row changes,
+and by the relay for stored broadcasts.
 Bytes go straight into the outboxes: no task is woken, so a delivery costs one system call and little else.
 """
 
 from __future__ import annotations
 
+import sys
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import trio
 
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
 from protocol.events import PresenceDiff, TextBroadcast, UserBroadcast
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Outbox
@@ -69,15 +76,18 @@ class Delivery:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, event: Event, skip: JoinKey | None) -> None:
-        """Encode an event for everybody who is on the roster now; a failure leaves what was added before intact."""
+    def add(self, event: Event, skips: Iterable[JoinKey] = ()) -> None:
+        """Encode an event for everybody who is on the roster now but `skips`.
+
+        A failure leaves what was added before intact.
+        """
         audiences = self._roster.audiences()
         encoded = {key: self._encode(event, key) for key in {a.encode_key for a in audiences}}
         for audience in audiences:
             frame = encoded[audience.encode_key] if _hears(audience, event) else b""
             self._frames.setdefault(audience, []).append(frame)
             self.size_bytes += len(frame)
-        if skip is not None:
+        for skip in skips:
             self._skips.setdefault(skip, set()).add(self._count)
         if isinstance(event, PresenceDiff):
             self._diffs.add(self._count)
@@ -147,14 +157,39 @@ class Delivery:
             joined = b"".join(group_frames)
             if joined:
                 self._note(_kept(group_frames, ()), diffs, len(outboxes))
-                # Pairs are made in C: whatever is done here in Python is paid once per delivery.
-                yield zip(outboxes.values(), repeat(joined))
+                yield self._pairs(outboxes, joined)
+
+    def _pairs(
+        self, outboxes: Mapping[JoinKey, Outbox], data: bytes
+    ) -> Iterable[tuple[Outbox, bytes]]:
+        # Pairs are made in C: whatever is done here in Python is paid once per delivery.
+        return zip(outboxes.values(), repeat(data))
 
     def _note(self, sent: list[int], diffs: set[int], receivers: int) -> None:
         """Count what goes out: per batch, so that the quotas cost nothing per delivery."""
         told = len(diffs.intersection(sent))
         self._received[0] += (len(sent) - told) * receivers
         self._received[1] += told * receivers
+
+
+class SharedDelivery(Delivery):
+    """A delivery for a roster that somebody else may change while it is being sent."""
+
+    def take(self) -> Iterator[tuple[Outbox, bytes]]:
+        """Hand over what was added, for those who are on the roster now; who leaves meanwhile gets no more."""
+        targets = tuple(self._targets(self._frames, self._skips, self._diffs))
+        self._clear()
+        return chain.from_iterable(targets)
+
+    @override
+    def _pairs(
+        self, outboxes: Mapping[JoinKey, Outbox], data: bytes
+    ) -> Iterable[tuple[Outbox, bytes]]:
+        return (
+            (outbox, data)
+            for key, outbox in outboxes.items()
+            if self._roster.get(key) is not None
+        )
 
 
 def _kept(frames: list[bytes], own: Collection[int]) -> list[int]:

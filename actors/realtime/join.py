@@ -17,6 +17,7 @@ from actors.realtime.interests import Denied
 from actors.realtime.membership import Membership
 from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
 from actors.realtime.permissions import permissions_of
+from actors.realtime.replaying import replay
 from actors.realtime.roster import Subscription
 from actors.realtime.subscribing import Applicant, resolve
 from protocol.dialect import EncodeKey
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.permissions import Permissions
     from actors.realtime.ports import Identity
+    from actors.realtime.replaying import ReplayGate
     from actors.realtime.seat import Seat
     from actors.realtime.tenant import Tenant
     from actors.realtime.topic_presence import TopicPresence
@@ -46,10 +48,13 @@ TOO_BUSY = "the channel is too busy to be joined"
 OVERLOADED = "The database retains too much for this server: try again later"
 
 
-async def prepare(join: Join, seat: Seat) -> tuple[Subscription, Permissions]:
+async def prepare(
+    join: Join, seat: Seat, gate: ReplayGate | None
+) -> tuple[Subscription, Permissions]:
     """Return the subscription that a join may have, and what it may do with it.
 
-    Waits for keys and policies, and for row changes to flow if it wants any.
+    Waits for keys and policies, for row changes to flow if it wants any, and for stored broadcasts,
+    with which it fills the gate of a join that wants them.
 
     **Source**: spec 5: in a public channel everybody hears who comes and goes,
     in a private one who asked for presence and may read it, and who tracks.
@@ -66,8 +71,9 @@ async def prepare(join: Join, seat: Seat) -> tuple[Subscription, Permissions]:
         tenant.policies,
         wants_presence=options.presence_enabled or tenant.status.is_presence_enabled,
     )
-    refuse_replay(options)
     from_lsn = await start_of_changes(options, identity, tenant)
+    if gate is not None:
+        await replay(join, permissions, gate, seat)
     hears = permissions.wants_presence and permissions.read.presence
     subscription = Subscription(
         key=JoinKey(seat.name, join.number),
@@ -81,6 +87,7 @@ async def prepare(join: Join, seat: Seat) -> tuple[Subscription, Permissions]:
         gets_presence_state=hears,
         hears_presence=hears or not options.private,
         hears_broadcasts=permissions.read.broadcast,
+        replayed=frozenset() if gate is None else gate.replayed,
     )
     return subscription, permissions
 
@@ -89,10 +96,11 @@ async def enter(
     join: Join,
     subscription: Subscription,
     permissions: Permissions,
+    gate: ReplayGate | None,
     farewell: bytes,
     seat: Seat,
 ) -> Membership:
-    """Enter a subscription in its channel, which greets it; `farewell` comes right behind that.
+    """Enter a subscription in its channel, which greets it; `farewell` comes right behind that, then a replay.
 
     Raises:
         Refused: the channel did not answer in time, or failed again and again.
@@ -100,7 +108,7 @@ async def enter(
     tenant, options = seat.tenant, join.options
     key = channel_key(join, tenant)
     greeting = subscription.encode(Joined(join.ref, join.join_ref, options.changes))
-    channel, presence = await attach(key, subscription, greeting + farewell, tenant)
+    channel, presence = await attach(key, subscription, greeting + farewell, gate, tenant)
     return Membership(
         subscription,
         channel,
@@ -134,24 +142,6 @@ async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -
 def is_opaque(token: str) -> bool:
     """Whether this is a key that only a gateway understands; what the client came with holds then."""
     return token.startswith(OPAQUE_KEY_PREFIX)
-
-
-def refuse_replay(options: JoinOptions) -> None:
-    """Refuse a join that wants stored broadcasts first.
-
-    **Source**: spec 2.3 for the texts, 4.5 for who may want them.
-
-    Raises:
-        Refused: it does.
-    """
-    if options.replay is None:
-        return
-    reason = "Realtime was unable to replay messages"
-    if not options.private:
-        reason = "Replay is not allowed for public channels"
-    elif options.replay.since_ms is None or options.replay.limit is None:
-        reason = "Replay params are not valid"
-    raise Refused("UnableToReplayMessages", reason)
 
 
 def presence_key(options: JoinOptions, tenant: Tenant) -> str:
@@ -208,7 +198,11 @@ async def _refuse_if_denied(
 
 
 async def attach(
-    key: ChannelKey, subscription: Subscription, greeting: bytes, tenant: Tenant
+    key: ChannelKey,
+    subscription: Subscription,
+    greeting: bytes,
+    gate: ReplayGate | None,
+    tenant: Tenant,
 ) -> tuple[Ref[ChannelMessage], TopicPresence]:
     """Enter the subscription in its channel's roster; return the channel, and the tables of its presence.
 
@@ -219,7 +213,7 @@ async def attach(
         channel = tenant.channels.get_or_start(key)
         try:
             presence: TopicPresence = await channel.ask(
-                lambda attached: Attach(subscription, greeting, attached),
+                lambda attached: Attach(subscription, greeting, attached, gate),
                 within=tenant.limits.attach_within_s,
             )
         except (ActorStopped, ActorCrashed):

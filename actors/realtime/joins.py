@@ -21,7 +21,8 @@ from attrs import define, field
 from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
-from actors.realtime.join import enter, prepare
+from actors.realtime.join import channel_key, enter, prepare
+from actors.realtime.replaying import replay_gate
 from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
 from protocol.frames import CloseCode
 
@@ -166,9 +167,13 @@ class Joins:
             raise
 
     async def _become_member(self, join: Join, pending: PendingJoin) -> None:
-        subscription, permissions = await prepare(join, self._seat)
-        await self._end_earlier(join.topic, pending)
-        membership = await enter(join, subscription, permissions, pending.farewell, self._seat)
+        seat = self._seat
+        with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
+            subscription, permissions = await prepare(join, seat, gate)
+            await self._end_earlier(join.topic, pending)
+            membership = await enter(
+                join, subscription, permissions, gate, pending.farewell, seat
+            )
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)

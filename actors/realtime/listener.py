@@ -1,7 +1,8 @@
 """DbListener: from the change source to the change log, and on to the channels that can care.
 
-Appends each change, files a reference with every channel whose subscriptions can match, and wakes their rows actors.
-It never waits for a channel: the log's bound is the bound.
+Appends each change, files a reference with every channel whose subscriptions can match, and wakes their rows actors;
+a change that is a stored broadcast is filed for the relay instead.
+It never waits for either: the log's bound is the bound.
 A database that is away is a state, not a crash: the listener connects again with growing pauses, for ever.
 Beside that it keeps house: old changes leave the log, and the database may forget what left it (`wal_governor.py`).
 
@@ -21,7 +22,8 @@ from actors.realtime.errors import Unavailable
 from actors.realtime.messages import Wake
 from actors.realtime.publication_watch import PublicationWatch
 from actors.realtime.wal_governor import EVICT_DOWN_TO, Pressure, pressure
-from protocol.changes.model import Lsn, format_lsn
+from protocol.changes.model import Kind, Lsn, format_lsn
+from protocol.changes.stored import holds_broadcasts
 
 if TYPE_CHECKING:
     from random import Random
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from actors.realtime.change_ports import ChangeSource, ChangeStream, Chunk, Gap
     from actors.realtime.pending_rows import PendingRows
     from actors.telemetry.metrics import Metrics
+    from protocol.changes.model import Change
 
 RECONNECT = Backoff(first=0.05, base=0.25, factor=2.0, ceiling=30.0)
 #: Seconds between two rounds of housekeeping.
@@ -72,6 +75,7 @@ class DbListener:
         attempt = 0
         while True:
             try:
+                await self._set_beginning()
                 async with self._source.connect(self._feed.log.last_position) as stream:
                     self._come(stream)
                     attempt = 0
@@ -85,6 +89,12 @@ class DbListener:
                 self._go(away.advice)
             attempt += 1
             await trio.sleep(RECONNECT.delay(attempt, self._random.random()))
+
+    async def _set_beginning(self) -> None:
+        """Read from where on stored broadcasts are live, once: a durable slot brings back some of before our time."""
+        broadcasts = self._feed.broadcasts
+        if broadcasts.begins_at is None:
+            broadcasts.begins_at = await self._source.insert_position()
 
     def _come(self, stream: ChangeStream) -> None:
         """Note that the stream is live, and let the rows actors tell their clients."""
@@ -114,6 +124,9 @@ class DbListener:
         if gap.starts_over:
             self._feed.log.start_over()
             self._released = Lsn(0)
+            self._feed.broadcasts.begins_at = Lsn(0)
+        self._feed.broadcasts.loss = gap.reason
+        self._wake_relay()
         for pending in self._feed.router.channels():
             pending.loss = gap.reason
         self._wake(self._feed.router.channels())
@@ -121,17 +134,34 @@ class DbListener:
     def _append(self, chunk: Chunk) -> None:
         now = trio.current_time()
         touched: dict[PendingRows, None] = {}
+        broadcasts = self._feed.broadcasts
         for change in chunk.changes:
             # Invariant: what can fail comes first, so that a change is in the log and filed with everybody, or neither.
-            matches = self._feed.router.match(change)
+            is_stored = holds_broadcasts(change.table.relation)
+            matches = () if is_stored else self._feed.router.match(change)
             number = self._feed.log.append(change, now)
             if number is None:
                 continue
+            if is_stored and self._is_live(change):
+                broadcasts.file(number, self._feed.log.first)
             for pending in matches:
                 pending.file(number, self._feed.log.first)
                 touched[pending] = None
         self._metrics.changes_received.inc(len(chunk.changes))
         self._wake(tuple(touched))
+        if broadcasts.references:
+            self._wake_relay()
+
+    def _is_live(self, change: Change) -> bool:
+        """Whether a change of realtime.messages is a broadcast that is to be delivered now."""
+        begins_at = self._feed.broadcasts.begins_at
+        is_new = begins_at is not None and change.position.commit_lsn >= begins_at
+        return change.kind is Kind.INSERT and is_new
+
+    def _wake_relay(self) -> None:
+        relay = self._feed.broadcasts.relay
+        if relay is not None:
+            relay.tell(Wake())
 
     def _wake(self, channels: tuple[PendingRows, ...]) -> None:
         for pending in channels:

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref, Reply
+    from actors.realtime.replaying import ReplayGate
     from actors.realtime.roster import Subscription
     from actors.realtime.topic_presence import TopicPresence
     from protocol.events import TextBroadcast, UserBroadcast
@@ -54,12 +55,15 @@ class JoinKey(NamedTuple):
 class Attach:
     """Enter a subscription in the roster; `greeting` is pushed to it in the same block, so it comes first.
 
+    Right behind it comes what is behind the `gate`, if there is one.
+
     Attaching twice is attaching once: who lost the answer may ask again.
     """
 
     subscription: Subscription
     greeting: bytes = field(repr=False)
     attached: Reply[TopicPresence]
+    gate: ReplayGate | None = None
 
 
 @frozen
@@ -106,10 +110,11 @@ ChannelMessage = Attach | Detach | Refresh | Publish | PresenceChanged | HearPre
 
 @frozen
 class Wake:
-    """There is something to do in the pending rows, or the change source came or went."""
+    """There is something to do in the backlog, or the change source came or went."""
 
 
 RowsMessage = Wake
+RelayMessage = Wake
 
 
 @frozen

@@ -1,25 +1,21 @@
-"""Pending rows: references into the change log filed for one channel, and what its rows actor has to remember of them.
+"""Pending rows: the backlog of one channel's rows actor, and what it has to remember of its subscriptions.
 
-An heir table of the rows actor: filed by the listener, removed only after the frames were pushed,
-so a crash of either loses and repeats nothing.
+An heir table of the rows actor; see `backlog.py`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from actors.realtime.backlog import Backlog
 from actors.realtime.interests import Interests
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import JoinKey, RowsMessage
     from protocol.changes.model import Lsn
-
-EVICTED = "Changes were lost: this server could not keep them long enough"
 
 
 @define
@@ -37,19 +33,10 @@ class Standing:
 
 
 @define(eq=False)
-class PendingRows:
+class PendingRows(Backlog):
     """References by their numbers, oldest first; what the channel's subscriptions want, and what they were told."""
 
     rows: Ref[RowsMessage] | None = None
-    references: deque[int] = field(factory=deque)
-    #: What an incarnation has begun to handle and not finished; not empty at a start means that it crashed there.
-    begun: tuple[int, ...] = ()
-    #: Up to here references are handled one by one, for a batch with one of them crashed.
-    careful_until: int = -1
-    #: A reference that crashed its handler alone.
-    suspect: int | None = None
-    #: Why changes were lost that nobody has been told of yet, for clients to read.
-    loss: str | None = None
     interests: Interests = field(factory=Interests)
     #: Joins that have to be resolved, or to be told something.
     unsettled: dict[JoinKey, None] = field(factory=dict)
@@ -58,50 +45,6 @@ class PendingRows:
     standings: dict[JoinKey, Standing] = field(factory=dict)
     #: From which position on a join gets changes, where that could not be read when it joined.
     starts: dict[JoinKey, Lsn] = field(factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.references)
-
-    def file(self, number: int, oldest: int) -> None:
-        """Add a reference, dropping those to changes older than `oldest`, which were evicted."""
-        while self.references and self.references[0] < oldest:
-            self.references.popleft()
-            self.loss = EVICTED
-        self.references.append(number)
-
-    def begin(self, limit: int) -> tuple[int, ...]:
-        """Return the oldest references, and remember that they are being handled."""
-        is_careful = self.references[0] <= self.careful_until
-        self.begun = tuple(islice(self.references, 1 if is_careful else limit))
-        return self.begun
-
-    def begin_only(self, count: int) -> None:
-        """Leave what was begun behind the first `count` for the next time."""
-        self.begun = self.begun[:count]
-
-    def finish(self) -> None:
-        """Remove what was begun: its frames were pushed."""
-        while self.begun and self.references and self.references[0] <= self.begun[-1]:
-            self.references.popleft()
-        self.begun = ()
-
-    def take_stock(self) -> bool:
-        """Look at what a crashed incarnation left; return whether a change was skipped.
-
-        After a crash in the middle of a batch its changes are handled one by one.
-        One that crashes its handler alone, and then again, is skipped.
-        """
-        begun = self.begun
-        if not begun:
-            return False
-        self.careful_until = max(self.careful_until, begun[-1])
-        is_alone = len(begun) == 1
-        if is_alone and begun[0] == self.suspect:
-            self.finish()
-            return True
-        self.suspect = begun[0] if is_alone else None
-        self.begun = ()
-        return False
 
     def standing(self, join: JoinKey) -> Standing:
         """Return what is remembered of a join."""

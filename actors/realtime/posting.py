@@ -18,7 +18,9 @@ from attrs import frozen
 from actors.core.errors import ActorStopped
 from actors.realtime.errors import ChannelBusy, Forbidden, PolicyUndecided, RateLimited, Refused
 from actors.realtime.messages import ChannelKey, Publish
+from actors.realtime.persisting import persist
 from actors.realtime.ports import PolicyQuestion
+from protocol.events import UserBroadcast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
-    from protocol.commands import PostedBroadcast
+    from protocol.commands import Persist, PostedBroadcast
 
 
 CODE: Final = "MessagePerSecondRateLimitReached"
@@ -87,6 +89,21 @@ class Poster:
         ]
         await self._hand_over(allowed, accepted, len(broadcasts) - denied)
         return next(iter(refusals.values()), None)
+
+    async def persist(
+        self, identity: Identity, headers: bytes, broadcast: PostedBroadcast, wish: Persist
+    ) -> None:
+        """Store a broadcast, which is delivered by that.
+
+        Raises:
+            Forbidden, PolicyUndecided: `identity` may not, or that could not be found out.
+            NotPersisted: it cannot be stored; with a sentence for its sender.
+        """
+        message = broadcast.message
+        if isinstance(message, UserBroadcast):
+            question = PolicyQuestion(broadcast.sub_topic, identity, headers)
+            await persist(message, wish, question, self.tenant, is_private=broadcast.private)
+            self.metrics.broadcasts_accepted.inc()
 
     async def _refusals(
         self, topics: Iterable[str], identity: Identity, headers: bytes

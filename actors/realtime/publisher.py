@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.core.errors import ActorStopped
+from actors.realtime.errors import Forbidden, Refused
 from actors.realtime.messages import Publish
+from actors.realtime.persisting import persist
 from actors.realtime.quota import TOO_MANY_MESSAGES
 from protocol import jsontext
-from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast
+from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast, UserBroadcast
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.seat import Seat
     from actors.telemetry.metrics import DropReason, Metrics
-    from protocol.commands import Broadcast
-    from protocol.events import UserBroadcast
+    from protocol.commands import Broadcast, Persist
 
 
 class Publisher:
@@ -39,7 +40,7 @@ class Publisher:
     ) -> str | None:
         """Give a broadcast to its channel if policies allow it, and answer it if the client wants that.
 
-        Waits for room in the channel.
+        Waits for room in the channel, or for the database if the broadcast is to be stored.
 
         Return the literal text that ends the subscription if the tenant is over its quota, else None;
         the subscriptions of those who would hear it are ended by the channel.
@@ -48,6 +49,8 @@ class Publisher:
             # Source: spec 4.1, a broadcast that policies deny vanishes, and is not answered even with ack.
             self._metrics.broadcasts_dropped["denied"].inc()
             return None
+        if command.persist is not None and isinstance(command.message, UserBroadcast):
+            return await self._persist(command, command.message, command.persist, membership)
         is_tripped = self._events.is_tripped
         fault = self._fault(command.message)
         if fault is None:
@@ -66,6 +69,45 @@ class Publisher:
         if membership.ack:
             response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
             reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
+            self._seat.push(reply, command.topic)
+        return None
+
+    async def _persist(
+        self,
+        command: Broadcast,
+        message: UserBroadcast,
+        wish: Persist,
+        membership: Membership,
+    ) -> str | None:
+        """Store a broadcast, and answer as `publish` does; one that cannot be stored is not delivered either."""
+        is_tripped = self._events.is_tripped
+        tenant, permissions = self._seat.tenant, membership.permissions
+        error: str | None = self._fault(message)
+        if is_tripped:
+            return TOO_MANY_MESSAGES
+        if error is None:
+            try:
+                await persist(
+                    message,
+                    wish,
+                    permissions.question,
+                    tenant,
+                    is_private=permissions.key.is_private,
+                    skip=None if membership.echo else membership.key,
+                )
+            except Forbidden:
+                self._metrics.broadcasts_dropped["denied"].inc()
+                return None
+            except Refused as refused:
+                error = refused.reason
+        if error is None:
+            self._metrics.broadcasts_accepted.inc()
+        else:
+            self._metrics.broadcasts_dropped["not_persisted"].inc()
+        if membership.ack:
+            # realtime-js shows the text of `error` to who wanted the broadcast stored.
+            response = EMPTY_OBJECT if error is None else jsontext.write({"error": error})
+            reply = Reply(command.ref, command.join_ref, ok=error is None, response=response)
             self._seat.push(reply, command.topic)
         return None
 

@@ -54,6 +54,8 @@ class Subscription:
     hears_presence: bool = True
     #: In a private channel somebody may be there for presence alone.
     hears_broadcasts: bool = True
+    #: The rows of stored broadcasts that it was sent when it joined.
+    replayed: frozenset[str] = frozenset()
 
     @property
     def audience(self) -> Audience:
@@ -74,6 +76,8 @@ class Roster:
     _outboxes: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
     _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
+    #: Who was sent which stored broadcast when it joined.
+    _replayed: dict[str, dict[JoinKey, None]] = field(factory=dict)
     #: Who asked for row changes and was not looked at since; a dict, as it keeps its order.
     _fresh: dict[JoinKey, None] = field(factory=dict)
 
@@ -93,6 +97,8 @@ class Roster:
         self._entries[key] = subscription
         self._outboxes.setdefault(subscription.audience, {})[key] = subscription.outbox
         self._by_connection.setdefault(subscription.connection, {})[key] = subscription
+        for row_id in subscription.replayed:
+            self._replayed.setdefault(row_id, {})[key] = None
         if subscription.changes:
             self._with_changes[key] = subscription
             self._fresh[key] = None
@@ -117,6 +123,8 @@ class Roster:
             return None
         _drop(self._outboxes, subscription.audience, key)
         _drop(self._by_connection, subscription.connection, key)
+        for row_id in subscription.replayed:
+            _drop(self._replayed, row_id, key)
         self._with_changes.pop(key, None)
         self._fresh.pop(key, None)
         return subscription
@@ -135,6 +143,10 @@ class Roster:
     def outboxes(self, audience: Audience) -> dict[JoinKey, Outbox]:
         """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
         return self._outboxes.get(audience, {}).copy()
+
+    def replayed(self, row_id: str) -> tuple[JoinKey, ...]:
+        """Return who was sent that stored broadcast when it joined."""
+        return tuple(self._replayed.get(row_id, ()))
 
     @property
     def has_changes(self) -> bool:

@@ -20,6 +20,7 @@ import trio
 from actors.core.signals import Stopping, Terminated
 from actors.core.spec import Backoff
 from actors.realtime.announcing import Announcer
+from actors.realtime.backlog import EVICTED
 from actors.realtime.errors import Unavailable
 from actors.realtime.fanout import Sends
 from actors.realtime.judging import Judge
@@ -32,7 +33,6 @@ from actors.realtime.matching import (
     shares_of,
     wanted_by_crowd,
 )
-from actors.realtime.pending_rows import EVICTED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from actors.realtime.permissions import ServiceRoleOnly
+from actors.realtime.persisting import NoStorage
 from actors.realtime.quota import Quota
+from actors.realtime.replaying import NoReplay
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
     from actors.realtime.channels import Channels
     from actors.realtime.ports import Policies, TokenVerifier
+    from actors.realtime.stored_ports import BroadcastStorage, ReplayStore
 
 
 #: What a payload may be larger than its limit, for the envelope around it (as upstream).
@@ -83,5 +86,7 @@ class Tenant:
     quota: Quota = field(factory=Quota)
     status: TenantStatus = field(factory=TenantStatus)
     policies: Policies = field(factory=ServiceRoleOnly)
+    replays: ReplayStore = field(factory=NoReplay)
+    storage: BroadcastStorage = field(factory=NoStorage)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)

@@ -99,8 +99,7 @@ ABSENT: Final = {
         "UnableToSetPolicies",
         "RlsPolicyError",
     ),
-    "broadcasts from the database are not delivered yet": (
-        "UnableToBroadcastChanges",
+    "it is a warning of the function `realtime.send`, which the session that called it reads": (
         "WarnSendingBroadcastMessage",
     ),
     "the janitor and `migrate` say in a sentence what went wrong": (

@@ -311,6 +311,31 @@ CODES: Final = (
         (Place.LOG,),
     ),
     Code(
+        "UnableToBroadcastChanges",
+        "A row of `realtime.messages` is not broadcast; `reason` names the column that is missing,"
+        " or says that the payload is too large or that there are too many.",
+        Fault.CLIENT,
+        (Place.LOG,),
+    ),
+    Code(
+        "UnableToPersistBroadcast",
+        "A broadcast that its sender wants stored cannot be; a sentence says why.",
+        Fault.CLIENT,
+        (Place.REPLY, Place.REST),
+    ),
+    Code(
+        "not_persisted",
+        "A broadcast that its sender wanted stored was not, and was not delivered either.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
+    Code(
+        "incomplete",
+        "A row of `realtime.messages` lacks what a broadcast needs; the log says `broadcast.skipped`.",
+        Fault.CLIENT,
+        (Place.METRIC,),
+    ),
+    Code(
         "crash",
         "A change was given up because handling it crashed twice; its subscribers are told.",
         Fault.SERVER,

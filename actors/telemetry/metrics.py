@@ -21,6 +21,7 @@ ActorKind = Literal[
     "connection",
     "listener",
     "presence",
+    "relay",
     "resource",
     "rows",
     "supervisor",
@@ -34,7 +35,15 @@ FrameFault = Literal[
     "MalformedWebSocketMessage", "UnknownErrorOnWebSocketMessage", "TooMuchPending"
 ]
 DropReason = Literal[
-    "channel_busy", "denied", "payload_not_an_object", "payload_size_exceeded", "rate_limited"
+    "channel_busy",
+    "crash",
+    "denied",
+    "evicted",
+    "incomplete",
+    "not_persisted",
+    "payload_not_an_object",
+    "payload_size_exceeded",
+    "rate_limited",
 ]
 # Why a presence message was refused.
 PresenceFault = Literal[
@@ -95,6 +104,10 @@ class Metrics:
         )
         self.broadcasts_accepted = self._counter(
             "broadcasts_accepted", "Broadcasts that a channel took."
+        )
+        self.broadcasts_relayed = self._counter(
+            "broadcasts_relayed",
+            "Broadcasts from the database that somebody was subscribed to.",
         )
         self.broadcasts_dropped: dict[DropReason, Counter] = self._by_label(
             "broadcasts_dropped", "Broadcasts not delivered.", "reason", get_args(DropReason)

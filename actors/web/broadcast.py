@@ -19,9 +19,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actors.realtime.errors import ChannelBusy, PolicyUndecided, RateLimited, Refused
+from actors.realtime.errors import (
+    ChannelBusy,
+    NotPersisted,
+    PolicyUndecided,
+    RateLimited,
+    Refused,
+)
 from actors.web.bodies import HeldBody, TooManyBodies
 from protocol.errors import MalformedFrame
+from protocol.phoenix.persist import persist_of_query
 from protocol.phoenix.rest import InvalidBody, parse_batch, parse_binary, parse_json
 
 if TYPE_CHECKING:
@@ -33,11 +40,11 @@ if TYPE_CHECKING:
     from actors.realtime.posting import Poster
     from actors.web.bodies import BodyBudget
     from actors.web.request_rate import RequestRate
+    from protocol.commands import PostedBroadcast
 
 log = structlog.get_logger()
 
 UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
-CANNOT_PERSIST: Final = "This server does not store broadcasts: send without persist"
 SUSPENDED: Final = "Tenant is suspended"
 UNAUTHORIZED: Final = "Unauthorized"
 TOO_MANY_REQUESTS: Final = "Too many requests"
@@ -112,8 +119,6 @@ class BroadcastApi:
         parse = _PARSERS.get(_media_type(request.headers.get("content-type", "")))
         if parse is None:
             return JSONResponse({"error": UNSUPPORTED}, 415)
-        if any(name.partition("[")[0] == "persist" for name in request.query_params):
-            return _message(501, CANNOT_PERSIST)
         identity = await self._identify(request)
         with HeldBody(self._bodies) as held:
             broadcast = parse(
@@ -124,11 +129,26 @@ class BroadcastApi:
                 payload_bytes=self._payload_bytes,
             )
             self._poster.refuse_over_quota()
-            refused = await self._poster.publish(identity, _headers(request), [broadcast])
+            refused = await self._refusal(request, identity, broadcast)
+        if isinstance(refused, NotPersisted):
+            return _message(422, refused.reason)
         if refused is not None:
             is_undecided = isinstance(refused, PolicyUndecided)
             raise HTTPException(*_UNDECIDED[refused.code] if is_undecided else FORBIDDEN)
         return Response(status_code=202)
+
+    async def _refusal(
+        self, request: Request, identity: Identity, broadcast: PostedBroadcast
+    ) -> Refused | None:
+        """Hand over or store a broadcast; return why that was not done, None if it was."""
+        wish = persist_of_query(request.query_params)
+        if wish is None:
+            return await self._poster.publish(identity, _headers(request), [broadcast])
+        try:
+            await self._poster.persist(identity, _headers(request), broadcast, wish)
+        except Refused as refused:
+            return refused
+        return None
 
     def _answering(
         self, handle: Callable[[Request], Awaitable[Response]]

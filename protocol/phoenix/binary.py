@@ -19,6 +19,7 @@ from protocol import jsontext
 from protocol.errors import MalformedFrame, UnknownFrame
 from protocol.events import UserBroadcast
 from protocol.phoenix.envelope import BinaryPush
+from protocol.phoenix.persist import persist_of_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,8 @@ ServerFrame = ServerPush | ServerReply | ServerBroadcast | ServerUserBroadcast
 def decode_push(data: bytes) -> BinaryPush:
     """Return what a client sent as kind 0 or 3; an empty ref counts as none.
 
-    The payload of kind 3 is checked if it says that it is JSON; its metadata is checked and discarded.
+    The payload of kind 3 is checked if it says that it is JSON.
+    Its metadata is checked; but for `persist` it is discarded.
 
     Raises:
         MalformedFrame: the frame ends too early, a string is not UTF-8, or what should be JSON is not.
@@ -105,10 +107,12 @@ def _decode_user_broadcast_push(data: bytes) -> BinaryPush:
     is_binary = data[6] == _BYTES
     if not is_binary:
         jsontext.check(payload)
+    persist = None
     if metadata:
         jsontext.check(metadata.encode())
+        persist = persist_of_metadata(metadata.encode())
     message = UserBroadcast(event, payload, is_binary)
-    return BinaryPush(join_ref or None, ref or None, topic, "broadcast", message)
+    return BinaryPush(join_ref or None, ref or None, topic, "broadcast", message, persist)
 
 
 def encode_push(push: BinaryPush) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import frozen
 
 from protocol.errors import ProtocolError
-from protocol.events import Replaced, UserBroadcast
+from protocol.events import Replaced, ReplayedBroadcast, UserBroadcast
 from protocol.frames import Frame, Opcode
 from protocol.phoenix import binary, v1, v2
 from protocol.phoenix.render import render
@@ -59,6 +59,9 @@ class PhoenixDialect:
         A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
         each; a JSON one that cannot be binary goes out as text, which every client reads as well.
         """
+        if isinstance(event, ReplayedBroadcast) and event.message.is_binary:
+            # Source: spec 1.4, a replay is text with its join_ref, but for bytes, which have no place in text.
+            event = event.message
         if isinstance(event, UserBroadcast):
             if self.version == "2.0.0" and self.binary:
                 payload = binary.encode_user_broadcast(topic, event)

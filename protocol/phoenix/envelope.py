@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
+from protocol.commands import Persist
 from protocol.events import UserBroadcast
 
 # Refs are kept and echoed, so they are bounded: 255 characters because a binary frame cannot carry more,
@@ -32,13 +33,14 @@ class Envelope(Struct, array_like=True, frozen=True, gc=False):
 
 
 class BinaryPush(Struct, frozen=True, gc=False):
-    """One push that came as a binary frame; `message` is what it says if it is a broadcast."""
+    """One push that came as a binary frame; `message` is what it says if it is a broadcast, to be stored or not."""
 
     join_ref: Ref
     ref: Ref
     topic: str
     event: str
     message: UserBroadcast
+    persist: Persist | None = None
 
 
 Push = Envelope | BinaryPush

@@ -22,6 +22,7 @@ from protocol.events import (
     PresenceDiff,
     PresenceState,
     Replaced,
+    ReplayedBroadcast,
     Reply,
     RowChange,
     System,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def render(event: Event, topic: str) -> Envelope:
-    """Return `event` as a text message; a `UserBroadcast` must not be binary."""
+    """Return `event` as a text message; a broadcast must not be of bytes."""
     join_ref, ref, name, payload = _parts(event)
     return Envelope(join_ref, ref, topic, name, Raw(payload))
 
@@ -47,6 +48,8 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
     match event:
         case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
             parts = None, None, *_fanned_out(event)
+        case ReplayedBroadcast():
+            parts = event.join_ref, None, "broadcast", _user_broadcast(event.message)
         case PresenceState():
             parts = event.join_ref, None, "presence_state", event.metas
         case Reply():

@@ -227,7 +227,8 @@ def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
                 if isinstance(push, Envelope)
                 else push.message
             )
-            return (Broadcast(push.topic, number, push.ref, join_ref, message),)
+            persist = push.persist if isinstance(push, BinaryPush) else None
+            return (Broadcast(push.topic, number, push.ref, join_ref, message, persist),)
         case "access_token":
             return (AccessToken(push.topic, number, _token(push)),)
         case "presence":

@@ -64,7 +64,7 @@ HEAVY_NEIGHBOURS = {
     "coredis": ("actors/cluster/redis.py",),
     "h11": ("actors/web/http1.py",),
     "cryptography": ("actors/auth/keys.py",),
-    "httpx": ("actors/auth/fetch.py",),
+    "httpx": ("actors/auth/fetch.py", "actors/commands/proxy.py"),
     "jwt": ("actors/auth/keys.py", "actors/auth/tokens.py"),
     "prometheus_client": ("actors/telemetry/metrics.py",),
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.

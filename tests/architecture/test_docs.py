@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import fields
 
+from actors.commands import doctor, token
 from actors.settings import Settings
 from actors.settings_loading import flag
 from protocol.changes.model import Kind
@@ -17,6 +18,7 @@ from tests.support.client_table import rows
 from tests.support.reference import pages
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
@@ -71,14 +73,24 @@ def test_every_link_between_documents_leads_somewhere():
     ] == []
 
 
-def test_every_flag_that_a_reference_page_names_is_a_setting():
+def flags(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the flags of a command, and of what it can be told to do."""
+    found = set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
+    for action in parser._actions:  # argparse has no other way to its subcommands
+        if isinstance(action.choices, dict):
+            found = found.union(*map(flags, action.choices.values()))
+    return found
+
+
+def test_every_flag_that_a_reference_page_names_is_there():
     named = {
         name
         for path in (ROOT / "docs" / "reference").glob("*.md")
         for name in re.findall(r"`(--[a-z][a-z-]*)`", path.read_text("utf-8"))
     }
 
-    assert named - {flag(field) for field in fields(Settings)} == set()
+    settings = {flag(field) for field in fields(Settings)}
+    assert named - settings - flags(doctor.grammar()) - flags(token.grammar()) == set()
     assert named
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 from attrs import evolve
 
-from actors.commands.doctor import check_settings, table
+from actors.auth.keys import parse_key_set
+from actors.commands.doctor import table
+from actors.commands.keys import check_key_set, check_secret
+from actors.commands.proxy import check_url
 from actors.db.checkup import check_up
 from actors.db.driver import connect
 from actors.db.findings import Finding, Level
 from actors.settings import DEVELOPMENT_SECRET, Settings
 from tests.support.embedded import query
+from tests.support.running_node import running_node
+from tests.support.signing import ec_key, key_set
 
 if TYPE_CHECKING:
     from tests.support.postgres import Database
@@ -189,12 +196,13 @@ async def test_a_publication_that_leaves_something_out_is_mended_by_its_remedy(d
         ({"jwt_secret": DEVELOPMENT_SECRET}, Level.WARNING),
         ({"jwt_secret": DEVELOPMENT_SECRET, "env": "production"}, Level.ERROR),
         ({"jwt_secret": "short"}, Level.WARNING),
+        ({"jwt_secret": None, "jwt_secret_file": SECRET}, Level.OK),
     ],
 )
 def test_a_secret_that_can_be_guessed_is_told(change, level):
     settings = evolve(Settings(jwt_secret=SECRET), **change)
 
-    assert [finding.level for finding in check_settings(settings)] == [level]
+    assert [finding.level for finding in check_secret(settings)] == [level]
 
 
 def test_the_table_puts_each_remedy_below_its_finding():
@@ -207,3 +215,127 @@ def test_the_table_puts_each_remedy_below_its_finding():
         "ERROR   long  Ill.",
         "              -> CURE;",
     ]
+
+
+def test_of_a_secret_that_is_not_needed_nothing_is_said():
+    settings = Settings(jwt_jwks=parse_key_set(key_set(ec_key())))
+
+    assert check_secret(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "levels"),
+    [
+        ({}, []),
+        ({"jwt_jwks": key_set(ec_key())}, [Level.OK]),
+        ({"jwt_jwks": key_set(ec_key(), {"kty": "?"})}, [Level.OK, Level.WARNING]),
+        ({"jwt_jwks": '{"keys": []}'}, [Level.ERROR]),
+    ],
+)
+async def test_a_jwks_that_has_no_keys_is_told(change, levels):
+    settings = Settings(**{name: parse_key_set(text) for name, text in change.items()})
+
+    assert [finding.level for finding in await check_key_set(settings)] == levels
+
+
+async def test_a_jwks_that_cannot_be_fetched_is_told():
+    (finding,) = await check_key_set(Settings(jwt_jwks_url="http://127.0.0.1:1/jwks"))
+
+    assert finding.level is Level.ERROR
+    assert "cannot fetch the JWKS at http://127.0.0.1/jwks" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("harm", "subject"),
+    [
+        ("alter table realtime.messages disable row level security", "row security"),
+        ("alter table realtime.messages force row level security", "probes"),
+        ("alter table realtime.messages owner to {stranger}", "probes"),
+        ("revoke temporary on database {database} from public", "temporary functions"),
+    ],
+)
+async def test_what_keeps_policies_from_being_asked_is_named_and_its_remedy_helps(
+    database, harm, subject
+):
+    login, stranger = f"login_{database.name}", f"stranger_{database.name}"
+    troupe("migrate", "--database-url", database.conninfo)
+    database.execute(
+        f"create role {login} login",
+        f"create role {stranger}",
+        f"grant usage, create on schema realtime to {login}, {stranger}",
+        f"alter table realtime.messages owner to {login}",
+        harm.format(stranger=stranger, database=database.name),
+    )
+    try:
+        async with await connect(database.conninfo_as(login)) as connection:
+            findings = [
+                finding
+                for finding in await check_up(connection, "supabase_realtime")
+                if finding.subject == subject
+            ]
+            assert [finding.level for finding in findings] == [Level.ERROR]
+            database.execute(*findings[0].remedy.split(";")[:-1])
+            again = await check_up(connection, "supabase_realtime")
+    finally:
+        database.execute(
+            "alter table realtime.messages owner to current_user",
+            f"drop owned by {login}, {stranger}",
+            f"drop role {login}, {stranger}",
+        )
+
+    assert {finding.level for finding in again if finding.subject == subject} <= {Level.OK}
+
+
+class Proxy:
+    """Stands before a server as nginx does by itself: it passes requests on, but no upgrade."""
+
+    def __init__(self, port: int, *, passes_on_upgrade: bool) -> None:
+        self._port = port
+        self._passes_on_upgrade = passes_on_upgrade
+
+    async def serve(self, client: trio.SocketStream) -> None:
+        server = await trio.open_tcp_stream("127.0.0.1", self._port)
+        async with client, server, trio.open_nursery() as nursery:
+            nursery.start_soon(self._answer, server, client)
+            async for data in client:
+                await server.send_all(
+                    data if self._passes_on_upgrade else without_upgrade(data)
+                )
+            nursery.cancel_scope.cancel()
+
+    async def _answer(self, server: trio.SocketStream, client: trio.SocketStream) -> None:
+        async for data in server:
+            await client.send_all(data)
+
+
+def without_upgrade(request: bytes) -> bytes:
+    lines = request.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if b"pgrade" not in line)
+
+
+@pytest.mark.parametrize(
+    ("passes_on_upgrade", "secret", "levels"),
+    [
+        (True, DEVELOPMENT_SECRET, [Level.OK, Level.OK]),
+        (False, DEVELOPMENT_SECRET, [Level.OK, Level.ERROR]),
+        (True, SECRET, [Level.OK, Level.ERROR]),
+    ],
+    ids=["well", "no upgrade", "another secret"],
+)
+async def test_what_stands_before_the_server_is_tried(passes_on_upgrade, secret, levels):
+    async with running_node(None, no_database=True) as node, trio.open_nursery() as nursery:
+        proxy = Proxy(node.port, passes_on_upgrade=passes_on_upgrade)
+        listen = partial(trio.serve_tcp, proxy.serve, 0, host="127.0.0.1")
+        listeners = await nursery.start(listen)
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+
+        findings = await check_url(url, Settings(jwt_secret=secret))
+        nursery.cancel_scope.cancel()
+
+    assert [finding.level for finding in findings] == levels
+
+
+async def test_an_address_where_nobody_is_gives_two_errors():
+    findings = await check_url("http://127.0.0.1:1", Settings())
+
+    assert [finding.level for finding in findings] == [Level.ERROR] * 2

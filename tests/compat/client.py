@@ -5,7 +5,7 @@
 **Reports** (line on stdout → `client.heard.expect(event, …)`):
 
 - `status` topic, status (SUBSCRIBED, CLOSED, CHANNEL_ERROR, TIMED_OUT), error
-- `broadcast` topic, name, and payload or (hexadecimal) binary
+- `broadcast` topic, name, meta if there is any, and payload or (hexadecimal) binary
 - `presence` topic, kind (sync with `state`; join and leave with `key` and `states`)
 - `change` topic, type, schema, table, new, old, errors, committed_at
 - `system` topic, status, message, extension
@@ -19,7 +19,7 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -120,14 +120,16 @@ class Client:
         echo: bool = False,
         presence: str | None = None,
         private: bool = False,
+        replay: dict[str, int] | None = None,
     ) -> None:
         """Subscribe.
 
+        `replay` says which stored broadcasts are wanted first.
         `echo` is what the wire calls `self`: hear one's own broadcasts too.
         `presence` is the key under which this client is present; without one it does not listen to presence.
         """
         config: dict[str, object] = {
-            "broadcast": {"ack": ack, "self": echo},
+            "broadcast": {"ack": ack, "self": echo} | ({"replay": replay} if replay else {}),
             "private": private,
         }
         if presence is not None:
@@ -141,7 +143,7 @@ class Client:
         )
 
     def join(
-        self, topic: str, *, changes: Sequence[dict[str, str]] = (), **options: bool | str
+        self, topic: str, *, changes: Sequence[dict[str, str]] = (), **options: Any
     ) -> None:
         """Subscribe, and wait until the library says so and rows, if asked for, are on their way."""
         self.subscribe(topic, changes=changes, **options)
@@ -149,8 +151,10 @@ class Client:
         if changes:
             self.heard.expect("system", topic=topic, message="Subscribed to PostgreSQL")
 
-    def send(self, topic: str, name: str, payload: object) -> None:
-        self._order("send", topic=topic, name=name, payload=payload)
+    def send(self, topic: str, name: str, payload: object, *, persist: object = None) -> None:
+        """Send; `persist` says that it is to be stored, which only supabase-js in 2.0.0 can ask for."""
+        wish = {} if persist is None else {"persist": persist}
+        self._order("send", topic=topic, name=name, payload=payload, **wish)
 
     def send_binary(self, topic: str, name: str, payload: bytes) -> None:
         self._order("send", topic=topic, name=name, binary=payload.hex())

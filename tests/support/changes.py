@@ -28,8 +28,9 @@ def make_table(
     name: str = "notes",
     oid: int = 16384,
     row_security: bool = False,
+    schema: str = "public",
 ) -> Table:
-    """Return a table in schema public whose replica identity goes with its primary key."""
+    """Return a table whose replica identity goes with its primary key."""
 
     def is_identity(column: str) -> bool:
         if identity is ReplicaIdentity.FULL:
@@ -38,7 +39,7 @@ def make_table(
 
     relation = Relation(
         oid,
-        "public",
+        schema,
         name,
         identity,
         tuple(

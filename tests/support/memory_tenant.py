@@ -32,8 +32,11 @@ from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthor
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.permissions import ServiceRoleOnly
+from actors.realtime.persisting import NoStorage
 from actors.realtime.ports import Identity, Opening
 from actors.realtime.quota import Quota
+from actors.realtime.relay import relay_spec
+from actors.realtime.replaying import NoReplay
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
@@ -306,15 +309,22 @@ class Stage:
     database: MemoryDatabase
     verifier: FakeVerifier
     metrics: Metrics
+    root: Supervisor
     reports: list = field(factory=list)
 
-    def connect(self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}") -> Client:
+    def connect(
+        self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}", dialect=None
+    ) -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
         token = fake_token(role, expires_at=expires_at)
         identity = Identity(role, b'{"sub": ""}', expires_at, token)
         opening = Opening(
-            PhoenixDialect(version), identity, "192.0.2.1", client.open_socket, headers
+            dialect or PhoenixDialect(version),
+            identity,
+            "192.0.2.1",
+            client.open_socket,
+            headers,
         )
         self.connections.admit(opening)
         return client
@@ -368,6 +378,8 @@ async def open_stage(
     presence_enabled=False,
     verifier=None,
     policies=None,
+    replays=None,
+    storage=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -396,11 +408,14 @@ async def open_stage(
         quota,
         TenantStatus(is_presence_enabled=presence_enabled),
         policies or ServiceRoleOnly(),
+        replays or NoReplay(),
+        storage or NoStorage(),
         random=Random(1),
     )
     connections = Connections(connections_supervisor, tenant, metrics, grace_s=5.0)
     specs = [
         ChildSpec("channels", lambda: Branch(channels_supervisor), 0),
+        *([relay_spec(tenant, metrics)] if source else []),
         *(
             [ChildSpec("listener", lambda: DbListener(source, feed, Random(1), metrics), 3)]
             if source
@@ -426,6 +441,7 @@ async def open_stage(
             database,
             verifier,
             metrics,
+            root,
             reports,
         )
         nursery.cancel_scope.cancel()

@@ -38,6 +38,8 @@ class NumberWriter:
     A transaction whose outcome the server did not tell is tried again: it inserts what is not there.
     """
 
+    insert = INSERT
+
     def __init__(self, conninfo: str, rng: Random, sizes: tuple[int, ...]) -> None:
         self._conninfo = conninfo
         self._rng = rng
@@ -83,7 +85,7 @@ class NumberWriter:
         try:
             if self._connection is None:
                 self._connection = await connect(self._conninfo)
-            cursor = await self._connection.execute(INSERT, (first, last))
+            cursor = await self._connection.execute(self.insert, (first, last))
         except psycopg.OperationalError:
             self.close()
             return None
@@ -118,11 +120,15 @@ class Follower:
         """Connect, join and listen until the connection ends, which is wrong."""
         try:
             async with open_websocket(port, target(self.version)) as socket:
-                await socket.send(join(self.version, self.topic, BINDING))
+                await socket.send(self.join())
                 while True:
                     self._note(read_message(self.version, await socket.receive()))
         except Closed as closed:
             self.complain(str(closed))
+
+    def join(self) -> str:
+        """Return the join of this client."""
+        return join(self.version, self.topic, BINDING)
 
     async def wait_heard(self, number: int) -> None:
         """Wait until this client has heard the number."""
@@ -161,9 +167,9 @@ class Follower:
             self._on_wrong()
 
 
-def target(version: str) -> str:
-    """Return the path of the WebSocket for a client with the development key."""
-    key = mint(DEVELOPMENT_SECRET, "anon", time.time() + 3600)  # noqa: TID251
+def target(version: str, role: str = "anon") -> str:
+    """Return the path of the WebSocket for a client with a key of the development secret."""
+    key = mint(DEVELOPMENT_SECRET, role, time.time() + 3600)  # noqa: TID251
     return f"/realtime/v1/websocket?apikey={key}&vsn={version}"
 
 

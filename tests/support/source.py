@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import trio
 from attrs import define, evolve, field
@@ -20,9 +21,47 @@ if TYPE_CHECKING:
     from protocol.changes.model import Change, Position, Table
 
 NOTES = make_table({"id": INT4, "body": TEXT})
+MESSAGES = make_table(
+    dict.fromkeys(
+        (
+            "topic",
+            "extension",
+            "payload",
+            "event",
+            "private",
+            "updated_at",
+            "inserted_at",
+            "id",
+            "binary_payload",
+        ),
+        TEXT,
+    ),
+    key=("id", "inserted_at"),
+    name="messages",
+    oid=17000,
+    schema="realtime",
+)
 LOST = "Changes were lost while the stream was away"
 MAX_CHUNK_CHANGES = 500
 LSN_STEP = 10
+
+
+def stored_row(
+    payload="{}", event="e", topic="room", private=False, row_id="", data=None, **columns
+) -> tuple[str | None, ...]:
+    """Return a row of realtime.messages as it streams in; `columns` may be set to None, or to anything else."""
+    row = {
+        "topic": topic,
+        "extension": "broadcast",
+        "payload": payload if data is None else None,
+        "event": event,
+        "private": "t" if private else "f",
+        "updated_at": "2026-11-21 10:00:00",
+        "inserted_at": "2026-11-21 10:00:00",
+        "id": row_id or str(uuid4()),
+        "binary_payload": None if data is None else "\\x" + data.hex(),
+    }
+    return tuple((row | columns).values())
 
 
 @define(eq=False)
@@ -166,6 +205,10 @@ class MemorySource:
                 for index, (kind, new, old) in enumerate(rows)
             )
         )
+
+    def send(self, *broadcasts: dict[str, object], table: Table = MESSAGES) -> None:
+        """Store broadcasts in one transaction; see `stored_row` for what may be said of each."""
+        self.insert_raw(*(stored_row(**broadcast) for broadcast in broadcasts), table=table)
 
     def break_off(self, advice: str) -> None:
         """End every stream; the database is away until `advice` is None again."""

@@ -23,6 +23,7 @@ from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.request_rate import RequestRate
+from protocol.phoenix.persist import BAD_PERSIST, BAD_TTL
 from tests.support.memory_tenant import open_stage
 from tests.support.policies import NOTHING, FakePolicies
 from tests.support.web import start_port
@@ -454,18 +455,26 @@ class TestRefusals:
                 b"1",
                 JSON_TYPE,
                 (
-                    501,
-                    {"message": "This server does not store broadcasts: send without persist"},
+                    422,
+                    {"message": "This server runs without a database: it stores no broadcasts"},
                 ),
             ),
             (
                 f"{SINGLE}?persist=true",
                 b"1",
                 BYTES_TYPE,
-                (
-                    501,
-                    {"message": "This server does not store broadcasts: send without persist"},
-                ),
+                (422, {"message": "Only a broadcast of a private channel can be stored"}),
+            ),
+            *(
+                (f"{SINGLE}?private=true&{wish}", b"1", JSON_TYPE, (422, {"message": fault}))
+                for wish, fault in (
+                    ("persist=yes", BAD_PERSIST),
+                    ("persist[since]=1", BAD_PERSIST),
+                    ("persist[ttl]=0", BAD_TTL),
+                    ("persist[ttl]=-1", BAD_TTL),
+                    ("persist[ttl]=1.5", BAD_TTL),
+                    ("persist[ttl]=99999999999999999999", BAD_TTL),
+                )
             ),
             (f"{BATCH}/%FF/events/e", b"1", JSON_TYPE, (400, {"message": "Bad Request"})),
             *(

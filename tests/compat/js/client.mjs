@@ -29,8 +29,8 @@ const orders = {
   subscribe({ topic, config = {}, changes = [], presence = false }) {
     const channel = supabase.channel(topic, { config })
     channels.set(topic, channel)
-    channel.on('broadcast', { event: '*' }, ({ event: name, payload }) =>
-      report('broadcast', { topic, name, ...incoming(payload) }))
+    channel.on('broadcast', { event: '*' }, ({ event: name, payload, meta }) =>
+      report('broadcast', { topic, name, meta, ...incoming(payload) }))
     channel.on('system', {}, ({ status, message, extension }) =>
       report('system', { topic, status, message, extension }))
     if (presence) listenToPresence(channel, topic)
@@ -52,8 +52,9 @@ const orders = {
   },
 
   async send(details) {
-    const { topic, name } = details
-    const answer = await channelOf(topic).send({ type: 'broadcast', event: name, payload: outgoing(details) })
+    const { topic, name, persist } = details
+    const message = { type: 'broadcast', event: name, payload: outgoing(details) }
+    const answer = await channelOf(topic).send(persist === undefined ? message : { ...message, persist })
     report('sent', { topic, name, answer })
   },
 

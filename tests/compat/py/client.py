@@ -68,7 +68,8 @@ class Client:
         channel.on_presence_leave(lambda key, _after, left: changed("leave", key, left))
 
     def report_broadcast(self, topic, message):
-        report("broadcast", topic=topic, name=message["event"], payload=message["payload"])
+        name, meta = message["event"], message.get("meta")
+        report("broadcast", topic=topic, name=name, payload=message["payload"], meta=meta)
 
     def report_change(self, topic, data):
         report(
