@@ -95,15 +95,15 @@ class Share:
     crowd: Crowd
     identity: Identity
     start: Lsn
-    members: list[Subscription] = field(factory=list)
+    subscriptions: list[Subscription] = field(factory=list)
 
     def changes(self, wanted: Wanted) -> list[Change]:
-        """Return those of the changes that the members get."""
+        """Return those of the changes that the subscriptions get."""
         return [change for change in wanted if change.position.commit_lsn >= self.start]
 
 
 async def shares_of(wanted: Mapping[Crowd, Wanted], roster: Roster) -> list[Share]:
-    """Return the members of the crowds as they are now; a checkpoint now and then."""
+    """Return the subscriptions of the crowds as they are now; a checkpoint now and then."""
     shares: list[Share] = []
     steps = 0
     for crowd, changes in wanted.items():
@@ -116,7 +116,7 @@ async def shares_of(wanted: Mapping[Crowd, Wanted], roster: Roster) -> list[Shar
                 share = by_identity.get(key)
                 if share is None:
                     share = by_identity[key] = Share(crowd, *key)
-                share.members.append(subscription)
+                share.subscriptions.append(subscription)
             steps += 1
             if steps % STEPS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.checkpoint()
@@ -146,12 +146,12 @@ def questions_for(
 
 
 def renewed(shares: Sequence[Share], roster: Roster) -> list[Share]:
-    """Move members who speak for somebody else by now to shares of their own, and return these."""
+    """Move subscriptions who speak for somebody else by now to shares of their own, and return these."""
     found: list[Share] = []
     for share in shares:
         staying = []
         moved: dict[Identity, Share] = {}
-        for subscription in share.members:
+        for subscription in share.subscriptions:
             current = roster.get(subscription.key)
             if current is None or current.identity == share.identity:
                 staying.append(subscription)
@@ -159,8 +159,8 @@ def renewed(shares: Sequence[Share], roster: Roster) -> list[Share]:
             to = moved.get(current.identity)
             if to is None:
                 to = moved[current.identity] = Share(share.crowd, current.identity, share.start)
-            to.members.append(current)
-        share.members = staying
+            to.subscriptions.append(current)
+        share.subscriptions = staying
         found += moved.values()
     return found
 
@@ -169,7 +169,7 @@ def renewed(shares: Sequence[Share], roster: Roster) -> list[Share]:
 class Parcel:
     """What goes to each of some subscriptions: frames in the order of the changes; `matches` counts entries."""
 
-    members: list[Subscription]
+    subscriptions: list[Subscription]
     frames: list[bytes] = field(factory=list)
     matches: int = 0
 
@@ -187,12 +187,12 @@ class Frames:
         wanted: Mapping[Crowd, Wanted],
         sights: Mapping[Identity, Mapping[Change, Sight]],
     ) -> list[Parcel]:
-        """Return what goes to the members of each share; a checkpoint now and then."""
+        """Return what goes to the subscriptions of each share; a checkpoint now and then."""
         parcels = []
         steps = 0
         for share in shares:
             seen = sights.get(share.identity, {})
-            parcel = Parcel(share.members)
+            parcel = Parcel(share.subscriptions)
             changes = wanted[share.crowd]
             for change in share.changes(changes):
                 sight = seen.get(change)

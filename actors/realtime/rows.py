@@ -125,19 +125,19 @@ class ChannelRowsActor:
         parcels = await self._prepare(wanted_by_crowd(candidates))
         # Whoever left while a question was out gets nothing; whoever came was not asked about.
         delivered = Sends(
-            (member.outbox, data)
+            (subscription.outbox, data)
             for parcel in parcels
             for data in (b"".join(parcel.frames),)
-            for member in parcel.members
-            if self._view.is_present(member)
+            for subscription in parcel.subscriptions
+            if self._view.is_present(subscription)
         )
         try:
             await delivered.flush()
         finally:
             delivered.finish()
             pending.finish()
-        self._rate.count(sum(one.matches * len(one.members) for one in parcels))
-        self._metrics.changes_delivered.inc(sum(len(one.members) for one in parcels))
+        self._rate.count(sum(one.matches * len(one.subscriptions) for one in parcels))
+        self._metrics.changes_delivered.inc(sum(len(one.subscriptions) for one in parcels))
         missing = entries[:taken].count(None)
         if missing:
             self._metrics.changes_skipped["evicted"].inc(missing)
@@ -194,7 +194,7 @@ class ChannelRowsActor:
                 return parcels
             shares += moved
         for share in moved:
-            for subscription in share.members:
+            for subscription in share.subscriptions:
                 self._view.tell(subscription, UNSETTLED)
             shares.remove(share)
         return await encoder.of(shares, wanted, sights)
