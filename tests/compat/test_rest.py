@@ -99,12 +99,16 @@ def test_a_refusal_is_told_with_its_reason(server, start_client, topic, kind):
 
 
 @pytest.mark.parametrize("kind", [SUPABASE_JS_V1, SUPABASE_JS_V2], ids=str)
-def test_asking_to_store_a_broadcast_is_refused_and_not_ignored(start_client, topic, kind):
+def test_asking_in_vain_to_store_a_broadcast_is_refused_and_not_ignored(
+    start_client, topic, kind
+):
     sender = start_client(kind)
 
-    error = sender.post(topic, "e", {}, private=True, persist=True)
+    denied = sender.post(topic, "e", {}, private=True, persist=True)
+    public = sender.post(f"{topic}-public", "e", {}, persist=True)
 
-    assert error == "This server does not store broadcasts: send without persist"
+    assert denied == "Unauthorized"
+    assert public == "Only a broadcast of a private channel can be stored"
 
 
 def request_of(command: str) -> tuple[str, dict[str, str], str]:
