@@ -35,6 +35,9 @@ class Database:
 
     settings: Settings
     pool: Pool
+    #: Clients choose what filters and replays cost, which is not to keep others waiting.
+    filter_pool: Pool
+    replay_pool: Pool
     source: ReplicationSource
     visibility: DatabaseVisibility
     subscriptions: PostgresSubscriptions
@@ -46,7 +49,7 @@ class Database:
     @classmethod
     def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
         """Return the database; nothing is connected yet."""
-        pool = Pool(conninfo)
+        pool, filter_pool, replay_pool = Pool(conninfo), Pool(conninfo), Pool(conninfo, 2)
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
         source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
         strictness = Strictness(settings.strict_rows, settings.strict_deletes)
@@ -54,12 +57,14 @@ class Database:
         return cls(
             settings,
             pool,
+            filter_pool,
+            replay_pool,
             source,
             DatabaseVisibility.open(pool, options),
             PostgresSubscriptions(pool, settings.publication),
-            SharedFilters(PostgresFilters(pool)),
+            SharedFilters(PostgresFilters(filter_pool)),
             PostgresPolicies(conninfo, settings.policy_timeout_s),
-            PostgresReplay(pool),
+            PostgresReplay(replay_pool),
             PostgresStorage(conninfo, settings.policy_timeout_s),
         )
 
@@ -67,7 +72,8 @@ class Database:
         self.policies.close()
         self.storage.close()
         self.visibility.close()
-        self.pool.close()
+        for pool in (self.pool, self.filter_pool, self.replay_pool):
+            pool.close()
 
     def janitor(self) -> list[ChildSpec[Any]]:
         """Return the spec of the actor that looks after the schema."""

@@ -117,6 +117,9 @@ class Ref(Generic[M]):
             with trio.move_on_after(within):
                 await self._cell.deliver(make(reply), reply)
                 return await reply.wait()
+            if reply.is_settled:
+                # The answer came in the moment in which the time was up.
+                return await reply.wait()
         finally:
             reply.fail(ActorError("abandoned"))
         raise AskTimeout(f"{self.name!r} did not answer within {within} s")

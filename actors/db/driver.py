@@ -116,6 +116,9 @@ class TrioConnection(AsyncConnection[TupleRow]):
         """Whether the next query may be sent: connected, in no transaction, and the server has not hung up."""
         if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             return False
+        if self._pipeline is not None or self.pgconn.pipeline_status != pq.PipelineStatus.OFF:
+            # Cancelled on its way out of a pipeline.
+            return False
         try:
             # The server's farewell comes before the end of the stream, so one look is not enough.
             while _poll(self.pgconn.socket, Wait.R):

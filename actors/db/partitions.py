@@ -29,6 +29,7 @@ _PRESENT = """
     SELECT child.relname FROM pg_catalog.pg_inherits AS link
     JOIN pg_catalog.pg_class AS child ON child.oid = link.inhrelid
     WHERE link.inhparent = to_regclass('realtime.messages')
+    AND child.relnamespace = 'realtime'::regnamespace
 """
 _MAKE = """
     CREATE TABLE realtime.{name} PARTITION OF realtime.messages FOR VALUES FROM ({start}) TO ({end})

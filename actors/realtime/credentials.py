@@ -34,6 +34,8 @@ class Credentials:
     def __init__(self, seat: Seat, joins: Joins) -> None:
         self._tenant = seat.tenant
         self._joins = joins
+        #: Topics whose token is being exchanged: what becomes of the old one does not matter any more.
+        self._exchanging: set[str] = set()
 
     async def refresh(self, command: AccessToken) -> None:
         """Let a subscription speak with another token from now on, or end it if that is no good; never answers."""
@@ -43,6 +45,7 @@ class Credentials:
             return
         if token is None or is_opaque(token) or token == membership.identity.token:
             return
+        self._exchanging.add(command.topic)
         try:
             identity = await self._tenant.verifier.verify(token)
             permissions = await membership.permissions.for_identity(identity)
@@ -53,6 +56,8 @@ class Credentials:
         else:
             if self._is_current(command.topic, membership):
                 self._joins.renew(command.topic, renewed)
+        finally:
+            self._exchanging.discard(command.topic)
 
     async def verify_again(self) -> None:
         """Verify the tokens that are in use, and set the alarm for the next time."""
@@ -64,10 +69,11 @@ class Credentials:
                 await trio.lowlevel.checkpoint()
                 refusals[identity.token] = await self._refusal(identity)
             refusal = refusals[identity.token]
-            if refusal is not None:
+            if refusal is not None and topic not in self._exchanging:
                 await self._end(topic, membership, refusal)
-        for membership in self._joins.memberships.values():
-            self._joins.set_alarm(membership.identity)
+        for topic, membership in self._joins.memberships.items():
+            if topic not in self._exchanging:
+                self._joins.set_alarm(membership.identity)
 
     async def _refusal(self, identity: Identity) -> Refused | None:
         try:

@@ -220,6 +220,8 @@ async def attach(
             # It retired before the question came, or crashed while it held it: attaching again is safe.
             continue
         except AskTimeout:
+            # It may have been entered in this very moment, and nobody would own it.
+            channel.tell(Detach(subscription, b""))
             break
         except trio.Cancelled:
             # It may have been started for this join alone: let it see that nobody came, and retire.

@@ -62,6 +62,15 @@ class Outbox(Protocol):
         """
         ...
 
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits for the socket to take it."""
+        ...
+
+    async def wait_drained(self) -> None:
+        """Wait until nothing waits any more, be it sent or dropped."""
+        ...
+
 
 class Socket(Protocol):
     """One accepted WebSocket."""

@@ -35,7 +35,7 @@ from actors.realtime.matching import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from typing import TypeVar
 
     from structlog.stdlib import BoundLogger
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from actors.realtime.interests import Crowd
     from actors.realtime.matching import Parcel, Share, Wanted
     from actors.realtime.messages import RowsMessage
-    from actors.realtime.ports import Identity
+    from actors.realtime.ports import Identity, Outbox
     from actors.realtime.quota import RateQuota
     from actors.telemetry.metrics import Metrics
     from protocol.changes.model import Change
@@ -59,6 +59,9 @@ BATCH = 128
 #: What is prepared of one batch at most: changes times their subscribers, and bytes for each of them.
 MAX_DELIVERIES = 100_000
 MAX_BYTES = 256 * 1024
+#: Beyond so many bytes a client lags, and for so many seconds it is waited for after each batch.
+PACE_BYTES = 128 * 1024
+PACE_WITHIN_S = 0.05
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 #: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
 ROUNDS = 3
@@ -142,6 +145,8 @@ class ChannelRowsActor:
         if missing:
             self._metrics.changes_skipped["evicted"].inc(missing)
             pending.loss = EVICTED
+        if pending.references:
+            await _pace(one.outbox for parcel in parcels for one in parcel.subscriptions)
 
     async def _candidates(self, entries: Sequence[Entry | None]) -> tuple[list[Candidate], int]:
         """Return who may want the first of these changes, and how many of them that are.
@@ -218,3 +223,11 @@ class ChannelRowsActor:
                 self._log.warning("visibility.unavailable", advice=away.advice)
             attempt += 1
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
+
+
+async def _pace(outboxes: Iterable[Outbox]) -> None:
+    """Let those who lag read on before more of a large transaction is pushed, but nobody keeps others waiting long."""
+    with trio.move_on_after(PACE_WITHIN_S):
+        for outbox in outboxes:
+            if outbox.queued_bytes > PACE_BYTES:
+                await outbox.wait_drained()

@@ -118,6 +118,9 @@ class Tracker:
         except MalformedFrame:
             return "unreadable"
         self._seat.tenant.quota.presence.count()
+        if not membership.subscription.hears_presence and membership.permissions.read.presence:
+            # Who shows itself sees the others; if the channel is full, the next track asks again.
+            membership.channel.tell(HearPresence(membership.key))
         old = membership.presence.tracks.get(membership.key)
         if old is not None and are_same(old.meta.payload, payload):
             return None
@@ -134,9 +137,6 @@ class Tracker:
             return "connection_full"
         if topic.tracks.size_bytes + growth > self._limits.tracked_bytes_per_topic:
             return "topic_full"
-        if not membership.subscription.hears_presence and membership.permissions.read.presence:
-            # Who shows itself sees the others; if the channel is full, the next track asks again.
-            membership.channel.tell(HearPresence(join))
         topic.tracks.write(join, new)
         self._topics[join] = topic
         self._size_bytes += growth

@@ -119,6 +119,11 @@ class Outbox:
         """Whether every further push will fail."""
         return self._is_ended
 
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits for the socket to take it."""
+        return self._queued_bytes
+
     def statistics(self) -> OutboxStatistics:
         """Return the figures of this moment."""
         return OutboxStatistics(self._queued_bytes, self._dropped_bytes, self._is_ended)

@@ -30,6 +30,7 @@ PAYLOAD_LIMIT_BYTES: Final = 256 * 1024
 # A page of an application listens to a handful of tables; supabase-js de-duplicates its bindings.
 BINDINGS_LIMIT: Final = 256
 
+LONGEST_MS: Final = 1e12
 WAIT_DEFAULT_MS: Final = 15_000
 
 # Upstream's schema says 10, its code 25; more than that is never replayed.
@@ -207,7 +208,8 @@ class _Part:
         except MalformedFrame:
             value = None
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-            return value
+            # A whole number can be larger than any duration, and than what can be calculated with.
+            return min(value, LONGEST_MS)
         self.warn(key)
         return default
 

@@ -106,6 +106,18 @@ async def test_partitions_that_are_not_a_day_s_are_left_alone(migrated):
     assert (await keep(migrated)).dropped == []
 
 
+async def test_a_table_that_is_no_partition_is_left_alone_whatever_its_name(migrated):
+    await keep(migrated)
+    migrated.execute(
+        "create schema archive",
+        "create table archive.messages_2020_01_01 partition of realtime.messages"
+        " for values from ('2020-01-01') to ('2020-01-02')",
+        "create table realtime.messages_2020_01_01 (precious int)",
+    )
+
+    assert (await keep(migrated)).dropped == []
+
+
 async def test_who_names_a_partition_does_not_pass_by_the_policies(migrated):
     await keep(migrated)
     query(migrated.conninfo, "select realtime.send('{}', 'e', 'room')")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.realtime.channel import ChannelActor
+from actors.realtime.messages import Attach
 from actors.realtime.tenant import Limits
 from protocol import frames
 from tests.support.memory_tenant import open_stage
@@ -201,3 +203,48 @@ async def test_five_thousand_sockets_leaving_at_once_leave_nobody_behind(autojum
         await trio.testing.wait_all_tasks_blocked()
 
         assert stage.channel() is None
+
+
+@pytest.mark.parametrize("digits", [300, 400, 5000])
+async def test_a_timeout_that_is_longer_than_any_number_ends_no_connection(
+    autojump_clock, digits
+):
+    async with open_stage() as stage:
+        client = stage.connect()
+        await client.joined()
+        options = f'{{"wait":true,"timeout":{"1" * digits}}}'
+        config = f'{{"config":{{"postgres_changes_options":{options}}}}}'
+        client.send_raw(f'["9","9","realtime:other","phx_join",{config}]')
+        await client.received()
+
+        assert client.socket.outbox.close_code is None
+        client.broadcast({"type": "broadcast", "event": "e", "payload": {}})
+        assert await client.received() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_who_is_entered_in_the_moment_the_time_is_up_is_there_once(
+    autojump_clock, monkeypatch, seed
+):
+    """Which of the two comes first is the scheduler's choice."""
+    within_s = Limits().attach_within_s
+    async with open_stage() as stage:
+        other = stage.connect()
+        await other.joined()
+        stall, handle = trio.current_time() + within_s, ChannelActor._handle
+
+        async def dawdle(self, message, inbox):
+            if isinstance(message, Attach) and trio.current_time() < stall:
+                await trio.sleep_until(stall)
+            await handle(self, message, inbox)
+
+        monkeypatch.setattr(ChannelActor, "_handle", dawdle)
+        client = stage.connect()
+        client.join()
+        await trio.sleep(within_s + 20)
+        statuses = [m.payload.get("status") for m in await client.received()]
+        if "error" in statuses:
+            await client.joined()
+        other.broadcast({"type": "broadcast", "event": "e", "payload": {}})
+
+        assert len(await client.received()) == 1

@@ -288,3 +288,21 @@ async def test_to_track_does_not_take_away_what_was_granted_to_the_token(
 
         system, close = await one.received()
         assert (system.payload["message"], close.event) == (LOST, "phx_close")
+
+
+async def test_the_same_track_again_hears_of_presence_when_the_policy_answers(
+    autojump_clock, version
+):
+    policies = FakePolicies()
+    async with open_stage(policies=policies) as stage:
+        one, other = await member(stage, version), await member(stage, version)
+        policies.read_fault = PolicyUndecided("QueryCanceled", "why")
+        one.track({"n": 1})
+        await one.received()
+        policies.read_fault = None
+        one.track({"n": 1})
+        await one.received()
+        other.track({"n": 2})
+        await other.received()
+
+        assert [message.event for message in one.received_nowait()] == ["presence_diff"]

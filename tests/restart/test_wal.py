@@ -187,6 +187,7 @@ async def test_a_large_transaction_arrives_whole_in_order_and_in_bounded_memory(
             await trio.to_thread.run_sync(numbers.execute, write.format(LARGE_ROWS))
             for number in range(1, LARGE_ROWS + 1):
                 *_head, payload = json.loads(await socket.receive())
+                assert "data" in payload, payload
                 assert payload["data"]["record"]["n"] == number
                 if number % 10_000 == 0:
                     peak = max(peak, resident_bytes())

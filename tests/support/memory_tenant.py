@@ -57,6 +57,11 @@ class MemoryOutbox:
         self.pushes = 0
         self._reader = Connection(ConnectionType.CLIENT)
 
+    queued_bytes = 0
+
+    async def wait_drained(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     def push(self, data: bytes) -> bool:
         if self.is_dead or self.close_code is not None:
             return False
