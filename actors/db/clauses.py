@@ -103,6 +103,13 @@ def _early_fault(condition: Condition, kind: ValueType) -> Fault | None:
     """Return what can be said against a condition without asking Postgres."""
     if not is_sendable(condition.value):
         return NOT_SENDABLE
+    if kind.hides_domain and not (
+        condition.operator is Operator.IS and condition.value == "null"
+    ):
+        # To read the value would be to run the domain's checks, which belong to its owner, with our rights.
+        return raised(
+            f"operator {condition.operator.value} is not offered for a type with a domain in it, {kind.label}"
+        )
     if condition.operator is Operator.IN and not kind.list_name:
         return Fault("42704", f"could not find array type for data type {kind.label}")
     if condition.operator is Operator.IS:

@@ -64,6 +64,20 @@ _TYPES = """
             THEN format_type(oid, NULL) ELSE typname::text END
             FROM pg_type WHERE oid = asked.type),
         type.oid::bigint, type.typtype::text, type.typtype = 'c' OR type.typcategory = 'A',
+        EXISTS (
+            WITH RECURSIVE part(oid) AS (
+                SELECT type.oid
+                UNION
+                SELECT inner_type.oid FROM part JOIN pg_catalog.pg_type AS outer_type USING (oid)
+                CROSS JOIN LATERAL (
+                    SELECT outer_type.typelem
+                    UNION ALL SELECT atttypid FROM pg_catalog.pg_attribute
+                        WHERE attrelid = outer_type.typrelid AND attnum > 0 AND NOT attisdropped
+                    UNION ALL SELECT rngsubtype FROM pg_catalog.pg_range
+                        WHERE outer_type.oid IN (rngtypid, rngmultitypid)
+                ) AS inner_type(oid) WHERE inner_type.oid <> 0
+            ) SELECT FROM part JOIN pg_catalog.pg_type AS found_part USING (oid)
+            WHERE found_part.typtype = 'd'),
         schema.name,
         CASE WHEN type.typcategory <> 'S' AND EXISTS (SELECT FROM pg_catalog.pg_cast
             WHERE castsource = 'text'::regtype AND casttarget = type.oid AND castmethod = 'f')
@@ -131,6 +145,7 @@ class ValueType:
 
 
     `label` is how messages call the type itself.
+    `hides_domain` says that elements, fields or bounds are of a domain, whose checks are functions of somebody else.
     `own_operators` are those between two such values in the schema of the type.
     `list_name` is empty if there is no array of it, `collation` if the type has none.
     For `has_exact_texts` and `has_code_point_order` see `protocol.changes.comparing`.
@@ -140,6 +155,7 @@ class ValueType:
     base_oid: int
     base_kind: str
     has_members: bool
+    hides_domain: bool
     schema: str = field(converter=_in_a_statement)
     name: str = field(converter=_in_a_statement)
     list_name: str = field(converter=_in_a_statement)

@@ -18,6 +18,7 @@ from protocol.changes.model import Absent, TypeFacts
 from protocol.changes.predicates import Predicate, Verdict
 from protocol.errors import InvalidFilter
 from tests.support.changes import TEXT, make_table
+from tests.support.embedded import query
 from tests.support.hostile_strings import HOSTILE_STRINGS
 
 pytestmark = pytest.mark.postgres
@@ -499,3 +500,33 @@ async def state(database):
                 (select count(*) from pg_roles), (select count(*) from pg_type)"""
         )
         return await cursor.fetchone()
+
+
+@pytest.mark.parametrize(
+    ("column_type", "value"), [("checked[]", "{a}"), ("pair", "(a)"), ("checked", "a")]
+)
+async def test_the_checks_of_a_domain_are_never_run_for_a_filter(database, column_type, value):
+    """They are functions of whoever made the domain, and would run with the rights of this server."""
+    role = f"visitor_{database.name}"
+    database.execute(
+        "create function betray(text) returns boolean language plpgsql as"
+        " $$ begin raise exception 'ran as %', current_user; end $$",
+        "create domain checked as text check (betray(value))",
+        "create type pair as (x checked)",
+        f"create table t (id int primary key, v {column_type})",
+        f"create role {role}",
+        f"grant select on t to {role}",
+    )
+    ((relation_oid,),) = query(database.conninfo, "select 't'::regclass::oid::int")
+    pool = Pool(database.conninfo)
+    try:
+        condition = Condition("v", Operator.EQ, value, is_negated=False)
+        (outcome,) = await PostgresFilters(pool).compile(
+            [FilterRequest(relation_oid, role, (condition,))]
+        )
+    finally:
+        pool.close()
+        database.execute(f"drop owned by {role}", f"drop role {role}")
+
+    assert "ran as" not in str(outcome)
+    assert isinstance(outcome, str) is (column_type != "checked")
