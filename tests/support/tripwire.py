@@ -32,6 +32,13 @@ class Tripwire:
             self._supervisor.fail(self._ref, Poisoned("in the middle of a fan-out"))
         return self._outbox.push(data)
 
+    @property
+    def queued_bytes(self) -> int:
+        return self._outbox.queued_bytes
+
+    async def wait_drained(self) -> None:
+        await self._outbox.wait_drained()
+
 
 def lay_tripwire(
     supervisor: Supervisor,
