@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from actors.db.plan_reuse import PlanReuse
 from actors.db.policies import away_from, failed_policy, probe_of, undecided
 from actors.db.pool import Pool
 from actors.db.probe_sessions import SEARCH_PATH
@@ -60,6 +61,7 @@ class PostgresStorage:
     def __init__(self, conninfo: str, timeout_s: float) -> None:
         settings = {"statement_timeout": f"{timeout_s * 1000:.0f}", "search_path": SEARCH_PATH}
         self._pool = Pool(conninfo, CONNECTIONS, wait_s=timeout_s, settings=settings)
+        self._plans = PlanReuse()
 
     def close(self) -> None:
         self._pool.close()
@@ -80,6 +82,8 @@ class PostgresStorage:
         try:
             async with self._pool.connection() as connection:
                 keeps_ttl = storage.ttl_s is not None and await has_ttl(connection)
+                if not await self._plans.is_safe(connection):
+                    await connection.execute("DISCARD PLANS")
                 async with connection.transaction():
                     await _check(connection, message.event, text)
                     await connection.execute(_BECOME, become)
