@@ -38,6 +38,14 @@ class ChangeBinding:
 
 
 @frozen
+class SharedChanges:
+    """Row changes that somebody subscribed a whole channel to; `id` is unique within the tenant."""
+
+    id: str
+    changes: tuple[ChangeBinding, ...]
+
+
+@frozen
 class ReplayRequest:
     """Which stored broadcasts a join wants first: the newest `limit` since `since_ms`, oldest first.
 

@@ -49,6 +49,22 @@ class JoinRefused:
 
 
 @frozen
+class PushRefused:
+    """A push of a member that was not carried out; for dialects whose clients are told why, ack or not.
+
+    `reason` is a sentence, `code` a stable word; `retry_after_s` is when it makes sense to try again,
+    and `required_permission` what the client would have to be allowed.
+    """
+
+    ref: ClientRef
+    join_ref: ClientRef
+    code: str
+    reason: str
+    retry_after_s: int | None = None
+    required_permission: str = ""
+
+
+@frozen
 class System:
     """A notice of the server about one extension of a topic; `channel` is the sub-topic."""
 
@@ -148,6 +164,7 @@ Event = (
     Reply
     | Joined
     | JoinRefused
+    | PushRefused
     | System
     | Closed
     | Replaced

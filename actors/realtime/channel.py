@@ -96,8 +96,8 @@ class ChannelActor:
         self, message: ChannelMessage | Signal, inbox: Inbox[ChannelMessage]
     ) -> None:
         match message:
-            case Publish(event, skip):
-                self._delivery.add(event, () if skip is None else (skip,))
+            case Publish(event, skip, sender):
+                self._delivery.add(event, () if skip is None else (skip,), sender)
                 if self._delivery.size_bytes >= FLUSH_BYTES:
                     await self._flush(inbox)
             case Attach():

@@ -20,7 +20,7 @@ from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins
-from actors.realtime.messages import SubscriptionEnded
+from actors.realtime.messages import SharedChangesMoved, SubscriptionEnded
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
 from actors.realtime.tracker import Tracker
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import Command
+    from protocol.dialect import ServerHeartbeat
 
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
@@ -76,7 +77,7 @@ class ConnectionActor:
         self._tenant = tenant
         self._metrics = metrics
         self._departures = departures
-        self._session = opening.dialect.session()
+        self._session = opening.dialect.session(opening.identity.user_id)
         self._close_code: int = frames.CloseCode.NORMAL
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
 
@@ -116,6 +117,9 @@ class ConnectionActor:
                 self._credentials = Credentials(self._seat, self._joins)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
+                heartbeat = self._opening.dialect.heartbeat
+                if heartbeat is not None:
+                    self._nursery.start_soon(self._beat, heartbeat)
                 await self._heed(inbox)
                 self._nursery.cancel_scope.cancel()
         except Exception:
@@ -141,8 +145,17 @@ class ConnectionActor:
             else:
                 self._take_note(message)
 
+    async def _beat(self, heartbeat: ServerHeartbeat) -> None:
+        """Show the client at regular intervals that the server is there."""
+        data = heartbeat.frame.wire()
+        while True:
+            await trio.sleep(heartbeat.interval_s)
+            self._socket.outbox.push(data)
+
     async def _read(self) -> None:
         try:
+            for command in self._session.begin():
+                await self._carry_out(command)
             while True:
                 if self._joins.is_idle:
                     data = await self._receive_without_channel()
@@ -223,6 +236,8 @@ class ConnectionActor:
         match message:
             case SubscriptionEnded():
                 self._joins.note_end(message)
+            case SharedChangesMoved(sub_topic):
+                self._nursery.start_soon(self._joins.share, sub_topic)
             case Terminated(_, Reason.RETURNED):
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass

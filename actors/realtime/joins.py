@@ -128,8 +128,22 @@ class Joins:
             is_member = joined and pending.end is None
             for command in self._session.settle(join.topic, join.number, joined=is_member):
                 await self._carry_out(command)
+            if is_member and not join.options.private:
+                await self._share(join.topic, join.sub_topic)
         if pending.end is not None:
             self.note_end(pending.end)
+
+    async def share(self, sub_topic: str) -> None:
+        """See to the row changes that all members of the public channel `sub_topic` get, if we are one of them."""
+        for topic, membership in tuple(self.memberships.items()):
+            _, is_private, name = membership.channel_key
+            if name == sub_topic and not is_private:
+                await self._share(topic, sub_topic)
+
+    async def _share(self, topic: str, sub_topic: str) -> None:
+        changes = self._seat.tenant.managed.shared_changes(sub_topic)
+        for command in self._session.share(topic, changes):
+            await self._carry_out(command)
 
     async def _refuse(self, join: Join, pending: PendingJoin, refused: Refused) -> None:
         """Answer a join that is refused, late, so that clients which come back at once do not come back often."""
@@ -141,6 +155,7 @@ class Joins:
         self._seat.outbox.push(pending.farewell)
         if refused.ends_connection:
             await self._seat.end(CloseCode.GOING_AWAY)
+        self._end_with(answer)
 
     async def _call_off(self, number: int) -> None:
         """Cancel a join if it is under way, and wait until it has ended.
@@ -248,6 +263,7 @@ class Joins:
             return
         self._session.forget(topic, membership.number)
         await self._detach(topic, membership, self._refusal(membership, notice, code))
+        self._end_with(Closed(membership.join_ref))
 
     def _refusal(self, membership: Membership, notice: str, code: str | None = None) -> bytes:
         """Return what a client is told whose membership ends and shall not come back by itself."""
@@ -274,11 +290,20 @@ class Joins:
         else:
             self._seat.outbox.push(self._refusal(membership, end.refusal))
             self._forget(membership)
+            self._end_with(Closed(membership.join_ref))
 
     def fail(self, membership: Membership) -> None:
         """Tell the client that a subscription is over by no will of its own, and that it may join again."""
-        self._seat.push(Failed(membership.join_ref), membership.topic)
+        failed = Failed(membership.join_ref)
+        self._seat.push(failed, membership.topic)
         self._forget(membership)
+        self._end_with(failed)
+
+    def _end_with(self, event: Event) -> None:
+        """Close the socket behind an event after which clients of this dialect have no use for it."""
+        code = self._seat.opening.dialect.ends_with(event)
+        if code is not None:
+            self._nursery.start_soon(self._seat.end, code)
 
     def _forget(self, membership: Membership) -> None:
         del self.memberships[membership.topic]

@@ -87,10 +87,11 @@ class Refresh:
 
 @frozen
 class Publish:
-    """Deliver an event to everybody on the roster but `skip`."""
+    """Deliver an event of user `sender`, empty for nobody known, to everybody on the roster but `skip`."""
 
     event: TextBroadcast | UserBroadcast = field(repr=False)
     skip: JoinKey | None = None
+    sender: str = ""
 
 
 @frozen
@@ -138,7 +139,14 @@ class SubscriptionEnded:
     refusal: str | None = None
 
 
-ConnectionMessage = SubscriptionEnded
+@frozen
+class SharedChangesMoved:
+    """The row changes that all members of the public channel `sub_topic` get are not what they were."""
+
+    sub_topic: str
+
+
+ConnectionMessage = SubscriptionEnded | SharedChangesMoved
 
 
 def weight_bytes(message: ChannelMessage) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Identity:
     """Whom a token speaks for.
 
-    `claims` is the JSON object of all claims, as signed.
+    `claims` is the JSON object of all claims, as signed; `user_id` is its `sub`, empty if that is no string.
     `expires_at` is in seconds since 1970-01-01 UTC.
     `token` is what it was read from, to be verified again later; it does not make two identities different.
     """
@@ -31,6 +31,7 @@ class Identity:
     claims: bytes = field(repr=False)
     expires_at: float
     token: str = field(default="", repr=False, eq=False)
+    user_id: str = field(default="", repr=False, eq=False)
 
 
 class TokenVerifier(Protocol):

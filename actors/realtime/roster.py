@@ -63,9 +63,8 @@ class Subscription:
         return Audience(self.encode_key, self.hears_presence, self.hears_broadcasts)
 
     def encode(self, event: Event) -> bytes:
-        """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
-        frame = self.encode_key.dialect.encode(event, self.encode_key.topic)
-        return b"" if frame is None else frame.wire()
+        """Return the WebSocket frames of an event for this subscription, empty if its dialect cannot carry it."""
+        return self.encode_key.encode(event)
 
 
 @define

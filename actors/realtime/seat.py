@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from protocol.dialect import EncodeKey
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -34,6 +36,6 @@ class Seat:
 
     def push(self, event: Event, topic: str) -> None:
         """Send an event to the client, if its dialect can carry it."""
-        frame = self.opening.dialect.encode(event, topic)
-        if frame is not None:
-            self.outbox.push(frame.wire())
+        data = EncodeKey(self.opening.dialect, topic).encode(event)
+        if data:
+            self.outbox.push(data)

@@ -42,7 +42,7 @@ from protocol.phoenix.presence import parse_presence
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from protocol.commands import Command
+    from protocol.commands import Command, SharedChanges
     from protocol.events import ClientRef
     from protocol.phoenix.envelope import Push
 
@@ -100,6 +100,10 @@ class PhoenixSession:
     _last_number: int = field(default=0, init=False)
     _held_bytes: int = field(default=0, init=False)
 
+    def begin(self) -> Sequence[Command]:
+        """Return nothing: who connects has joined nothing yet."""
+        return ()
+
     def receive(self, data: str | bytes) -> Sequence[Command]:
         """Return what one frame asks for.
 
@@ -140,6 +144,10 @@ class PhoenixSession:
         subscription = self._current(topic, number)
         if subscription is not None:
             self._remove(topic, subscription)
+
+    def share(self, topic: str, changes: Sequence[SharedChanges]) -> Sequence[Command]:  # noqa: ARG002
+        """Return nothing: every client says in its own join which row changes it wants."""
+        return ()
 
     def _current(self, topic: str, number: int) -> _Subscription | None:
         subscription = self._subscriptions.get(topic)

@@ -243,7 +243,7 @@ class FakeVerifier:
             raise Unauthorized("MalformedJWT", "The token provided is not a valid JWT")
         if expires_at <= trio.current_time():
             raise TokenExpired(math.floor(trio.current_time() - expires_at))
-        return Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token)
+        return Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token, sub)
 
     def _parts(self, token: str):
         match token.split(" "):

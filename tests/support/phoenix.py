@@ -72,7 +72,7 @@ class SessionServer:
         return self._sent
 
     def _push(self, topic: str, event: Event) -> None:
-        encoded = self.dialect.encode(event, topic)
+        encoded = self.dialect.frame(event, topic)
         if encoded is not None:
             self._sent.append(encoded)
 
