@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from actors.db.driver import TrioConnection
 
-#: What policies were written for, as `row_query` has it.
-SEARCH_PATH: Final = "public,extensions"
+#: What policies were written for, as `row_query` has it; a temporary object stands for no other one.
+SEARCH_PATH: Final = "public,extensions,pg_temp"
 
 _CALL: Final = sql.SQL(
     "SELECT * FROM pg_temp.{}(%s::boolean, %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[])"

@@ -78,7 +78,7 @@ class PostgresStorage:
         )
         text = None if message.is_binary else message.payload.decode()
         data = message.payload if message.is_binary else None
-        row = (storage.row_id, question.sub_topic, message.event, text, data)
+        row: tuple[object, ...] = (storage.row_id, question.sub_topic, message.event, text, data)
         try:
             async with self._pool.connection() as connection:
                 keeps_ttl = storage.ttl_s is not None and await has_ttl(connection)
@@ -88,15 +88,19 @@ class PostgresStorage:
                     await _check(connection, message.event, text)
                     await connection.execute(_BECOME, become)
                     if keeps_ttl:
-                        await connection.execute(_INSERT_WITH_TTL, (*row, storage.ttl_s))
-                    else:
-                        await connection.execute(_INSERT, row)
+                        row = (*row, storage.ttl_s)
+                    stored = await connection.execute(
+                        _INSERT_WITH_TTL if keeps_ttl else _INSERT, row
+                    )
         except DatabaseUnavailable as away:
             raise away_from(away) from None
         except psycopg.errors.InsufficientPrivilege:
             raise Forbidden("Unauthorized", "Unauthorized") from None
         except psycopg.Error as error:
             raise undecided(error.sqlstate or "", question) from None
+        if stored.rowcount == 0:
+            # A trigger swallowed it.
+            raise Forbidden("Unauthorized", "Unauthorized")
 
 
 async def _check(connection: TrioConnection, event: str, text: str | None) -> None:

@@ -28,14 +28,15 @@ BEGIN
                 pg_catalog.set_config('role', _roles[_place], true);
             BEGIN
                 INSERT INTO realtime.messages (topic, extension) VALUES (_topics[_place], 'broadcast');
-                _broadcast := true;
+                -- A trigger may have swallowed it.
+                _broadcast := FOUND;
                 RAISE SQLSTATE 'TR000';
             EXCEPTION
                 WHEN SQLSTATE 'TR000' OR insufficient_privilege THEN NULL;
             END;
             BEGIN
                 INSERT INTO realtime.messages (topic, extension) VALUES (_topics[_place], 'presence');
-                _presence := true;
+                _presence := FOUND;
                 RAISE SQLSTATE 'TR000';
             EXCEPTION
                 WHEN SQLSTATE 'TR000' OR insufficient_privilege THEN NULL;
