@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from actors.realtime.open_connections import OpenConnections
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.persisting import NoStorage
 from actors.realtime.quota import Quota
@@ -90,3 +91,4 @@ class Tenant:
     storage: BroadcastStorage = field(factory=NoStorage)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)
+    open_connections: OpenConnections = field(factory=OpenConnections)
