@@ -332,7 +332,10 @@ async def test_an_operator_that_somebody_put_beside_an_extension_is_not_run(filt
 
     equal, less = await compiled(filters, database, "id=eq.a=>1", "id=lt.a=>1")
 
-    assert await filters.judge([(equal, ('"a"=>"1"',)), (equal, ('"a"=>"2"',))]) == [True, False]
+    assert await filters.judge([(equal, ('"a"=>"1"',)), (equal, ('"a"=>"2"',))]) == [
+        True,
+        False,
+    ]
     assert less.startswith("ERROR 42883 (undefined_function) operator does not exist: ")
 
 
