@@ -82,7 +82,13 @@ class PostgresStorage:
         )
         text = None if message.is_binary else message.payload.decode()
         data = message.payload if message.is_binary else None
-        row: tuple[object, ...] = (storage.row_id, question.sub_topic, message.event, text, data)
+        row: tuple[object, ...] = (
+            storage.row_id,
+            question.sub_topic,
+            message.event,
+            text,
+            data,
+        )
         try:
             async with self._pool.connection() as connection:
                 keeps_ttl = storage.ttl_s is not None and await has_ttl(connection)
