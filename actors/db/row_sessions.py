@@ -102,9 +102,7 @@ class RowSessions:
         if is_alone:
             async with self._places:
                 return await self._call_on(self._alone, query, arguments)
-        return await self._call_on(
-            self._slow if is_slow else self._usual, query, arguments
-        )
+        return await self._call_on(self._slow if is_slow else self._usual, query, arguments)
 
     async def _call_on(self, pool: Pool, query: RowQuery, arguments: Sequence[Any]) -> Answer:
         async with pool.connection() as connection:
