@@ -6,9 +6,12 @@ Every implementation and every fake passes the same contract test (`tests/contra
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen
+
+from protocol import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,12 @@ class Identity:
     expires_at: float
     token: str = field(default="", repr=False, eq=False)
     user_id: str = field(default="", repr=False, eq=False)
+
+    @cached_property
+    def subject(self) -> str:
+        """The claim `sub`, empty if there is none or it is no text."""
+        claim = jsontext.members(self.claims).get("sub", b"")
+        return str(jsontext.scalar(claim)) if claim.startswith(b'"') else ""
 
 
 class TokenVerifier(Protocol):

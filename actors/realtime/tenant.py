@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from actors.realtime.managed_channels import ManagedChannels
+from actors.realtime.open_connections import OpenConnections
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.persisting import NoStorage
 from actors.realtime.quota import Quota
@@ -92,3 +93,4 @@ class Tenant:
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)
     managed: ManagedChannels = field(factory=ManagedChannels)
+    open_connections: OpenConnections = field(factory=OpenConnections)
