@@ -13,21 +13,11 @@ from pathlib import Path
 import machine
 import report
 from attrs import frozen
-from harness import (
-    BENCH,
-    RunFailed,
-    RunningServer,
-    compile_c,
-    run_load_generator,
-    running_server,
-)
+from generator import Client, Measured, run_load_generator
+from harness import BENCH, RunFailed, RunningServer, running_server
 from machine import Cores
 from peers.catalogue import CATALOGUE, Peer, delivered_text
 
-# Above this share a core counts as busy.
-BUSY = 0.90
-# Above this share of a core, other programs disturbed the run: it counts, and the table says so.
-DISTURBED = 0.10
 # Allowed for one load generator besides warm-up and measuring: opening the connections and draining.
 MARGIN_S = 30.0
 
@@ -55,12 +45,11 @@ def main() -> None:
     options = _parse()
     machine.raise_descriptor_limit(options.subscribers)
     cores = machine.choose_cores()
-    loadgen = compile_c("fanout", sorted((BENCH / "loadgen").glob("*.c")))
     peers = [CATALOGUE[name] for name in options.peers]
     commands = {peer.name: peer.prepare() for peer in peers}
     shuffle = random.Random(options.seed).shuffle
 
-    runs: list[dict[str, object]] = []
+    runs: list[Measured] = []
     for round_number in range(options.rounds):
         order = list(peers)
         shuffle(order)
@@ -69,7 +58,7 @@ def main() -> None:
                 modes = [MODES[name] for name in options.modes]
                 shuffle(modes)
                 for mode in modes:
-                    run = measure(loadgen, peer, mode, server, cores, options)
+                    run = measure(peer, mode, server, cores, options)
                     runs.append({"round": round_number, **run})
                     print(report.progress(runs[-1]), flush=True)
 
@@ -91,23 +80,20 @@ def main() -> None:
 
 
 def measure(
-    loadgen: Path,
     peer: Peer,
     mode: Mode,
     server: RunningServer,
     cores: Cores,
     options: argparse.Namespace,
-) -> dict[str, object]:
-    """Run the load generator once and judge what it measured."""
+) -> Measured:
+    """Run the load generator once and derive the cost of a delivery."""
     delivered = delivered_text(options.size)
     measured = run_load_generator(
-        loadgen,
+        "fanout",
+        [Client(peer.path, (peer.join,), (peer.publish(delivered),))],
         {
-            "path": peer.path,
-            "join": peer.join,
             "join-reply": '"ok"',
-            "publish": peer.publish(delivered),
-            "subscribers": options.subscribers,
+            "connections": options.subscribers,
             "outstanding": mode.outstanding,
             "interval": mode.interval_s,
             "warmup": options.warmup,
@@ -119,28 +105,12 @@ def measure(
     )
     if measured["delivered_bytes"] != measured["deliveries"] * options.size:
         raise RunFailed(f"{peer.name} does not deliver {options.size} bytes as published")
-    return {"peer": peer.name, "mode": mode.name, **measured, **judge(measured)}
-
-
-def judge(measured: dict[str, float]) -> dict[str, object]:
-    """Derive the cost of a delivery, and say when the run measured something else than the server.
-
-    `void`: the load generator's core was busy while the server's was not, so the load generator set the pace.
-    `foreign`: the larger share of either core that neither server nor load generator used.
-    """
-    is_void = measured["loadgen_core_busy"] > BUSY and measured["server_core_busy"] <= BUSY
-    foreign = max(
-        measured["server_core_busy"] - measured["server_busy"],
-        measured["loadgen_core_busy"] - measured["loadgen_busy"],
-        0.0,
-    )
     return {
+        "peer": peer.name,
+        "mode": mode.name,
+        **measured,
         "server_us_per_delivery": measured["server_cpu_s"] * 1e6 / measured["deliveries"],
-        "kernel_share": min(1.0, measured["server_kernel_s"] / measured["server_cpu_s"]),
         "deliveries_per_s": measured["deliveries"] / measured["wall_s"],
-        "void": is_void,
-        "foreign": foreign,
-        "disturbed": foreign > DISTURBED,
     }
 
 

@@ -17,6 +17,7 @@ import trio
 from attrs import define, field, frozen
 from psycopg import errors
 
+from actors.db.plan_reuse import PlanReuse
 from actors.db.pool import Pool
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class RowSessions:
     _functions: WeakKeyDictionary[TrioConnection, set[str]] = field(
         factory=WeakKeyDictionary, init=False
     )
+    _plans: PlanReuse = field(factory=PlanReuse, init=False)
 
     @classmethod
     def open(cls, conninfo: str, timeout_s: float) -> RowSessions:
@@ -90,8 +92,9 @@ class RowSessions:
         pool = self._slow if is_slow else self._usual
         async with pool.connection() as connection:
             try:
+                keeps_plans = await self._plans.is_safe(connection)
                 await self._define(connection, query)
-                return await _call(connection, query, arguments)
+                return await _call(connection, query, [keeps_plans, *arguments])
             except psycopg.Error as error:
                 if connection.closed:
                     raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from actors.db.plan_reuse import PlanReuse
 from actors.db.policies import away_from, failed_policy, probe_of, undecided
 from actors.db.pool import Pool
 from actors.db.probe_sessions import SEARCH_PATH
@@ -60,6 +61,7 @@ class PostgresStorage:
     def __init__(self, conninfo: str, timeout_s: float) -> None:
         settings = {"statement_timeout": f"{timeout_s * 1000:.0f}", "search_path": SEARCH_PATH}
         self._pool = Pool(conninfo, CONNECTIONS, wait_s=timeout_s, settings=settings)
+        self._plans = PlanReuse()
 
     def close(self) -> None:
         self._pool.close()
@@ -76,23 +78,35 @@ class PostgresStorage:
         )
         text = None if message.is_binary else message.payload.decode()
         data = message.payload if message.is_binary else None
-        row = (storage.row_id, question.sub_topic, message.event, text, data)
+        row: tuple[object, ...] = (
+            storage.row_id,
+            question.sub_topic,
+            message.event,
+            text,
+            data,
+        )
         try:
             async with self._pool.connection() as connection:
                 keeps_ttl = storage.ttl_s is not None and await has_ttl(connection)
+                if not await self._plans.is_safe(connection):
+                    await connection.execute("DISCARD PLANS")
                 async with connection.transaction():
                     await _check(connection, message.event, text)
                     await connection.execute(_BECOME, become)
                     if keeps_ttl:
-                        await connection.execute(_INSERT_WITH_TTL, (*row, storage.ttl_s))
-                    else:
-                        await connection.execute(_INSERT, row)
+                        row = (*row, storage.ttl_s)
+                    stored = await connection.execute(
+                        _INSERT_WITH_TTL if keeps_ttl else _INSERT, row
+                    )
         except DatabaseUnavailable as away:
             raise away_from(away) from None
         except psycopg.errors.InsufficientPrivilege:
             raise Forbidden("Unauthorized", "Unauthorized") from None
         except psycopg.Error as error:
             raise undecided(error.sqlstate or "", question) from None
+        if stored.rowcount == 0:
+            # A trigger swallowed it.
+            raise Forbidden("Unauthorized", "Unauthorized")
 
 
 async def _check(connection: TrioConnection, event: str, text: str | None) -> None:

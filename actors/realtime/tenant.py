@@ -13,6 +13,7 @@ from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.persisting import NoStorage
 from actors.realtime.quota import Quota
 from actors.realtime.replaying import NoReplay
+from actors.realtime.reserved import GuardedPolicies
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
@@ -87,7 +88,7 @@ class Tenant:
     limits: Limits = field(factory=Limits)
     quota: Quota = field(factory=Quota)
     status: TenantStatus = field(factory=TenantStatus)
-    policies: Policies = field(factory=ServiceRoleOnly)
+    policies: Policies = field(factory=ServiceRoleOnly, converter=GuardedPolicies)
     replays: ReplayStore = field(factory=NoReplay)
     storage: BroadcastStorage = field(factory=NoStorage)
     #: For what has to be unique, not secret.

@@ -22,6 +22,7 @@ ActorKind = Literal[
     "listener",
     "presence",
     "relay",
+    "reporter",
     "resource",
     "rows",
     "supervisor",

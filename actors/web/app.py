@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from actors.web.dashboard_site import WEBSOCKET_PATH
 from actors.web.endpoint import Site
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from actors.web.dashboard_site import Dashboard
     from actors.web.endpoint import WebSocketEndpoint
 
 
@@ -47,13 +49,16 @@ def site(
     supabase: WebSocketEndpoint,
     api: Sequence[Route] = (),
     operations: Sequence[Route] = (),
+    dashboard: Dashboard | None = None,
 ) -> Site:
     """Return the routes of this server; `api` is what a Supabase client may call over HTTP."""
+    page = () if dashboard is None else dashboard.routes()
     return Site(
         application=Starlette(
             routes=[
                 Route("/healthcheck", healthcheck),
                 *operations,
+                *page,
                 # A gateway of Supabase rewrites the first to the second; we answer to both.
                 Mount("/realtime/v1/api", routes=api, middleware=[CROSS_ORIGIN]),
                 Mount("/api", routes=api, middleware=[CROSS_ORIGIN]),
@@ -63,5 +68,6 @@ def site(
         websockets={
             "/realtime/v1/websocket": supabase,
             "/socket/websocket": supabase,
+            **({} if dashboard is None else {WEBSOCKET_PATH: dashboard}),
         },
     )

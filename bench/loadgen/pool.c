@@ -21,6 +21,7 @@ enum {
     BUFFER_SIZE = 1 << 20,
     RECEIVE_SIZE = 1 << 16,
     REQUEST_MAX = 4096,
+    JOIN_MAX = 1 << 16,
     SEND_TIMEOUT_MS = 5000,
 };
 
@@ -28,6 +29,9 @@ enum {
  * the load generator a SHA-1 and still proves that the peer is a WebSocket server. */
 static const char NONCE[] = "dGhlIHNhbXBsZSBub25jZQ==";
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/* What a Phoenix server says to a join it refuses. */
+static const char REFUSAL[] = "\"status\":\"error\"";
 
 /* Not zero, so that the server has to unmask. Randomness protects proxies; there is none. */
 static const uint8_t MASK[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -76,6 +80,7 @@ static void open_next(struct pool *pool) {
     connection->index = pool->opened++;
     connection->descriptor = connect_loopback(pool->target.port);
     connection->stage = STAGE_UPGRADING;
+    connection->client = clients_at(&pool->target.clients, connection->index);
 
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     if (epoll_ctl(pool->epoll, EPOLL_CTL_ADD, connection->descriptor, &event) < 0) {
@@ -86,16 +91,25 @@ static void open_next(struct pool *pool) {
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                           "Sec-WebSocket-Key: %s\r\n\r\n",
-                          pool->target.path, pool->target.port, NONCE);
+                          connection->client->path, pool->target.port, NONCE);
     if (length >= REQUEST_MAX) {
         fail("the upgrade path is too long");
     }
     send_all(connection->descriptor, (const uint8_t *)request, (size_t)length);
 }
 
+static void send_join(struct connection *connection) {
+    static uint8_t scratch[FRAME_HEADER_MAX + JOIN_MAX];
+    const char *join = connection->client->joins.items[connection->joins];
+    size_t length = strlen(join);
+    if (length > JOIN_MAX) {
+        fail("the join frame is too long");
+    }
+    pool_send_text(connection, join, length, scratch);
+}
+
 /* Returns the size of the response head, 0 while it is incomplete. */
-static size_t read_upgrade(struct pool *pool, struct connection *connection, uint8_t *data,
-                           size_t length) {
+static size_t read_upgrade(struct connection *connection, uint8_t *data, size_t length) {
     uint8_t *end = memmem(data, length, "\r\n\r\n", 4);
     if (end == NULL) {
         return 0;
@@ -105,21 +119,23 @@ static size_t read_upgrade(struct pool *pool, struct connection *connection, uin
         memmem(data, head, ACCEPT, strlen(ACCEPT)) == NULL) {
         fail("no upgrade, but: %.*s", (int)length, (char *)data);
     }
-    uint8_t scratch[FRAME_HEADER_MAX + REQUEST_MAX];
-    size_t join_length = strlen(pool->target.join);
-    if (join_length > REQUEST_MAX) {
-        fail("the join frame is too long");
-    }
-    pool_send_text(connection, pool->target.join, join_length, scratch);
     connection->stage = STAGE_JOINING;
+    send_join(connection);
     return head + 4;
 }
 
 static void read_join_reply(struct pool *pool, struct connection *connection,
                             const struct frame *frame) {
     const char *expected = pool->target.join_reply;
-    if (memmem(frame->payload, frame->payload_length, expected, strlen(expected)) == NULL) {
+    if (memmem(frame->payload, frame->payload_length, REFUSAL, strlen(REFUSAL)) != NULL) {
         fail("join refused: %.*s", (int)frame->payload_length, (char *)frame->payload);
+    }
+    if (memmem(frame->payload, frame->payload_length, expected, strlen(expected)) == NULL) {
+        return;
+    }
+    if (++connection->joins < connection->client->joins.count) {
+        send_join(connection);
+        return;
     }
     connection->stage = STAGE_JOINED;
     pool->joined++;
@@ -143,7 +159,7 @@ static size_t read_frames(struct pool *pool, struct connection *connection, uint
     uint64_t received_ns = monotonic_ns();
     size_t taken = 0;
     if (connection->stage == STAGE_UPGRADING) {
-        taken = read_upgrade(pool, connection, data, length);
+        taken = read_upgrade(connection, data, length);
         if (taken == 0) {
             return 0;
         }

@@ -1,6 +1,6 @@
 /* A pool of WebSocket connections to one server on loopback, read through one epoll.
  *
- * Opens every connection (upgrade, join frame, reply), then hands each received message to the
+ * Opens every connection (upgrade, joins one after the other, a reply to each), then hands each received message to the
  * workload. Messages are told apart however the kernel cut or joined them. Workloads (fanout.c)
  * stand on top; any surprise ends the program through fail(). */
 #pragma once
@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients.h"
 #include "frame.h"
 
 enum stage { STAGE_UPGRADING, STAGE_JOINING, STAGE_JOINED };
@@ -16,16 +17,17 @@ struct connection {
     size_t index; /* place in the pool, for what a workload keeps per connection */
     int descriptor;
     enum stage stage;
+    const struct client *client;
+    size_t joins; /* answered so far */
     uint8_t *pending; /* the start of a frame whose end has not arrived */
     size_t pending_length;
     size_t pending_capacity;
 };
 
 struct target {
-    uint16_t port;          /* on 127.0.0.1 */
-    const char *path;       /* of the upgrade request, query included */
-    const char *join;       /* text of the first frame of every connection */
-    const char *join_reply; /* what the answer to it must contain */
+    uint16_t port; /* on 127.0.0.1 */
+    struct clients clients;
+    const char *join_reply; /* what the answer to a join must contain; other messages may precede it */
 };
 
 struct pool {

@@ -75,12 +75,16 @@ class _Waiting:
 
 @define(eq=False)
 class _Subscription:
-    """A joining or joined topic; `size` is what its join took, in bytes."""
+    """A joining or joined topic; `size` is what its join took, in bytes.
+
+    `is_over` says that it ended before its join was settled; what waits for that is refused then.
+    """
 
     number: int
     join_ref: ClientRef
     size: int
     is_joined: bool = False
+    is_over: bool = False
     waiting: list[_Waiting] = field(factory=list[_Waiting])
 
     def held(self) -> int:
@@ -129,7 +133,7 @@ class PhoenixSession:
         subscription = self._current(topic, number)
         if subscription is None:
             return ()
-        if not joined:
+        if subscription.is_over or not joined:
             self._remove(topic, subscription)
             return [_answer_unknown(waiting.push) for waiting in subscription.waiting]
         subscription.is_joined = True
@@ -142,8 +146,12 @@ class PhoenixSession:
     def forget(self, topic: str, number: int) -> None:
         """Note that the subscription of join `number` ended by the server's will."""
         subscription = self._current(topic, number)
-        if subscription is not None:
+        if subscription is None:
+            return
+        if subscription.is_joined:
             self._remove(topic, subscription)
+        else:
+            subscription.is_over = True
 
     def share(self, topic: str, changes: Sequence[SharedChanges]) -> Sequence[Command]:  # noqa: ARG002
         """Return nothing: every client says in its own join which row changes it wants."""

@@ -21,6 +21,7 @@ FLOORS = {
     "actors.observer": 5,
     "actors.setting_values": 5,
     "actors.settings": 5,
+    "actors.supervision": 5,
     "actors.settings_loading": 5,
     "actors.commands": 6,
     "actors.command_line": 6,

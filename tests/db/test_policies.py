@@ -126,6 +126,41 @@ async def test_writing_needs_no_right_to_read(migrated, policies):
     assert await policies.may_read(asker(), presence=True) == NOTHING
 
 
+SWALLOW = """
+    create function public.swallow() returns trigger language plpgsql as
+        $$ begin if new.extension = 'broadcast' then return null; end if; return new; end $$;
+    create trigger swallow before insert on realtime.messages
+        for each row execute function public.swallow()
+"""
+
+
+async def test_a_row_that_a_trigger_swallows_was_not_written(migrated, policies):
+    policy(migrated, "insert", "true")
+    migrated.execute(SWALLOW)
+
+    assert await policies.may_write(asker()) == PRESENCE
+
+
+SHADOW = """
+    create table public.members (member uuid);
+    grant select on public.members to authenticated;
+    create function public.is_member() returns boolean language plpgsql as $$ begin
+        create temp table if not exists members (member uuid);
+        insert into pg_temp.members values (auth.uid());
+        return exists (select from members where member = auth.uid());
+    end $$
+"""
+
+
+async def test_a_temporary_table_stands_for_no_other_one(migrated, policies):
+    migrated.execute(SHADOW)
+    policy(migrated, "select", "public.is_member()")
+    policy(migrated, "insert", "public.is_member()")
+
+    assert await policies.may_read(asker(), presence=True) == NOTHING
+    assert await policies.may_write(asker()) == NOTHING
+
+
 async def test_presence_is_asked_about_only_if_it_is_wanted(migrated, policies):
     policy(migrated, "select", "true")
 

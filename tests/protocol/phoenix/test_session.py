@@ -246,6 +246,19 @@ def test_a_forgotten_topic_is_unknown(session, send, joined):
     assert send(ROOM, "broadcast") == [unmatched()]
 
 
+def test_what_waited_for_a_join_that_is_forgotten_is_refused_when_the_join_has_settled(
+    session, send, joining
+):
+    send(ROOM, "broadcast", {}, ref="2")
+    session.forget(ROOM, joining.number)
+    send(ROOM, "broadcast", {}, ref="3")
+
+    refused = session.settle(ROOM, joining.number, joined=True)
+    assert list(refused) == [unmatched("2"), unmatched("3")]
+    assert send(ROOM, "broadcast") == [unmatched()]
+    assert send(ROOM, "phx_join")[0].replaces is None
+
+
 # Pushes to a joined topic
 
 

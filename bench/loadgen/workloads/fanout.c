@@ -6,34 +6,22 @@
  * After a warm-up the measured window starts and ends with nothing outstanding.
  * Prints one JSON object. */
 #define _GNU_SOURCE
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "clock.h"
-#include "fail.h"
-#include "latency.h"
-#include "pool.h"
-#include "usage.h"
+#include "../clock.h"
+#include "../fail.h"
+#include "../latency.h"
+#include "../options.h"
+#include "../pool.h"
+#include "../usage.h"
 
 enum { SEQUENCE_DIGITS = 12, OUTSTANDING_MAX = 1024 };
 
 /* Where the published text has room for the number, and what precedes it in a delivery. */
 static const char PLACEHOLDER[] = "############";
 static const char MARKER[] = "\"sequence\":\"";
-
-struct options {
-    struct target target;
-    struct machine_share share;
-    const char *publish;
-    size_t subscribers;
-    size_t outstanding;
-    uint64_t interval_ns;
-    uint64_t warmup_ns;
-    uint64_t measure_ns;
-    uint64_t deadline_ns; /* allowed for the whole program */
-};
 
 struct fanout {
     struct pool pool;
@@ -155,103 +143,42 @@ static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
 static void prepare(struct fanout *fanout, const struct options *options) {
     fanout->outstanding = options->outstanding;
     fanout->interval_ns = options->interval_ns;
-    fanout->text = strdup(options->publish);
-    fanout->text_length = strlen(options->publish);
+    const struct texts *sends = &clients_at(&options->target.clients, 0)->sends;
+    if (sends->count != 1 || options->outstanding > OUTSTANDING_MAX) {
+        fail("the first client has one text to send, at most %d outstanding", OUTSTANDING_MAX);
+    }
+    fanout->text = sends->items[0];
+    fanout->text_length = strlen(fanout->text);
     fanout->digits = strstr(fanout->text, PLACEHOLDER);
     fanout->scratch = malloc(FRAME_HEADER_MAX + fanout->text_length);
-    fanout->expected = calloc(options->subscribers, sizeof *fanout->expected);
+    fanout->expected = calloc(options->connections, sizeof *fanout->expected);
     if (fanout->digits == NULL) {
-        fail("--publish has no %s to put the sequence number in", PLACEHOLDER);
+        fail("the text to send has no %s to put the sequence number in", PLACEHOLDER);
     }
     latencies_reset(&fanout->latencies);
 }
 
 static void print_result(const struct fanout *fanout, const struct usage *used,
                          uint64_t publishes, uint64_t open_ns) {
-    double wall_ns = (double)used->wall_ns;
     printf("{\"publishes\": %" PRIu64 ", \"deliveries\": %" PRIu64
            ", \"delivered_bytes\": %" PRIu64 ", \"other_messages\": %" PRIu64
-           ", \"open_s\": %.4f, \"wall_s\": %.6f, \"server_cpu_s\": %.6f"
-           ", \"server_kernel_s\": %.3f, \"loadgen_cpu_s\": %.6f, \"server_busy\": %.4f"
-           ", \"loadgen_busy\": %.4f, \"server_core_busy\": %.4f, \"loadgen_core_busy\": %.4f"
-           ", \"latency_p50_us\": %" PRIu64 ", \"latency_p99_us\": %" PRIu64 "}\n",
+           ", \"open_s\": %.4f, ",
            publishes, fanout->latencies.count, fanout->delivered_bytes, fanout->other_messages,
-           (double)open_ns / 1e9, wall_ns / 1e9, (double)used->server_cpu_ns / 1e9,
-           (double)used->server_kernel_ns / 1e9, (double)used->loadgen_cpu_ns / 1e9,
-           (double)used->server_cpu_ns / wall_ns, (double)used->loadgen_cpu_ns / wall_ns,
-           (double)used->server_core_busy_ns / wall_ns,
-           (double)used->loadgen_core_busy_ns / wall_ns,
-           latencies_quantile_us(&fanout->latencies, 0.50),
-           latencies_quantile_us(&fanout->latencies, 0.99));
-}
-
-static void add_server(struct machine_share *share, const char *process) {
-    if (share->server_count == SERVER_PROCESSES_MAX) {
-        fail("more than %d server processes", SERVER_PROCESSES_MAX);
-    }
-    share->server[share->server_count++] = (pid_t)strtol(process, NULL, 10);
-}
-
-static uint64_t seconds_to_ns(const char *seconds) {
-    return (uint64_t)(strtod(seconds, NULL) * 1e9);
-}
-
-static struct options read_options(int count, char **values) {
-    static const struct option names[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"path", required_argument, NULL, 'u'},
-        {"join", required_argument, NULL, 'j'},
-        {"join-reply", required_argument, NULL, 'r'},
-        {"publish", required_argument, NULL, 't'},
-        {"subscribers", required_argument, NULL, 'n'},
-        {"outstanding", required_argument, NULL, 'o'},
-        {"interval", required_argument, NULL, 'i'},
-        {"warmup", required_argument, NULL, 'w'},
-        {"measure", required_argument, NULL, 'm'},
-        {"deadline", required_argument, NULL, 'd'},
-        {"server-process", required_argument, NULL, 's'},
-        {"server-core", required_argument, NULL, 'c'},
-        {"loadgen-core", required_argument, NULL, 'g'},
-        {0},
-    };
-    struct options options = {.outstanding = 1};
-    int option;
-    while ((option = getopt_long(count, values, "", names, NULL)) != -1) {
-        switch (option) {
-        case 'p': options.target.port = (uint16_t)atoi(optarg); break;
-        case 'u': options.target.path = optarg; break;
-        case 'j': options.target.join = optarg; break;
-        case 'r': options.target.join_reply = optarg; break;
-        case 't': options.publish = optarg; break;
-        case 'n': options.subscribers = strtoul(optarg, NULL, 10); break;
-        case 'o': options.outstanding = strtoul(optarg, NULL, 10); break;
-        case 'i': options.interval_ns = seconds_to_ns(optarg); break;
-        case 'w': options.warmup_ns = seconds_to_ns(optarg); break;
-        case 'm': options.measure_ns = seconds_to_ns(optarg); break;
-        case 'd': options.deadline_ns = seconds_to_ns(optarg); break;
-        case 's': add_server(&options.share, optarg); break;
-        case 'c': options.share.server_core = atoi(optarg); break;
-        case 'g': options.share.loadgen_core = atoi(optarg); break;
-        default: exit(2);
-        }
-    }
-    if (options.target.path == NULL || options.target.join == NULL ||
-        options.target.join_reply == NULL || options.publish == NULL ||
-        options.subscribers == 0 || options.deadline_ns == 0 ||
-        options.outstanding == 0 || options.outstanding > OUTSTANDING_MAX) {
-        fail("missing or impossible option; see bench/harness.py for a call");
-    }
-    return options;
+           (double)open_ns / 1e9);
+    usage_print(used);
+    printf(", ");
+    latencies_print(&fanout->latencies);
+    printf("}\n");
 }
 
 int main(int count, char **values) {
-    struct options options = read_options(count, values);
+    struct options options = options_read(count, values);
     static struct fanout fanout;
     prepare(&fanout, &options);
 
     uint64_t start_ns = monotonic_ns();
     fanout.deadline_ns = start_ns + options.deadline_ns;
-    pool_open(&fanout.pool, options.target, options.subscribers, fanout.deadline_ns);
+    pool_open(&fanout.pool, options.target, options.connections, fanout.deadline_ns);
     uint64_t open_ns = monotonic_ns() - start_ns;
 
     run_phase(&fanout, options.warmup_ns);
