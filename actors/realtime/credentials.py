@@ -38,6 +38,7 @@ class Credentials:
 
     def __init__(self, seat: Seat, joins: Joins) -> None:
         self._tenant = seat.tenant
+        self._verifier = seat.verifier
         self._joins = joins
         self._places = trio.CapacityLimiter(AT_A_TIME)
         #: Topics whose token is being exchanged: what becomes of the old one does not matter any more.
@@ -53,7 +54,7 @@ class Credentials:
             return
         self._exchanging.add(command.topic)
         try:
-            identity = await self._tenant.verifier.verify(token)
+            identity = await self._verifier.verify(token)
             permissions = await membership.permissions.for_identity(identity)
             renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
@@ -92,7 +93,7 @@ class Credentials:
     async def _refusal(self, identity: Identity) -> Refused | None:
         async with self._places:
             try:
-                await self._tenant.verifier.verify(identity.token)
+                await self._verifier.verify(identity.token)
             except Refused as refused:
                 return refused
         return None
