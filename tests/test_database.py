@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import trio
 
@@ -50,7 +48,7 @@ async def migrated(database):
 async def test_a_storm_of_slow_filters_keeps_neither_replays_nor_policies_nor_joins_waiting(
     migrated,
 ):
-    database = Database.open(migrated.conninfo, Settings(), time.time)
+    database = Database.open(migrated.conninfo, Settings(), lambda: 0.0)
     filters = PostgresFilters(database.filter_pool)
     async with await connect(migrated.conninfo) as watch:
         cursor = await watch.execute("select 'notes'::regclass::oid::bigint")
