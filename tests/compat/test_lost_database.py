@@ -31,10 +31,14 @@ POLICIES = [
     for prefix, condition in (("open", "true"), ("slow", "pg_sleep(60) is not null"))
     for command, clause in (("select", "using"), ("insert", "with check"))
 ] + [
-    'create policy "half read" on realtime.messages for select to authenticated'
-    " using (realtime.topic() like 'half:%')",
-    'create policy "half write" on realtime.messages for insert to authenticated'
-    " with check (realtime.topic() like 'half:%' and pg_sleep(60) is not null)",
+    (
+        'create policy "half read" on realtime.messages for select to authenticated'
+        " using (realtime.topic() like 'half:%')"
+    ),
+    (
+        'create policy "half write" on realtime.messages for insert to authenticated'
+        " with check (realtime.topic() like 'half:%' and pg_sleep(60) is not null)"
+    ),
 ]
 
 
