@@ -33,6 +33,7 @@ from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
 from actors.database import Database
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.dialects import websockets
 from actors.observer import Observer
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -159,7 +160,7 @@ class Node:
             *self._changes(tenant, database),
             self._branch("connections", self.connections),
             self._reporter(tenant),
-            self._acceptor(tenant, connections),
+            self._acceptor(tenant, connections, database),
         ]
         try:
             await self.root.run(*specs, task_status=task_status)
@@ -268,7 +269,9 @@ class Node:
         )
         return self._branch("reports", self.tree.supervisor("reports", ENDLESS), reporter)
 
-    def _site(self, tenant: Tenant, connections: Connections) -> Site:
+    def _site(
+        self, tenant: Tenant, connections: Connections, database: Database | None
+    ) -> Site:
         settings = self._settings
         supabase = SupabaseEndpoint(
             tenant.verifier,
@@ -290,9 +293,14 @@ class Node:
             api=[*api.routes(), *statistics.routes(), *ApiDescription().routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
+            websockets=websockets(
+                settings, tenant, connections, database, self._surroundings.now
+            ),
         )
 
-    def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
+    def _acceptor(
+        self, tenant: Tenant, connections: Connections, database: Database | None
+    ) -> ChildSpec[Any]:
         settings = self._settings
         options = WebOptions(
             host=settings.host,
@@ -302,7 +310,7 @@ class Node:
                 idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
             ),
         )
-        served = self._site(tenant, connections)
+        served = self._site(tenant, connections, database)
 
         def note_port(port: int) -> None:
             self.port = port
