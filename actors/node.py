@@ -17,6 +17,7 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,6 +33,7 @@ from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
 from actors.database import Database
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
+from actors.dialects import websockets
 from actors.observer import Observer
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -53,7 +55,7 @@ from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.dashboard_site import Dashboard
 from actors.web.guard import Guard
-from actors.web.ops import Operations
+from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.report import render_report
@@ -157,7 +159,7 @@ class Node:
             *self._changes(tenant, database),
             self._branch("connections", self.connections),
             self._reporter(tenant),
-            self._acceptor(tenant, connections),
+            self._acceptor(tenant, connections, database),
         ]
         try:
             await self.root.run(*specs, task_status=task_status)
@@ -266,7 +268,9 @@ class Node:
         )
         return self._branch("reports", self.tree.supervisor("reports", ENDLESS), reporter)
 
-    def _site(self, tenant: Tenant, connections: Connections) -> Site:
+    def _site(
+        self, tenant: Tenant, connections: Connections, database: Database | None
+    ) -> Site:
         settings = self._settings
         supabase = SupabaseEndpoint(
             tenant.verifier,
@@ -278,8 +282,8 @@ class Node:
         bodies = BodyBudget(settings.bodies_bytes)
         api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
         guard = Guard(tenant.verifier, settings.metrics_token)
-        metrics = self._metrics if settings.enable_metrics else None
-        operations = Operations(self.tree, metrics, guard)
+        figures = partial(render_figures, tenant, self._metrics)
+        operations = Operations(self.tree, figures if settings.enable_metrics else None, guard)
         statistics = Statistics(
             tenant, guard, self._surroundings.now, are_counts_open=not settings.private_stats
         )
@@ -288,9 +292,14 @@ class Node:
             api=[*api.routes(), *statistics.routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
+            websockets=websockets(
+                settings, tenant, connections, database, self._surroundings.now
+            ),
         )
 
-    def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
+    def _acceptor(
+        self, tenant: Tenant, connections: Connections, database: Database | None
+    ) -> ChildSpec[Any]:
         settings = self._settings
         options = WebOptions(
             host=settings.host,
@@ -300,7 +309,7 @@ class Node:
                 idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
             ),
         )
-        served = self._site(tenant, connections)
+        served = self._site(tenant, connections, database)
 
         def note_port(port: int) -> None:
             self.port = port

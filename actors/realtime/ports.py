@@ -64,6 +64,18 @@ class TokenVerifier(Protocol):
         ...
 
 
+class DatabaseRoles(Protocol):
+    """Which roles the database has."""
+
+    async def exists(self, role: str) -> bool:
+        """Return whether there is a role of that name.
+
+        Raises:
+            Refused: that could not be found out.
+        """
+        ...
+
+
 class Outbox(Protocol):
     """The frames waiting for one connection, and the only way to write to its socket."""
 

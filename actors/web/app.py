@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,7 +15,7 @@ from actors.web.dashboard_site import WEBSOCKET_PATH
 from actors.web.endpoint import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -34,6 +35,9 @@ CROSS_ORIGIN = Middleware(
 )
 
 
+NO_WEBSOCKETS: Final[Mapping[str, WebSocketEndpoint]] = MappingProxyType({})
+
+
 async def healthcheck(_request: Request) -> Response:
     """Answer that the process serves."""
     return PlainTextResponse("ok")
@@ -50,8 +54,12 @@ def site(
     api: Sequence[Route] = (),
     operations: Sequence[Route] = (),
     dashboard: Dashboard | None = None,
+    websockets: Mapping[str, WebSocketEndpoint] = NO_WEBSOCKETS,
 ) -> Site:
-    """Return the routes of this server; `api` is what a Supabase client may call over HTTP."""
+    """Return the routes of this server; `api` is what a Supabase client may call over HTTP.
+
+    `websockets` are the doors of further dialects, by their paths.
+    """
     page = () if dashboard is None else dashboard.routes()
     return Site(
         application=Starlette(
@@ -69,5 +77,6 @@ def site(
             "/realtime/v1/websocket": supabase,
             "/socket/websocket": supabase,
             **({} if dashboard is None else {WEBSOCKET_PATH: dashboard}),
+            **websockets,
         },
     )

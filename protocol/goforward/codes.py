@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which a client may try again what there was no room for, where nothing better is known.
 RETRY_AFTER_S: Final = 30
+AUTH_FAILED: Final = "AUTH_FAILED"
 INVALID_TOKEN: Final = "Invalid or expired token"  # noqa: S105  # said of one
 
 
@@ -48,7 +49,7 @@ class Problem:
 
 def auth_failed(details: str = INVALID_TOKEN) -> Problem:
     """The token is missing or no good; a socket ends behind this."""
-    return Problem(401, code="AUTH_FAILED", error="authentication failed", details=details)
+    return Problem(401, code=AUTH_FAILED, error="authentication failed", details=details)
 
 
 def channel_not_found(name: str) -> Problem:

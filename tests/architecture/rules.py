@@ -17,6 +17,7 @@ FLOORS = {
     "actors.web": 4,
     "actors.key_settings": 5,
     "actors.database": 5,
+    "actors.dialects": 5,
     "actors.node": 5,
     "actors.observer": 5,
     "actors.setting_values": 5,
