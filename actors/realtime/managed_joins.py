@@ -74,15 +74,24 @@ def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[No
 
 
 def _create(name: str, tenant: Tenant) -> ManagedChannel:
+    refuse_if_unknown(tenant)
     managed = tenant.managed
-    if not managed.is_loaded:
-        raise Refused("ChannelsUnknown", NOT_LOADED)
     if not managed.rules.auto_create:
         raise Refused("ChannelNotFound", f"There is no channel of this name: {name}")
     make_room(tenant)
     channel = ManagedChannel(name)
     managed.add(channel)
     return channel
+
+
+def refuse_if_unknown(tenant: Tenant) -> None:
+    """Decide nothing about channels before what is stored of them is known.
+
+    Raises:
+        Refused: it is not.
+    """
+    if not tenant.managed.is_loaded:
+        raise Refused("ChannelsUnknown", NOT_LOADED)
 
 
 def make_room(tenant: Tenant) -> None:
