@@ -18,10 +18,8 @@ CONFIG = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 @pytest.mark.capability("GF-010", "GF-011", "GF-015", "GF-124")
-async def test_creating_a_channel_answers_its_configuration():
+async def test_creating_a_channel_answers_its_configuration(autojump_clock):
     async with open_goforward() as api:
         created = await api.post("", {"name": "chat-room-1", **CONFIG})
 
@@ -30,7 +28,7 @@ async def test_creating_a_channel_answers_its_configuration():
 
 
 @pytest.mark.capability("GF-083", "GF-143")
-async def test_what_is_left_out_has_a_default():
+async def test_what_is_left_out_has_a_default(autojump_clock):
     async with open_goforward(rules=ChannelRules(max_subscribers=7)) as api:
         created = await api.post("", {"name": "test-channel"})
 
@@ -42,7 +40,7 @@ async def test_what_is_left_out_has_a_default():
         }
 
 
-async def test_creating_a_channel_that_exists_is_a_conflict():
+async def test_creating_a_channel_that_exists_is_a_conflict(autojump_clock):
     async with open_goforward() as api:
         await api.create()
 
@@ -51,7 +49,9 @@ async def test_creating_a_channel_that_exists_is_a_conflict():
         assert (again.status, again.code) == (409, "CHANNEL_EXISTS")
 
 
-async def test_creating_a_channel_that_came_into_being_by_itself_decides_about_it():
+async def test_creating_a_channel_that_came_into_being_by_itself_decides_about_it(
+    autojump_clock,
+):
     async with open_goforward() as api:
         api.managed.add(ManagedChannel("room"))
 
@@ -62,7 +62,7 @@ async def test_creating_a_channel_that_came_into_being_by_itself_decides_about_i
 
 
 @pytest.mark.capability("GF-020", "GF-016")
-async def test_a_channel_that_nobody_is_in_is_there():
+async def test_a_channel_that_nobody_is_in_is_there(autojump_clock):
     async with open_goforward() as api:
         await api.create()
 
@@ -72,7 +72,7 @@ async def test_a_channel_that_nobody_is_in_is_there():
         assert found.value == {"name": "room", "subscriber_count": 0, "presence": {}}
 
 
-async def test_members_of_every_dialect_are_counted_and_shown():
+async def test_members_of_every_dialect_are_counted_and_shown(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         client = await api.member(user="ann")
@@ -90,7 +90,7 @@ async def test_members_of_every_dialect_are_counted_and_shown():
 
 
 @pytest.mark.capability("GF-017")
-async def test_the_list_has_the_channels_that_one_may_read():
+async def test_the_list_has_the_channels_that_one_may_read(autojump_clock):
     async with open_goforward() as api:
         await api.create("a")
         await api.create("b", permissions={"read": ["admin"]})
@@ -107,7 +107,7 @@ async def test_the_list_has_the_channels_that_one_may_read():
 
 
 @pytest.mark.capability("GF-018")
-async def test_a_deleted_channel_is_gone_and_its_name_free():
+async def test_a_deleted_channel_is_gone_and_its_name_free(autojump_clock):
     async with open_goforward() as api:
         await api.create()
 
@@ -118,7 +118,7 @@ async def test_a_deleted_channel_is_gone_and_its_name_free():
         await api.create()
 
 
-async def test_members_of_another_dialect_stay_when_a_channel_is_deleted():
+async def test_members_of_another_dialect_stay_when_a_channel_is_deleted(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         client = await api.member()
@@ -130,7 +130,7 @@ async def test_members_of_another_dialect_stay_when_a_channel_is_deleted():
         assert api.stage.channel("room") is not None
 
 
-async def test_who_may_not_read_any_more_is_sent_away_when_a_channel_is_created():
+async def test_who_may_not_read_any_more_is_sent_away_when_a_channel_is_created(autojump_clock):
     async with open_goforward() as api:
         guest, user = await api.member("guest"), await api.member("user")
 
@@ -141,7 +141,7 @@ async def test_who_may_not_read_any_more_is_sent_away_when_a_channel_is_created(
 
 
 @pytest.mark.capability("GF-059")
-async def test_the_figures_of_a_channel():
+async def test_the_figures_of_a_channel(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         for user in ("ann", "bob", "bob"):
@@ -159,7 +159,7 @@ async def test_the_figures_of_a_channel():
 
 
 @pytest.mark.capability("GF-060", "GF-061", "GF-009")
-async def test_the_figures_of_all_channels():
+async def test_the_figures_of_all_channels(autojump_clock):
     async with open_goforward() as api:
         await api.create("a")
         await api.create("b")
@@ -196,7 +196,7 @@ PATHS = [
 @pytest.mark.capability("GF-006")
 @pytest.mark.parametrize("token", [None, "nonsense", "user ann 0"])
 @pytest.mark.parametrize(("method", "path"), PATHS)
-async def test_without_a_good_token_nothing_is_done(method, path, token):
+async def test_without_a_good_token_nothing_is_done(method, path, token, autojump_clock):
     async with open_goforward() as api:
         await api.create()
 
@@ -218,7 +218,7 @@ async def test_without_a_good_token_nothing_is_done(method, path, token):
     ],
 )
 async def test_a_channel_without_authentication_needs_a_token_to_be_managed(
-    method, path, body, status
+    method, path, body, status, autojump_clock
 ):
     async with open_goforward() as api:
         await api.create(require_auth=False)
@@ -228,7 +228,7 @@ async def test_a_channel_without_authentication_needs_a_token_to_be_managed(
         assert found.status == status
 
 
-async def test_who_may_not_is_told_what_it_takes():
+async def test_who_may_not_is_told_what_it_takes(autojump_clock):
     async with open_goforward() as api:
         await api.create(permissions=CONFIG["permissions"])
 
@@ -243,7 +243,7 @@ async def test_who_may_not_is_told_what_it_takes():
         assert as_admin.status == 200
 
 
-async def test_the_operator_says_who_creates_and_who_may_do_everything():
+async def test_the_operator_says_who_creates_and_who_may_do_everything(autojump_clock):
     async with open_goforward(admin_roles=["admin"], creator_roles=["guest"]) as api:
         as_user = await api.post("", {"name": "a"}, token="user")
         as_guest = await api.post("", {"name": "a", "permissions": {"read": []}}, token="guest")
@@ -252,7 +252,7 @@ async def test_the_operator_says_who_creates_and_who_may_do_everything():
         assert [as_user.status, as_guest.status, as_admin.status] == [403, 201, 200]
 
 
-async def test_no_more_channels_are_created_than_there_may_be():
+async def test_no_more_channels_are_created_than_there_may_be(autojump_clock):
     async with open_goforward(rules=ChannelRules(max_channels=1)) as api:
         await api.create("a")
 
@@ -263,7 +263,7 @@ async def test_no_more_channels_are_created_than_there_may_be():
 
 
 @pytest.mark.parametrize("name", ["a%00b", "%22", "it's", "a" * 10_000, "%C3%28", "a%20b"])
-async def test_a_hostile_name_is_refused(name):
+async def test_a_hostile_name_is_refused(name, autojump_clock):
     async with open_goforward() as api:
         found = await api.get("/" + name)
 
@@ -271,7 +271,7 @@ async def test_a_hostile_name_is_refused(name):
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD"])
-async def test_another_method_is_not_allowed(method):
+async def test_another_method_is_not_allowed(method, autojump_clock):
     async with open_goforward() as api:
         client = api.port.connect()
         await client.send(
@@ -286,7 +286,7 @@ async def test_another_method_is_not_allowed(method):
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"name":5}', b'{"name":"a","x":' + b"[" * 9999, b"\xff\x00"]
 )
-async def test_a_body_that_is_no_channel_is_refused(body):
+async def test_a_body_that_is_no_channel_is_refused(body, autojump_clock):
     async with open_goforward() as api:
         found = await api.send("POST", "/realtime/channels", body)
 
@@ -294,7 +294,7 @@ async def test_a_body_that_is_no_channel_is_refused(body):
         assert found.value["details"]
 
 
-async def test_a_huge_body_is_refused():
+async def test_a_huge_body_is_refused(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         body = json.dumps({"event": "e", "payload": {"x": "y" * 600_000}}).encode()
@@ -304,7 +304,7 @@ async def test_a_huge_body_is_refused():
         assert (found.status, found.code) == (413, "MESSAGE_TOO_LARGE")
 
 
-async def test_a_suspended_tenant_serves_nobody():
+async def test_a_suspended_tenant_serves_nobody(autojump_clock):
     async with open_goforward() as api:
         api.stage.tenant.status.is_suspended = True
 

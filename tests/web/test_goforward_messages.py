@@ -18,10 +18,8 @@ from tests.support.policies import NOTHING, FakePolicies
 ID = re.compile(r"msg_\d{13}_[0-9a-z]{6}")
 
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 @pytest.mark.capability("GF-044", "GF-046")
-async def test_a_broadcast_reaches_the_members_with_the_id_of_the_answer():
+async def test_a_broadcast_reaches_the_members_with_the_id_of_the_answer(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         client = await api.member()
@@ -39,7 +37,7 @@ async def test_a_broadcast_reaches_the_members_with_the_id_of_the_answer():
         assert json.loads(message.payload) == payload
 
 
-async def test_the_id_of_the_answer_is_in_the_delivered_message():
+async def test_the_id_of_the_answer_is_in_the_delivered_message(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         client = api.stage.connect("1.0.0", role="user")
@@ -52,7 +50,7 @@ async def test_the_id_of_the_answer_is_in_the_delivered_message():
 
 
 @pytest.mark.capability("GF-045")
-async def test_a_broadcast_needs_the_permission_to_write():
+async def test_a_broadcast_needs_the_permission_to_write(autojump_clock):
     async with open_goforward() as api:
         await api.create(permissions={"write": ["admin"]})
 
@@ -63,7 +61,7 @@ async def test_a_broadcast_needs_the_permission_to_write():
         assert accepted.status == 200
 
 
-async def test_a_broadcast_to_a_channel_that_there_is_not_is_refused():
+async def test_a_broadcast_to_a_channel_that_there_is_not_is_refused(autojump_clock):
     async with open_goforward() as api:
         refused = await api.post("/room/broadcast", {"event": "e"})
 
@@ -71,7 +69,7 @@ async def test_a_broadcast_to_a_channel_that_there_is_not_is_refused():
         assert refused.value == {"error": "channel room not found", "code": "CHANNEL_NOT_FOUND"}
 
 
-async def test_size_and_rate_of_a_channel_hold_over_http():
+async def test_size_and_rate_of_a_channel_hold_over_http(autojump_clock):
     async with open_goforward() as api:
         await api.create(permissions={"max_message_size": 20, "rate_limit": 2})
         large = {"event": "e", "payload": {"x": "y" * 30}}
@@ -93,7 +91,7 @@ async def test_size_and_rate_of_a_channel_hold_over_http():
 
 
 @pytest.mark.parametrize(("grants", "status"), [(EVERYTHING, 200), (NOTHING, 403)])
-async def test_for_a_private_channel_policies_decide_as_well(grants, status):
+async def test_for_a_private_channel_policies_decide_as_well(grants, status, autojump_clock):
     policies = FakePolicies(write={None: grants})
     async with open_goforward(policies=policies) as api:
         await api.create()
@@ -104,7 +102,7 @@ async def test_for_a_private_channel_policies_decide_as_well(grants, status):
 
 
 @pytest.mark.capability("GF-047", "GF-048")
-async def test_presence_lists_states_and_who_is_connected():
+async def test_presence_lists_states_and_who_is_connected(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         for user in ("ann", "bob"):
@@ -124,7 +122,7 @@ async def test_presence_lists_states_and_who_is_connected():
 
 
 @pytest.mark.capability("GF-049", "GF-050")
-async def test_a_state_set_over_http_is_that_of_the_sockets_of_the_user():
+async def test_a_state_set_over_http_is_that_of_the_sockets_of_the_user(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         ann, bob = await api.member(user="ann"), await api.member(user="bob")
@@ -145,7 +143,7 @@ async def test_a_state_set_over_http_is_that_of_the_sockets_of_the_user():
         assert (await api.get("/room/presence")).value["presence"] == {}
 
 
-async def test_somebody_without_a_socket_is_present_for_a_while():
+async def test_somebody_without_a_socket_is_present_for_a_while(autojump_clock):
     async with open_goforward(rules=ChannelRules(presence_ttl_s=60)) as api:
         await api.create()
 
@@ -156,7 +154,7 @@ async def test_somebody_without_a_socket_is_present_for_a_while():
         assert found.value["connected_users"] == []
 
 
-async def test_somebody_without_a_socket_says_when_it_is_over():
+async def test_somebody_without_a_socket_says_when_it_is_over(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         await api.post("/room/presence", {"state": {"status": "online"}})
@@ -166,7 +164,7 @@ async def test_somebody_without_a_socket_says_when_it_is_over():
         assert (await api.get("/room/presence")).value["presence"] == {}
 
 
-async def test_no_more_are_present_without_a_socket_than_there_may_be():
+async def test_no_more_are_present_without_a_socket_than_there_may_be(autojump_clock):
     async with open_goforward(rules=ChannelRules(max_visitors=1)) as api:
         await api.create()
         await api.post("/room/presence", {"state": {}})
@@ -177,7 +175,7 @@ async def test_no_more_are_present_without_a_socket_than_there_may_be():
         assert (again.status, refused.status) == (200, 429)
 
 
-async def test_who_has_no_name_cannot_be_present():
+async def test_who_has_no_name_cannot_be_present(autojump_clock):
     async with open_goforward() as api:
         await api.create()
 
@@ -187,7 +185,7 @@ async def test_who_has_no_name_cannot_be_present():
 
 
 @pytest.mark.parametrize("what", ["broadcast", "presence"])
-async def test_what_is_switched_off_is_refused(what):
+async def test_what_is_switched_off_is_refused(what, autojump_clock):
     async with open_goforward() as api:
         await api.create()
         status = api.stage.tenant.status
@@ -199,7 +197,7 @@ async def test_what_is_switched_off_is_refused(what):
         assert refused.value["error"] == f"{what} is disabled"
 
 
-async def test_a_newer_state_of_the_same_user_counts():
+async def test_a_newer_state_of_the_same_user_counts(autojump_clock):
     async with open_goforward() as api:
         await api.create()
         client = await api.member(user="ann")
