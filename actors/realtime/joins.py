@@ -263,7 +263,12 @@ class Joins:
             return
         self._session.forget(topic, membership.number)
         closed = Closed(membership.join_ref, notice, code or "")
-        await self._detach(topic, membership, self._refusal(membership, closed))
+        farewell = self._refusal(membership, closed)
+        if self._end_code(closed) is not None:
+            # The channel would say it later, and nothing can be said behind the end.
+            self._seat.outbox.push(farewell)
+            farewell = b""
+        await self._detach(topic, membership, farewell)
         self._end_with(closed)
 
     def _refusal(self, membership: Membership, closed: Closed) -> bytes:
@@ -303,9 +308,12 @@ class Joins:
 
     def _end_with(self, event: Event) -> None:
         """Close the socket behind an event after which clients of this dialect have no use for it."""
-        code = self._seat.opening.dialect.ends_with(event)
+        code = self._end_code(event)
         if code is not None:
             self._nursery.start_soon(self._seat.end, code)
+
+    def _end_code(self, event: Event) -> CloseCode | None:
+        return self._seat.opening.dialect.ends_with(event)
 
     def _forget(self, membership: Membership) -> None:
         del self.memberships[membership.topic]
