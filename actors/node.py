@@ -17,6 +17,7 @@ Stopped newest first: the port closes, clients are told and sent home, and only 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -54,7 +55,7 @@ from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.dashboard_site import Dashboard
 from actors.web.guard import Guard
-from actors.web.ops import Operations
+from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.report import render_report
@@ -281,8 +282,8 @@ class Node:
         bodies = BodyBudget(settings.bodies_bytes)
         api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
         guard = Guard(tenant.verifier, settings.metrics_token)
-        metrics = self._metrics if settings.enable_metrics else None
-        operations = Operations(self.tree, metrics, guard)
+        figures = partial(render_figures, tenant, self._metrics)
+        operations = Operations(self.tree, figures if settings.enable_metrics else None, guard)
         statistics = Statistics(
             tenant, guard, self._surroundings.now, are_counts_open=not settings.private_stats
         )

@@ -12,7 +12,9 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
+from socket import SocketIO
 
 from attrs import frozen
 from generator import Client, compile_load_generator
@@ -73,11 +75,11 @@ class MisbehavingServer:
             subscriber.sendall(data)
 
 
-def read_text(stream) -> bytes:
+def read_text(stream: BufferedReader | SocketIO) -> bytes:
     head = stream.read(2)
     if len(head) < 2:
         raise EOFError
-    length = head[1] & 0x7F
+    length = int(head[1] & 0x7F)
     if length == 126:
         length = int.from_bytes(stream.read(2), "big")
     mask = stream.read(4)

@@ -13,9 +13,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from harness import BENCH, RunFailed, RunningServer, compile_c, pinned
 from machine import Cores
 
@@ -23,6 +23,8 @@ from machine import Cores
 GRACE_S = 10.0
 #: Above this share a core counts as busy.
 BUSY = 0.90
+#: Above this share of its core, the load generator itself is the bottleneck: the rest is interrupts.
+EXHAUSTED = 0.85
 #: Above this share of a core, other programs disturbed the run: it counts, and the table says so.
 DISTURBED = 0.10
 
@@ -36,6 +38,10 @@ class Client:
     path: str
     joins: tuple[str, ...]
     sends: tuple[str, ...] = ()
+
+    def at(self, path: str) -> Self:
+        """Return the same client on another path."""
+        return evolve(self, path=path)
 
     def lines(self) -> str:
         """Return the block that `loadgen/clients.h` describes."""
@@ -147,7 +153,7 @@ def run_load_generator(
 def judge(measured: Measured) -> Measured:
     """Say when a run measured something else than the server.
 
-    `void`: the load generator's core was busy while the server's was not, so the load generator set the pace.
+    `void`: the load generator used its core up while the server's was not busy, so the load generator set the pace.
     `foreign`: the larger share of either core that neither server nor load generator used.
     """
     foreign = max(
@@ -157,7 +163,7 @@ def judge(measured: Measured) -> Measured:
     )
     return {
         "kernel_share": min(1.0, measured["server_kernel_s"] / measured["server_cpu_s"]),
-        "void": measured["loadgen_core_busy"] > BUSY and measured["server_core_busy"] <= BUSY,
+        "void": measured["loadgen_busy"] > EXHAUSTED and measured["server_core_busy"] <= BUSY,
         "foreign": foreign,
         "disturbed": foreign > DISTURBED,
     }

@@ -44,6 +44,17 @@ class RunningServer:
                 found.extend(int(child) for child in children.read_text().split())
         return found
 
+    def memory_kib(self) -> int:
+        """Return what of it is in memory; of what processes share, each counts its part."""
+        return sum(_proportional_kib(process) for process in self.processes())
+
+
+def _proportional_kib(process: int) -> int:
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RunFailed(f"nothing is known of the memory of process {process}")
+
 
 def compile_c(name: str, sources: Sequence[Path]) -> Path:
     """Compile `sources` into `bench/bin/<name>` unless that is newer than every file beside them."""

@@ -3,7 +3,7 @@
 Called by `probes`.
 
 **Invariants**
-- A call is one transaction that is rolled back: it leaves nothing behind.
+- A call is one transaction that is rolled back, and locks of the session are given back: it leaves nothing behind.
 - It ends within the time limit of its pool.
 """
 
@@ -19,7 +19,7 @@ from psycopg import sql
 
 from actors.db.plan_reuse import PlanReuse
 from actors.db.pool import Pool
-from actors.db.row_sessions import StatementFailed
+from actors.db.row_sessions import LEAVE, UNLOCK, StatementFailed
 from actors.realtime.ports import Grants
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ class ProbeSessions:
                         _CALL.format(sql.Identifier(name)), (keeps_plans, *columns)
                     )
                     await connection.execute("ROLLBACK")
+                    await connection.execute(UNLOCK)
             except psycopg.Error as error:
                 if connection.closed:
                     raise
-                await connection.rollback()
+                await connection.execute(LEAVE)
                 raise StatementFailed(error.sqlstate or "") from None
             rows = await cursor.fetchall()
         return [

@@ -11,6 +11,7 @@ Implements `stored_ports.BroadcastStorage`; row security decides as it does in `
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -19,9 +20,12 @@ from actors.db.plan_reuse import PlanReuse
 from actors.db.policies import away_from, failed_policy, probe_of, undecided
 from actors.db.pool import Pool
 from actors.db.probe_sessions import SEARCH_PATH
+from actors.db.row_sessions import UNLOCK
 from actors.realtime.errors import DatabaseUnavailable, Forbidden, NotPersisted
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from actors.db.driver import TrioConnection
     from actors.realtime.stored_ports import Storage
 
@@ -90,7 +94,7 @@ class PostgresStorage:
                 keeps_ttl = storage.ttl_s is not None and await has_ttl(connection)
                 if not await self._plans.is_safe(connection):
                     await connection.execute("DISCARD PLANS")
-                async with connection.transaction():
+                async with _transaction(connection):
                     await _check(connection, message.event, text)
                     await connection.execute(_BECOME, become)
                     if keeps_ttl:
@@ -107,6 +111,17 @@ class PostgresStorage:
         if stored.rowcount == 0:
             # A trigger swallowed it.
             raise Forbidden("Unauthorized", "Unauthorized")
+
+
+@asynccontextmanager
+async def _transaction(connection: TrioConnection) -> AsyncIterator[None]:
+    """Run a transaction in which policies are asked, and give back the locks that they took for the session."""
+    try:
+        async with connection.transaction():
+            yield
+    finally:
+        if connection.is_idle():
+            await connection.execute(UNLOCK)
 
 
 async def _check(connection: TrioConnection, event: str, text: str | None) -> None:

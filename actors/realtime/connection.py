@@ -114,6 +114,7 @@ class ConnectionActor:
                     self._nursery,
                     self._carry_out,
                     self._tracker.untrack,
+                    self._metrics,
                 )
                 self._tenant.open_connections.enter(self._described())
                 self._credentials = Credentials(self._seat, self._joins)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import JoinKey, SubscriptionEnded
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
+    from actors.telemetry.metrics import Metrics
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
     from protocol.events import Event
@@ -75,12 +76,14 @@ class Joins:
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
         untrack: Callable[[JoinKey], None],
+        metrics: Metrics,
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
         self._untrack = untrack
+        self._metrics = metrics
         self._places = trio.Semaphore(UNDER_WAY)
         self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
@@ -119,6 +122,7 @@ class Joins:
             try:
                 await self._enter(join, pending)
                 joined = True
+                self._metrics.joins["ok"].inc()
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
@@ -149,6 +153,7 @@ class Joins:
         """Answer a join that is refused, late, so that clients which come back at once do not come back often."""
         self._log.info("join.refused", topic=join.topic, code=refused.code)
         pending.is_refused = True
+        self._metrics.joins["error"].inc()
         await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
         answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
         self._seat.push(answer, join.topic)

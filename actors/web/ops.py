@@ -14,13 +14,15 @@ from attrs import frozen
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from actors.realtime.snapshot import count, user_of
 from actors.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
 
+    from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from actors.web.guard import Guard
 
@@ -41,10 +43,10 @@ class Tree(Protocol):
 
 @frozen
 class Operations:
-    """The operators' routes; without `metrics` nothing is told of figures."""
+    """The operators' routes; `figures` returns them in the Prometheus text format, without it none are told."""
 
     tree: Tree
-    metrics: Metrics | None
+    figures: Callable[[], bytes] | None
     guard: Guard
 
     def routes(self) -> list[Route]:
@@ -54,8 +56,8 @@ class Operations:
             Route("/admin/actors", self.guard.operator(self._actors)),
             Route("/admin/actors/{name:path}/crash", crash, methods=["POST"]),
         ]
-        if self.metrics is not None:
-            handle = partial(render_metrics, self.metrics)
+        if self.figures is not None:
+            handle = partial(_answer, self.figures)
             routes.append(Route("/metrics", self.guard.metrics(handle)))
         return routes
 
@@ -70,6 +72,15 @@ class Operations:
         return Response(status_code=202)
 
 
-async def render_metrics(metrics: Metrics, _request: Request) -> Response:
-    """Answer with all figures in the Prometheus text format."""
-    return Response(metrics.render(), media_type=CONTENT_TYPE)
+async def _answer(figures: Callable[[], bytes], _request: Request) -> Response:
+    return Response(figures(), media_type=CONTENT_TYPE)
+
+
+def render_figures(tenant: Tenant, metrics: Metrics) -> bytes:
+    """Return all figures; those that nobody counts on the way are read off the tenant now."""
+    totals = count(tenant)
+    metrics.channels.set(totals.channels)
+    metrics.subscribers.set(totals.subscribers)
+    metrics.change_subscriptions.set(totals.change_subscriptions)
+    metrics.users.set(len({user_of(one.identity) for one in tenant.open_connections}))
+    return metrics.render()

@@ -8,7 +8,8 @@ the Fluxbase document, "Stats Endpoint".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 from starlette.responses import JSONResponse, Response
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from actors.web.guard import Guard
 
 #: Statistics list more than the dashboard, for they are asked for once.
-BOUNDS = Bounds(channels=10_000, connections=0, changes=0, members=1)
-TOPIC_PREFIX = "realtime:"
-OFF = {"error": "realtime not enabled"}
+BOUNDS: Final = Bounds(channels=10_000, connections=10_000, changes=0, members=1)
+TOPIC_PREFIX: Final = "realtime:"
+OFF: Final = {"error": "realtime not enabled"}
 
 
 @frozen
@@ -82,8 +83,8 @@ def fluxbase(totals: Totals) -> dict[str, int]:
 def goforward(snapshot: Snapshot) -> dict[str, Any]:
     """Return counts, and of each channel how many there are and how many are present.
 
-    The document promises figures of connections and of database subscriptions without showing them:
-    the last two members are ours.
+    The document promises figures of connections and of database subscriptions without showing them;
+    what `connections` has is named after its metrics of connections.
     """
     totals = snapshot.totals
     return {
@@ -98,7 +99,13 @@ def goforward(snapshot: Snapshot) -> dict[str, Any]:
             }
             for channel in snapshot.channels
         ],
-        "connections": {"active": totals.connections},
+        "connections": {
+            "active_connections": totals.connections,
+            "connections_per_user": Counter(one.user for one in snapshot.connections),
+            "channel_connections": {
+                one.name: one.subscriber_count for one in snapshot.channels
+            },
+        },
         "database_subscriptions": totals.change_subscriptions,
     }
 

@@ -2,7 +2,7 @@
  *
  * A client is a block of lines, and an empty line ends it:
  *   path /realtime/v1/websocket?apikey=…   of its upgrade request
- *   join …                                 a text to send and to be answered; any number of these
+ *   join …                                 a text to send and to be answered; any number of these, one after the other
  *   send …                                 a text for the workload to send; any number of these
  * With more connections than blocks, the blocks are used again from the first one. */
 #pragma once

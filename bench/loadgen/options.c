@@ -27,6 +27,7 @@ struct options options_read(int count, char **values) {
         {"measure", required_argument, NULL, 'm'},
         {"deadline", required_argument, NULL, 'd'},
         {"expected", required_argument, NULL, 'e'},
+        {"slow", required_argument, NULL, 'l'},
         {"marker", required_argument, NULL, 'k'},
         {"server-process", required_argument, NULL, 's'},
         {"server-core", required_argument, NULL, 'c'},
@@ -47,6 +48,7 @@ struct options options_read(int count, char **values) {
         case 'm': options.measure_ns = seconds_to_ns(optarg); break;
         case 'd': options.deadline_ns = seconds_to_ns(optarg); break;
         case 'e': options.expected = strtoull(optarg, NULL, 10); break;
+        case 'l': options.slow = strtoul(optarg, NULL, 10); break;
         case 'k': options.marker = optarg; break;
         case 's': add_server(&options.share, optarg); break;
         case 'c': options.share.server_core = atoi(optarg); break;

@@ -17,6 +17,7 @@ struct options {
     uint64_t measure_ns;
     uint64_t deadline_ns; /* allowed for the whole program */
     uint64_t expected;    /* how often the marker must come */
+    size_t slow;          /* connections that hardly read */
     const char *marker;   /* what is counted in the messages that come */
 };
 

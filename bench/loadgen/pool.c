@@ -23,6 +23,7 @@ enum {
     REQUEST_MAX = 4096,
     JOIN_MAX = 1 << 16,
     SEND_TIMEOUT_MS = 5000,
+    UNANNOUNCED_US = 300000,
 };
 
 /* The sample nonce of RFC 6455 section 1.3 and the answer it must get: a constant pair spares
@@ -75,12 +76,13 @@ static int connect_loopback(uint16_t port) {
     return descriptor;
 }
 
-static void open_next(struct pool *pool) {
-    struct connection *connection = &pool->connections[pool->opened];
-    connection->index = pool->opened++;
+void pool_connect(struct pool *pool, struct connection *connection) {
+    connection->opened_ns = monotonic_ns();
     connection->descriptor = connect_loopback(pool->target.port);
     connection->stage = STAGE_UPGRADING;
-    connection->client = clients_at(&pool->target.clients, connection->index);
+    connection->joins = 0;
+    connection->pending_length = 0;
+    pool->opened++;
 
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     if (epoll_ctl(pool->epoll, EPOLL_CTL_ADD, connection->descriptor, &event) < 0) {
@@ -98,6 +100,24 @@ static void open_next(struct pool *pool) {
     send_all(connection->descriptor, (const uint8_t *)request, (size_t)length);
 }
 
+void pool_close(struct connection *connection) {
+    uint8_t frame[FRAME_HEADER_MAX];
+    size_t length = frame_write_header(frame, OPCODE_CLOSE, 0, MASK);
+    send_all(connection->descriptor, frame, length);
+    close(connection->descriptor);
+    connection->stage = STAGE_CLOSED;
+}
+
+void pool_ignore(struct pool *pool, struct connection *connection) {
+    epoll_ctl(pool->epoll, EPOLL_CTL_DEL, connection->descriptor, NULL);
+}
+
+static void joined(struct pool *pool, struct connection *connection) {
+    connection->stage = STAGE_JOINED;
+    connection->joined_ns = monotonic_ns();
+    pool->joined++;
+}
+
 static void send_join(struct connection *connection) {
     static uint8_t scratch[FRAME_HEADER_MAX + JOIN_MAX];
     const char *join = connection->client->joins.items[connection->joins];
@@ -109,7 +129,8 @@ static void send_join(struct connection *connection) {
 }
 
 /* Returns the size of the response head, 0 while it is incomplete. */
-static size_t read_upgrade(struct connection *connection, uint8_t *data, size_t length) {
+static size_t read_upgrade(struct pool *pool, struct connection *connection, uint8_t *data,
+                           size_t length) {
     uint8_t *end = memmem(data, length, "\r\n\r\n", 4);
     if (end == NULL) {
         return 0;
@@ -118,6 +139,10 @@ static size_t read_upgrade(struct connection *connection, uint8_t *data, size_t 
     if (strncmp((char *)data, "HTTP/1.1 101", 12) != 0 ||
         memmem(data, head, ACCEPT, strlen(ACCEPT)) == NULL) {
         fail("no upgrade, but: %.*s", (int)length, (char *)data);
+    }
+    if (connection->client->joins.count == 0) {
+        joined(pool, connection);
+        return head + 4;
     }
     connection->stage = STAGE_JOINING;
     send_join(connection);
@@ -137,8 +162,7 @@ static void read_join_reply(struct pool *pool, struct connection *connection,
         send_join(connection);
         return;
     }
-    connection->stage = STAGE_JOINED;
-    pool->joined++;
+    joined(pool, connection);
 }
 
 static void keep_pending(struct connection *connection, const uint8_t *data, size_t length) {
@@ -159,7 +183,7 @@ static size_t read_frames(struct pool *pool, struct connection *connection, uint
     uint64_t received_ns = monotonic_ns();
     size_t taken = 0;
     if (connection->stage == STAGE_UPGRADING) {
-        taken = read_upgrade(connection, data, length);
+        taken = read_upgrade(pool, connection, data, length);
         if (taken == 0) {
             return 0;
         }
@@ -224,7 +248,7 @@ static void ignore_message(void *workload, struct connection *connection,
     (void)workload, (void)connection, (void)frame, (void)received_ns;
 }
 
-void pool_open(struct pool *pool, struct target target, size_t count, uint64_t deadline_ns) {
+void pool_prepare(struct pool *pool, struct target target, size_t count) {
     *pool = (struct pool){.target = target, .count = count};
     pool->connections = calloc(count, sizeof *pool->connections);
     pool->buffer = malloc(BUFFER_SIZE);
@@ -232,13 +256,25 @@ void pool_open(struct pool *pool, struct target target, size_t count, uint64_t d
     if (pool->connections == NULL || pool->buffer == NULL || pool->epoll < 0) {
         fail("cannot set up %zu connections: %s", count, strerror(errno));
     }
+    for (size_t i = 0; i < count; i++) {
+        pool->connections[i].index = i;
+        pool->connections[i].client = clients_at(&pool->target.clients, i);
+    }
+}
+
+void pool_open(struct pool *pool, struct target target, size_t count, uint64_t deadline_ns) {
+    pool_prepare(pool, target, count);
     while (pool->joined < count) {
         while (pool->opened < count && pool->opened - pool->joined < UNANSWERED_MAX) {
-            open_next(pool);
+            pool_connect(pool, &pool->connections[pool->opened]);
         }
         if (monotonic_ns() > deadline_ns) {
             fail("only %zu of %zu connections joined in time", pool->joined, count);
         }
         pool_poll(pool, 100, ignore_message, NULL);
+    }
+    if (pool->connections[0].client->joins.count == 0) {
+        /* Nothing answered: the server may still be subscribing the last ones. */
+        usleep(UNANNOUNCED_US);
     }
 }

@@ -8,6 +8,7 @@ A latency counts from just before the INSERT that is its own transaction, so its
 """
 
 import contextlib
+import math
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -144,9 +145,9 @@ def measure(row: Row, setting: Setting) -> Crowd:
         changes_per_s=measured["counted"] / row.listeners / span_s,
         messages_per_s=measured["counted"] / span_s,
         delivered=measured["counted"] / options["expected"],
-        p50_ms=measured["latency_p50_us"] / 1000,
-        p95_ms=measured["latency_p95_us"] / 1000,
-        p99_ms=measured["latency_p99_us"] / 1000,
+        p50_ms=measured.get("latency_p50_us", math.inf) / 1000,
+        p95_ms=measured.get("latency_p95_us", math.inf) / 1000,
+        p99_ms=measured.get("latency_p99_us", math.inf) / 1000,
         cpu_us_per_message=measured["server_cpu_s"] / max(measured["counted"], 1) * 1e6,
         measured=measured,
     )

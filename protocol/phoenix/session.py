@@ -59,6 +59,10 @@ PENDING_LIMIT: Final = 64
 # and for more than ten thousand ordinary joins.
 HELD_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
+HALF_A_PAIR: Final = JoinFault(
+    InvalidJoin.code, "the join has half of a surrogate pair, which is no character"
+)
+
 
 class _TokenPayload(Struct):
     access_token: Raw = Raw(b"null")
@@ -115,7 +119,10 @@ class PhoenixSession:
             MalformedFrame, UnknownFrame: the frame is to be dropped.
             TooMuchPending: the peer floods a topic whose join is not answered yet.
         """
-        push = self._decode(data)
+        try:
+            push = self._decode(data)
+        except MalformedFrame:
+            return (self._half_readable_join(data),)
         if push.event == "phx_join":
             return (self._join(push, len(data)),)
         subscription = self._subscriptions.get(push.topic)
@@ -165,12 +172,24 @@ class PhoenixSession:
         del self._subscriptions[topic]
         self._held_bytes -= subscription.held()
 
-    def _join(self, push: Push, size: int) -> Command:
+    def _half_readable_join(self, data: str | bytes) -> Command:
+        """Return the faulty join that a frame is whose only fault is half of a surrogate pair.
+
+        Raises:
+            MalformedFrame: it is anything else.
+        """
+        repaired = jsontext.without_half_pairs(data) if isinstance(data, str) else data
+        push = self._decode(repaired)
+        if push.event != "phx_join":
+            raise MalformedFrame("not the expected JSON")
+        return self._join(push, len(data), HALF_A_PAIR)
+
+    def _join(self, push: Push, size: int, fault: JoinFault | None = None) -> Command:
         """Return the `Join`, with a fault if that is known already; of a topic that cannot be one, the answer."""
         if not push.topic.startswith(TOPIC_PREFIX) or len(push.topic) > TOPIC_LIMIT:
             return _unmatched(push)
         old = self._subscriptions.get(push.topic)
-        fault = self._fault(push.topic, size, old)
+        fault = fault or self._fault(push.topic, size, old)
         parsed = ParsedJoin(JoinOptions(), ())
         if fault is None:
             try:

@@ -4,11 +4,14 @@
  * interval, publishes are also at least that far apart. Every delivery carries the sequence
  * number of its publish; a lost, repeated or reordered one ends the program without a result.
  * After a warm-up the measured window starts and ends with nothing outstanding.
+ * The last connections may be slow: they read one byte a second, and nobody waits for them.
  * Prints one JSON object. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "../clock.h"
 #include "../fail.h"
@@ -29,6 +32,9 @@ struct fanout {
     size_t text_length;
     char *digits; /* inside text */
     uint8_t *scratch;
+    size_t slow;
+    size_t slow_cut; /* of these, closed by the server */
+    uint64_t next_byte_ns;
     size_t outstanding;
     uint64_t interval_ns;
     uint64_t next_due_ns;
@@ -61,7 +67,7 @@ static uint64_t read_sequence(const uint8_t *digits) {
 static void publish(struct fanout *fanout, uint64_t now_ns) {
     size_t slot = fanout->published % OUTSTANDING_MAX;
     write_sequence(fanout->digits, fanout->published);
-    fanout->remaining[slot] = fanout->pool.count;
+    fanout->remaining[slot] = fanout->pool.count - fanout->slow;
     fanout->published_at_ns[slot] = now_ns;
     fanout->published++;
     pool_send_text(&fanout->pool.connections[0], fanout->text, fanout->text_length,
@@ -118,6 +124,20 @@ static int timeout_ms(const struct fanout *fanout, bool publishing, uint64_t now
     return (int)((fanout->next_due_ns - now_ns) / 1000000 + 1);
 }
 
+/* Lets each slow connection read its byte of this second. */
+static void read_slowly(struct fanout *fanout, uint64_t now_ns) {
+    if (now_ns < fanout->next_byte_ns) {
+        return;
+    }
+    fanout->next_byte_ns = now_ns + NANOSECONDS_PER_SECOND;
+    fanout->slow_cut = 0;
+    for (size_t i = fanout->pool.count - fanout->slow; i < fanout->pool.count; i++) {
+        uint8_t byte;
+        ssize_t received = recv(fanout->pool.connections[i].descriptor, &byte, 1, MSG_DONTWAIT);
+        fanout->slow_cut += received == 0 || (received < 0 && errno != EAGAIN);
+    }
+}
+
 /* Publishes for `duration_ns`, then waits until everything has been delivered. */
 static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
     uint64_t now_ns = monotonic_ns();
@@ -135,6 +155,7 @@ static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
             fail("out of time: %" PRIu64 " of %" PRIu64 " publishes delivered", fanout->completed,
                  fanout->published);
         }
+        read_slowly(fanout, now_ns);
         pool_poll(&fanout->pool, timeout_ms(fanout, publishing, now_ns), on_message, fanout);
         now_ns = monotonic_ns();
     }
@@ -143,6 +164,7 @@ static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
 static void prepare(struct fanout *fanout, const struct options *options) {
     fanout->outstanding = options->outstanding;
     fanout->interval_ns = options->interval_ns;
+    fanout->slow = options->slow;
     const struct texts *sends = &clients_at(&options->target.clients, 0)->sends;
     if (sends->count != 1 || options->outstanding > OUTSTANDING_MAX) {
         fail("the first client has one text to send, at most %d outstanding", OUTSTANDING_MAX);
@@ -162,8 +184,9 @@ static void print_result(const struct fanout *fanout, const struct usage *used,
                          uint64_t publishes, uint64_t open_ns) {
     printf("{\"publishes\": %" PRIu64 ", \"deliveries\": %" PRIu64
            ", \"delivered_bytes\": %" PRIu64 ", \"other_messages\": %" PRIu64
-           ", \"open_s\": %.4f, ",
+           ", \"slow_cut\": %zu, \"open_s\": %.4f, ",
            publishes, fanout->latencies.count, fanout->delivered_bytes, fanout->other_messages,
+           fanout->slow_cut,
            (double)open_ns / 1e9);
     usage_print(used);
     printf(", ");
@@ -180,6 +203,9 @@ int main(int count, char **values) {
     fanout.deadline_ns = start_ns + options.deadline_ns;
     pool_open(&fanout.pool, options.target, options.connections, fanout.deadline_ns);
     uint64_t open_ns = monotonic_ns() - start_ns;
+    for (size_t i = options.connections - options.slow; i < options.connections; i++) {
+        pool_ignore(&fanout.pool, &fanout.pool.connections[i]);
+    }
 
     run_phase(&fanout, options.warmup_ns);
     latencies_reset(&fanout.latencies);

@@ -1,6 +1,6 @@
 /* Workload listen: every connection hears what others cause, and counts the marker in it.
  *
- * Says that all have joined by a line of JSON, sends each client's texts once, and listens until
+ * Says by a line of JSON that all have joined and what that took, sends each client's texts once, and listens until
  * the marker has come as often as expected or the deadline has. A number that follows the marker
  * is a moment on the monotonic clock, in nanoseconds: the time since then is its latency, and on
  * one connection these moments may only increase, so a repeated or reordered message ends the
@@ -107,8 +107,10 @@ static void print_result(const struct listening *listening, const struct usage *
            listening->latencies.count,
            (double)(listening->last_ns - listening->first_ns) / 1e9);
     usage_print(used);
-    printf(", ");
-    latencies_print(&listening->latencies);
+    if (listening->latencies.count > 0) {
+        printf(", ");
+        latencies_print(&listening->latencies);
+    }
     printf("}\n");
 }
 
@@ -123,14 +125,16 @@ int main(int count, char **values) {
     listening.newest_ns = calloc(options.connections, sizeof *listening.newest_ns);
     latencies_reset(&listening.latencies);
 
-    uint64_t start_ns = monotonic_ns();
-    uint64_t deadline_ns = start_ns + options.deadline_ns;
+    uint64_t deadline_ns = monotonic_ns() + options.deadline_ns;
+    struct usage before = usage_now(&options.share);
     pool_open(&listening.pool, options.target, options.connections, deadline_ns);
-    printf("{\"joined\": %zu, \"open_s\": %.4f}\n", options.connections,
-           (double)(monotonic_ns() - start_ns) / 1e9);
+    struct usage start = usage_now(&options.share);
+    struct usage opening = usage_between(&before, &start);
+    printf("{\"joined\": %zu, ", options.connections);
+    usage_print(&opening);
+    printf("}\n");
     fflush(stdout);
 
-    struct usage start = usage_now(&options.share);
     send_texts(&listening.pool);
     while (listening.counted < options.expected && monotonic_ns() < deadline_ns) {
         pool_poll(&listening.pool, POLL_MS, on_message, &listening);
