@@ -22,6 +22,7 @@ from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
+from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from actors.realtime.replaying import replay_gate
 from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
 from protocol.frames import CloseCode
@@ -267,7 +268,7 @@ class Joins:
         if current is None or current.number != membership.number:
             return
         self._session.forget(topic, membership.number)
-        closed = Closed(membership.join_ref, notice, code or "")
+        closed = _closed(membership, notice, code)
         farewell = self._refusal(membership, closed)
         if self._end_code(closed) is not None:
             # The channel would say it later, and nothing can be said behind the end.
@@ -299,7 +300,7 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            closed = Closed(membership.join_ref, end.refusal)
+            closed = _closed(membership, end.refusal)
             self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
             self._end_with(closed)
@@ -343,3 +344,9 @@ class Joins:
     def _note_parting(self, membership: Membership) -> None:
         membership.lifetime.cancel()
         self.idle_since = trio.current_time()
+
+
+def _closed(membership: Membership, notice: str, code: str | None = None) -> Closed:
+    if code is None and notice in LIMITED:
+        code = QUOTA_EXCEEDED
+    return Closed(membership.join_ref, notice, code or "")
