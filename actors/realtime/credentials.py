@@ -19,6 +19,7 @@ import trio
 
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
+from actors.realtime.managed_joins import refuse_if_unreadable
 
 if TYPE_CHECKING:
     from actors.realtime.joins import Joins
@@ -53,6 +54,10 @@ class Credentials:
         self._exchanging.add(command.topic)
         try:
             identity = await self._verifier.verify(token)
+            _, is_private, sub_topic = membership.channel_key
+            if not is_private:
+                is_managed = membership.subscription.is_managed
+                refuse_if_unreadable(sub_topic, identity, self._tenant, is_managed=is_managed)
             permissions = await membership.permissions.for_identity(identity)
             renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)

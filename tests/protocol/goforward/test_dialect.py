@@ -73,9 +73,9 @@ def test_a_message_has_an_id_and_a_time():
 
 
 def test_a_stamp_is_written_in_full_to_the_millisecond():
-    stamp = Stamp(1_642_234_567_000, "abc123")
+    stamp = Stamp(1_642_234_567.0, b"\0\1\2\x0a\x0b\x24")
 
-    assert stamp.message_id == "msg_1642234567000_abc123"
+    assert stamp.message_id == "msg_1642234567000_012ab0"
     assert stamp.change_id == "change_1642234567000"
     assert stamp.timestamp == "2022-01-15T08:16:07.000Z"
 
