@@ -10,6 +10,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from actors.realtime.errors import Forbidden, RateLimited, Refused
 from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.messages import ChannelKey
@@ -73,15 +75,42 @@ def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[No
         channel.entering -= 1
 
 
+@frozen
+class ManagedGate:
+    """What a managed join would be told, for clients that are to know before they have a socket; the join decides."""
+
+    tenant: Tenant
+
+    def admits_anonymous(self, name: str) -> bool:
+        """Whether a client without a token may come in."""
+        return self.tenant.managed.admits_anonymous(name)
+
+    def refuse(self, name: str, identity: Identity) -> None:
+        """Return if that identity would be let in; never waits.
+
+        Raises:
+            Refused: it would not.
+        """
+        channel = self.tenant.managed.get(name)
+        if channel is None:
+            _refuse_to_create(name, self.tenant)
+        else:
+            refuse_if_unreadable(name, identity, self.tenant, is_managed=True)
+            _refuse_if_full(channel, self.tenant)
+
+
 def _create(name: str, tenant: Tenant) -> ManagedChannel:
+    _refuse_to_create(name, tenant)
+    channel = ManagedChannel(name)
+    tenant.managed.add(channel)
+    return channel
+
+
+def _refuse_to_create(name: str, tenant: Tenant) -> None:
     refuse_if_unknown(tenant)
-    managed = tenant.managed
-    if not managed.rules.auto_create:
+    if not tenant.managed.rules.auto_create:
         raise Refused("ChannelNotFound", f"There is no channel of this name: {name}")
     make_room(tenant)
-    channel = ManagedChannel(name)
-    managed.add(channel)
-    return channel
 
 
 def refuse_if_unknown(tenant: Tenant) -> None:

@@ -1,6 +1,6 @@
 """Ids and times as GoForward writes them; whoever calls brings clock and luck.
 
-**Source**: ledger GF-024 (ids), GF-027 (times).
+**Source**: ledger GF-024 and GF-042 (ids), GF-027 (times).
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ def message_id(at: float, luck: bytes) -> str:
     """Return `msg_<milliseconds>_<six characters>`; `at` is in seconds since 1970-01-01 UTC."""
     tail = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in luck[:LUCK_BYTES])
     return f"msg_{int(at * 1000):013}_{tail}"
+
+
+def change_id(at: float) -> str:
+    """Return `change_<milliseconds>`; `at` is in seconds since 1970-01-01 UTC."""
+    return f"change_{int(at * 1000):013}"
 
 
 def timestamp(at: float) -> str:
