@@ -13,12 +13,13 @@ It is a refusal: the client is told why and that its subscription is closed, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
+from actors.realtime.managed_joins import refuse_if_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 #: Tokens of one connection that are verified again at a time; each may wait for a key to be fetched.
 AT_A_TIME = 8
+
+
+#: The code of a token that is refused without one.
+UNACCEPTABLE: Final = "InvalidJWTToken"
 
 
 class Credentials:
@@ -55,6 +60,10 @@ class Credentials:
         self._exchanging.add(command.topic)
         try:
             identity = await self._verifier.verify(token)
+            _, is_private, sub_topic = membership.channel_key
+            if not is_private:
+                is_managed = membership.subscription.is_managed
+                refuse_if_unreadable(sub_topic, identity, self._tenant, is_managed=is_managed)
             permissions = await membership.permissions.for_identity(identity)
             renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
@@ -100,7 +109,8 @@ class Credentials:
 
     async def _end(self, topic: str, membership: Membership, refused: Refused) -> None:
         if self._is_current(topic, membership):
-            await self._joins.expel(topic, membership, refused.notice, refused.code)
+            code = refused.code or UNACCEPTABLE
+            await self._joins.expel(topic, membership, refused.notice, code)
 
     def _is_current(self, topic: str, membership: Membership) -> bool:
         return self._joins.memberships.get(topic) is membership
