@@ -323,7 +323,7 @@ class Stage:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
         token = fake_token(role, expires_at=expires_at, sub=sub)
-        identity = Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token)
+        identity = Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token, sub)
         opening = Opening(
             dialect or PhoenixDialect(version),
             identity,
