@@ -318,7 +318,14 @@ class Stage:
     reports: list = field(factory=list)
 
     def connect(
-        self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}", dialect=None, sub=""
+        self,
+        version="2.0.0",
+        role="anon",
+        expires_at=1e12,
+        headers=b"{}",
+        dialect=None,
+        sub="",
+        verifier=None,
     ) -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
@@ -330,6 +337,7 @@ class Stage:
             "192.0.2.1",
             client.open_socket,
             headers,
+            verifier,
         )
         self.connections.admit(opening)
         return client
