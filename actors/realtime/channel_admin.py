@@ -102,7 +102,7 @@ class ChannelAdmin:
             channel.subscriptions.clear()
         log.info("channel.deleted", channel=channel.name)
         self._tell_members(channel)
-        await self._end(channel.name, lambda one: not one.is_managed, DELETED, "ChannelDeleted")
+        await self._end(channel.name, lambda one: not one.is_managed, DELETED)
 
     async def subscribe(
         self, channel: ManagedChannel, wanted: ChangeFilter, identity: Identity
@@ -162,7 +162,7 @@ class ChannelAdmin:
         tenant.managed.tell_members(tenant.name, channel.name, tenant.channels)
 
     async def _end(
-        self, name: str, keeps: Callable[[Subscription], bool], refusal: str, code: str
+        self, name: str, keeps: Callable[[Subscription], bool], refusal: str, code: str = ""
     ) -> None:
         key = ChannelKey(self._tenant.name, is_private=False, sub_topic=name)
         channel = self._tenant.channels.get(key)

@@ -10,6 +10,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
+from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
 from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.messages import ChannelKey
@@ -73,15 +76,44 @@ def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[No
         channel.entering -= 1
 
 
+@frozen
+class ManagedGate:
+    """Says at the door what a managed join would be told, so that no socket is opened for that."""
+
+    tenant: Tenant
+
+    def admits_anonymous(self, name: str) -> bool:
+        """Whether a client without a token may join a channel."""
+        return self.tenant.managed.admits_anonymous(name)
+
+    def refuse(self, name: str, identity: Identity) -> None:
+        """Return if an identity may join a channel; never waits.
+
+        Raises:
+            Refused: it may not, or there is no place in it, or no such channel.
+        """
+        tenant = self.tenant
+        refuse_one_more(identity.user_id, tenant)
+        channel = tenant.managed.get(name)
+        if channel is None:
+            _refuse_to_create(name, tenant)
+            return
+        refuse_if_unreadable(name, identity, tenant, is_managed=True)
+        _refuse_if_full(channel, tenant)
+
+
 def _create(name: str, tenant: Tenant) -> ManagedChannel:
+    _refuse_to_create(name, tenant)
+    channel = ManagedChannel(name)
+    tenant.managed.add(channel)
+    return channel
+
+
+def _refuse_to_create(name: str, tenant: Tenant) -> None:
     refuse_if_unknown(tenant)
-    managed = tenant.managed
-    if not managed.rules.auto_create:
+    if not tenant.managed.rules.auto_create:
         raise Refused("ChannelNotFound", f"There is no channel of this name: {name}")
     make_room(tenant)
-    channel = ManagedChannel(name)
-    managed.add(channel)
-    return channel
 
 
 def refuse_if_unknown(tenant: Tenant) -> None:

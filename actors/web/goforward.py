@@ -20,20 +20,25 @@ if TYPE_CHECKING:
     from actors.realtime.channel_admin import ChannelAdmin
     from actors.realtime.posting import Poster
     from actors.web.goforward_requests import Requests
+    from protocol.goforward.envelope import Stamp
 
 
 def goforward_routes(
     requests: Requests,
     admin: ChannelAdmin,
     poster: Poster,
+    stamp: Callable[[], Stamp],
     now: Callable[[], float],
     *,
     has_metrics: bool = True,
 ) -> list[Route]:
-    """Return the routes, relative to `/realtime`; `now` returns seconds since 1970-01-01 UTC."""
+    """Return the routes, relative to `/realtime`.
+
+    `stamp` gives the time and luck of this moment, `now` the time in seconds since 1970-01-01 UTC.
+    """
     view = PresenceView(requests.tenant, now)
     return [
         *ChannelRoutes(requests, admin, view, has_metrics).routes(),
-        *BroadcastRoutes(requests, poster, now).routes(),
+        *BroadcastRoutes(requests, poster, stamp).routes(),
         *PresenceRoutes(requests, view).routes(),
     ]

@@ -18,6 +18,7 @@ from actors.web.bodies import BodyBudget
 from actors.web.goforward import goforward_routes
 from actors.web.goforward_requests import Requests
 from actors.web.request_rate import RequestRate
+from protocol.goforward.envelope import Stamp
 from tests.support.memory_tenant import FakeVerifier, Stage, fake_token, open_stage
 from tests.support.web import RunningPort, start_port
 
@@ -51,6 +52,14 @@ async def refuse(_request):
 
 def now() -> float:
     return EPOCH + trio.current_time()
+
+
+def stamp() -> Stamp:
+    return Stamp(int(now() * 1000), "abc123")
+
+
+def timestamp(at: float) -> str:
+    return Stamp(int(at * 1000), "").timestamp
 
 
 @define
@@ -129,7 +138,7 @@ async def open_goforward(
             None if creator_roles is None else frozenset(creator_roles),
         )
         admin = ChannelAdmin(tenant, store or NoStore(), now)
-        routes = goforward_routes(requests, admin, Poster(tenant, stage.metrics), now)
+        routes = goforward_routes(requests, admin, Poster(tenant, stage.metrics), stamp, now)
         port = await start_port(nursery, site(supabase=refuse, goforward=routes).application)
         yield GoForwardApi(stage, port, admin)
         nursery.cancel_scope.cancel()

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from actors.realtime.managed_channels import ChannelRules, ManagedChannel
-from protocol.goforward.ids import timestamp
-from tests.support.goforward_api import now, open_goforward
+from tests.support.goforward_api import now, open_goforward, timestamp
 
 CONFIG = {
     "max_subscribers": 1000,
