@@ -52,6 +52,7 @@ STEPS: Final = (
     Step("0004_auth", "CREATE on the database and on the schema auth"),
     Step("0005_publications", "CREATE on the database and ownership of realtime.messages"),
     Step("0006_replay_until", "ownership of realtime.messages"),
+    Step("0007_channels", "CREATE on the schema realtime"),
 )
 #: How a function that we may restate is told from one that came with a Supabase stack; a digest of it follows.
 MARK: Final = "Made by Troupe, "

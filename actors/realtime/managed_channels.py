@@ -14,7 +14,7 @@ Who may join is decided in `managed_joins.py`, who may say something in `managed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import define, field, frozen
@@ -131,7 +131,7 @@ class ManagedChannels:
 
     rules: ChannelRules = field(factory=ChannelRules)
     is_loaded: bool = True
-    keeper: Ref[object] | None = None
+    keeper: Ref[Any] | None = None
     _channels: dict[str, ManagedChannel] = field(factory=dict[str, ManagedChannel])
 
     def __len__(self) -> int:
