@@ -1,6 +1,6 @@
 """Keeps managed channels in the tables realtime.troupe_channels and realtime.troupe_subscriptions.
 
-Implements `channel_store.ChannelStore`; the step `0007_channels` makes the tables.
+Implements `channel_store.ChannelStore`; the step `0008_channels` makes the tables.
 
 **Invariants**
 - Values are bound, never part of a statement.

@@ -302,7 +302,7 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            closed = _closed(membership, end.refusal, end.code or None)
+            closed = _closed(membership, end.refusal, end.code)
             self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
             self._end_with(closed)
@@ -348,7 +348,7 @@ class Joins:
         self.idle_since = trio.current_time()
 
 
-def _closed(membership: Membership, notice: str, code: str | None = None) -> Closed:
-    if code is None and notice in LIMITED:
+def _closed(membership: Membership, notice: str, code: str | None) -> Closed:
+    if not code and notice in LIMITED:
         code = QUOTA_EXCEEDED
     return Closed(membership.join_ref, notice, code or "")
