@@ -75,7 +75,7 @@ class ChannelKeeper:
         found = await self._store.load()
         managed = self._tenant.managed
         for stored in found:
-            managed.add(restored(stored, managed.get(stored.name)))
+            managed.add(self._restored(stored, managed.get(stored.name)))
         managed.is_loaded = True
         if found:
             log.info("channels.loaded", channels=len(found))
@@ -83,6 +83,15 @@ class ChannelKeeper:
             if channel.is_created:
                 # Who came while nobody knew of the channel is held to it from now on.
                 await self._admin.end_unreadable(channel)
+
+    def _restored(self, stored: StoredChannel, known: ManagedChannel | None) -> ManagedChannel:
+        """Return a channel as it was stored; `known` is what a join has brought into being meanwhile."""
+        channel = known or ManagedChannel(stored.name)
+        channel.config, channel.is_created = stored.config, stored.is_created
+        channel.created_by, channel.created_at = stored.created_by, stored.created_at
+        for subscription in stored.subscriptions:
+            self._admin.enter(channel, subscription)
+        return channel
 
     async def _clear_up(self) -> None:
         tenant = self._tenant
@@ -100,16 +109,6 @@ class ChannelKeeper:
             for channel in self._tenant.managed:
                 if channel.visitors:
                     visitors.expire(channel, self._tenant)
-
-
-def restored(stored: StoredChannel, known: ManagedChannel | None) -> ManagedChannel:
-    """Return a channel as it was stored; `known` is what a join has brought into being meanwhile."""
-    channel = known or ManagedChannel(stored.name)
-    channel.config, channel.is_created = stored.config, stored.is_created
-    channel.created_by, channel.created_at = stored.created_by, stored.created_at
-    for subscription in stored.subscriptions:
-        channel.enter(subscription)
-    return channel
 
 
 def keeper_spec(tenant: Tenant, store: ChannelStore, admin: ChannelAdmin) -> ChildSpec[Never]:

@@ -20,7 +20,7 @@ from actors.realtime.snapshot import channel_snapshot
 from actors.web.goforward_requests import Problematic, answered
 from protocol import jsontext
 from protocol.goforward import codes
-from protocol.goforward.envelope import Stamp
+from protocol.goforward.ids import timestamp
 from protocol.goforward.rest import parse_state
 from protocol.managed import Permission
 
@@ -116,6 +116,4 @@ def _shown(state: bytes, seen_at: float) -> msgspec.Raw:
         for key, text in jsontext.members(state).items()
         if key != LAST_SEEN
     }
-    return msgspec.Raw(
-        jsontext.write({**members, LAST_SEEN: Stamp(int(seen_at * 1000), "").timestamp})
-    )
+    return msgspec.Raw(jsontext.write({**members, LAST_SEEN: timestamp(seen_at)}))

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from actors.realtime.managed_channels import ChannelRules, ManagedChannel
-from tests.support.goforward_api import now, open_goforward, timestamp
+from protocol.goforward.ids import timestamp
+from tests.support.goforward_api import now, open_goforward
 
 CONFIG = {
     "max_subscribers": 1000,

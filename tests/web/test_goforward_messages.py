@@ -11,7 +11,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.managed_channels import ChannelRules
 from actors.realtime.permissions import EVERYTHING
-from tests.support.goforward_api import now, open_goforward, timestamp
+from protocol.goforward.ids import timestamp
+from tests.support.goforward_api import now, open_goforward
 from tests.support.policies import NOTHING, FakePolicies
 
 ID = re.compile(r"msg_\d{13}_[0-9a-z]{6}")
