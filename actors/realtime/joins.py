@@ -18,6 +18,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from actors.realtime import visitors
 from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
@@ -197,6 +198,7 @@ class Joins:
                 membership = await enter(
                     join, subscription, permissions, gate, pending.farewell, seat
                 )
+            visitors.show_in(membership.channel_key, seat.tenant)
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)

@@ -138,7 +138,9 @@ class DbListener:
         for change in chunk.changes:
             # Invariant: what can fail comes first, so that a change is in the log and filed with everybody, or neither.
             is_stored = holds_broadcasts(change.table.relation)
-            matches = () if is_stored else self._feed.router.match(change)
+            relation = change.table.relation
+            is_hidden = is_stored or not self._feed.tables.allow(relation.schema, relation.name)
+            matches = () if is_hidden else self._feed.router.match(change)
             number = self._feed.log.append(change, now)
             if number is None:
                 continue

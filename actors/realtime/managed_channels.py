@@ -14,13 +14,12 @@ Who may join is decided in `managed_joins.py`, who may say something in `managed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import define, field, frozen
 
 from actors.realtime.messages import ChannelKey, SharedChangesMoved
-from protocol.commands import SharedChanges
 from protocol.limits import FixedWindow
 from protocol.managed import ChannelConfig, Permission
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from actors.realtime.channel_store import StoredSubscription
     from actors.realtime.channels import Channels
     from actors.realtime.ports import Identity
+    from protocol.commands import SharedChanges
     from protocol.presence.meta import Meta
 
 #: The window in which `rate_limit` messages of one user are taken, in seconds.
@@ -79,7 +79,7 @@ class ManagedChannel:
     """
 
     name: str
-    changes: dict[str, SharedChanges] = field(factory=dict[str, SharedChanges])
+    changes: dict[str, SharedChanges] = field(factory=dict[str, "SharedChanges"])
     config: ChannelConfig = field(factory=ChannelConfig)
     is_created: bool = False
     created_by: str = ""
@@ -96,12 +96,6 @@ class ManagedChannel:
     def allows(self, identity: Identity, permission: Permission) -> bool:
         """Whether an identity has a permission here."""
         return self.config.allows(identity.claimed_role, permission)
-
-    def enter(self, subscription: StoredSubscription) -> None:
-        """Have row changes for all members."""
-        shared = SharedChanges(subscription.id, subscription.wanted.bindings())
-        self.subscriptions[subscription.id] = subscription
-        self.changes[subscription.id] = shared
 
     def count(self, user: str) -> bool:
         """Count a message of a user, and say whether it is within the rate."""
@@ -131,7 +125,7 @@ class ManagedChannels:
 
     rules: ChannelRules = field(factory=ChannelRules)
     is_loaded: bool = True
-    keeper: Ref[object] | None = None
+    keeper: Ref[Any] | None = None
     _channels: dict[str, ManagedChannel] = field(factory=dict[str, ManagedChannel])
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
 from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.messages import ChannelKey
@@ -77,26 +78,28 @@ def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[No
 
 @frozen
 class ManagedGate:
-    """What a managed join would be told, for clients that are to know before they have a socket; the join decides."""
+    """Says at the door what a managed join would be told, so that no socket is opened for that."""
 
     tenant: Tenant
 
     def admits_anonymous(self, name: str) -> bool:
-        """Whether a client without a token may come in."""
+        """Whether a client without a token may join a channel."""
         return self.tenant.managed.admits_anonymous(name)
 
     def refuse(self, name: str, identity: Identity) -> None:
-        """Return if that identity would be let in; never waits.
+        """Return if an identity may join a channel; never waits.
 
         Raises:
-            Refused: it would not.
+            Refused: it may not, or there is no place in it, or no such channel.
         """
-        channel = self.tenant.managed.get(name)
+        tenant = self.tenant
+        refuse_one_more(identity.user_id, tenant)
+        channel = tenant.managed.get(name)
         if channel is None:
-            _refuse_to_create(name, self.tenant)
-        else:
-            refuse_if_unreadable(name, identity, self.tenant, is_managed=True)
-            _refuse_if_full(channel, self.tenant)
+            _refuse_to_create(name, tenant)
+            return
+        refuse_if_unreadable(name, identity, tenant, is_managed=True)
+        _refuse_if_full(channel, tenant)
 
 
 def _create(name: str, tenant: Tenant) -> ManagedChannel:

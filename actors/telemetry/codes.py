@@ -70,6 +70,12 @@ CODES: Final = (
         Fault.CLIENT,
         (Place.SYSTEM,),
     ),
+    Code(
+        "InvalidCondition",
+        "The SQL-like condition of a subscription cannot be understood, or asks for too much; the answer says where.",
+        Fault.CLIENT,
+        (Place.REST,),
+    ),
     # Who is speaking.
     Code(
         "MissingAPIKey",
