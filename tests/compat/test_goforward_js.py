@@ -36,10 +36,8 @@ def run(*arguments: str, within_s: float = WITHIN_S, **environment: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.capability(
-    *("GF-063", "GF-064", "GF-065", "GF-066", "GF-067", "GF-068", "GF-069", "GF-127"),
-    *("GF-128", "GF-135", "GF-153"),
-)
+@pytest.mark.capability("GF-063", "GF-064", "GF-065", "GF-066", "GF-067", "GF-068", "GF-069")
+@pytest.mark.capability("GF-127", "GF-128", "GF-135", "GF-153")
 def test_the_client_comes_back_pings_and_dispatches():
     run("--test", "goforward-client.test.mjs")
 
