@@ -118,7 +118,9 @@ class Settings:
         "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
     )
     grace_s: float = setting(
-        10.0, number(float, 0), "seconds that clients have to go when the server stops"
+        10.0,
+        number(float, 0),
+        "seconds that clients have to go when the server stops; HTTP requests in flight have as long before that",
     )
     max_connections: int = setting(
         20_000, number(int, 1), "TCP connections at a time; more are answered with 503"
