@@ -23,11 +23,16 @@ from actors.db.slots import SlotMode, SlotOptions
 from actors.db.storing import PostgresStorage
 from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import DatabaseVisibility, VisibilityOptions
+from actors.realtime.change_feed import ChangeFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.realtime.changelog import ChangeLog
     from actors.settings import Settings
+
+
+NO_STREAMING = "Row changes are switched off on this server"
 
 
 @frozen
@@ -53,7 +58,14 @@ class Database:
         """Return the database; nothing is connected yet."""
         pool, filter_pool, replay_pool = Pool(conninfo), Pool(conninfo), Pool(conninfo, 2)
         slots = SlotOptions(SlotMode(settings.change_source), settings.slot_suffix)
-        source = ReplicationSource(conninfo, Catalog(pool), now, settings.publication, slots)
+        source = ReplicationSource(
+            conninfo,
+            Catalog(pool),
+            now,
+            settings.publication,
+            slots,
+            report_within_s=settings.heartbeat_interval_s,
+        )
         strictness = Strictness(settings.strict_rows, settings.strict_deletes)
         options = VisibilityOptions(settings.policy_timeout_s, strictness)
         return cls(
@@ -69,6 +81,24 @@ class Database:
             PostgresReplay(replay_pool),
             PostgresStorage(conninfo, settings.policy_timeout_s),
             PostgresRoles(pool),
+        )
+
+    def feed(self, log: ChangeLog) -> ChangeFeed:
+        """Return the feed of row changes; without a source if the operator wants none."""
+        tables = self.settings.table_rules
+        if not self.settings.enable_db_streaming:
+            feed = ChangeFeed(
+                log, self.visibility, None, self.subscriptions, self.filters, tables=tables
+            )
+            feed.state.advice = NO_STREAMING
+            return feed
+        return ChangeFeed(
+            log,
+            self.visibility,
+            self.source,
+            self.subscriptions,
+            self.filters,
+            tables=tables,
         )
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 from actors.realtime.messages import ChannelKey, SharedChangesMoved
 from protocol.limits import FixedWindow
-from protocol.managed import ChannelConfig, Permission
+from protocol.managed import ANONYMOUS, ChannelConfig, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,7 @@ class ChannelRules:
     `max_subscriptions`: row change subscriptions of one channel; each member has a join for each.
     `presence_ttl_s`: seconds that somebody without a socket is shown as present.
     `max_visitors`: how many of those one channel has.
+    `allow_anonymous`: who has no token may be in a channel that nobody created.
     """
 
     max_channels: int = 1000
@@ -60,6 +61,7 @@ class ChannelRules:
     max_subscriptions: int = 20
     presence_ttl_s: float = 300.0
     max_visitors: int = 100
+    allow_anonymous: bool = False
 
 
 @define(eq=False)
@@ -155,7 +157,15 @@ class ManagedChannels:
     def admits_anonymous(self, name: str) -> bool:
         """Whether a client without a token may join a channel."""
         channel = self._channels.get(name)
-        return channel is not None and channel.config.allows("anon", Permission.READ)
+        if channel is None:
+            return self.rules.allow_anonymous and self.rules.auto_create
+        return channel.config.allows(ANONYMOUS, Permission.READ)
+
+    def come_into_being(self, name: str) -> ManagedChannel:
+        """Enter a channel that a join brings into being, and return it."""
+        config = ChannelConfig(require_auth=not self.rules.allow_anonymous)
+        channel = self._channels[name] = ManagedChannel(name, config=config)
+        return channel
 
     def most_subscribers(self, channel: ManagedChannel) -> int:
         """Return how many members a channel may have."""

@@ -14,13 +14,13 @@ from attrs import frozen
 
 from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
-from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.messages import ChannelKey
 from protocol.managed import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actors.realtime.managed_channels import ManagedChannel
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
@@ -106,9 +106,7 @@ class ManagedGate:
 
 def _create(name: str, tenant: Tenant) -> ManagedChannel:
     _refuse_to_create(name, tenant)
-    channel = ManagedChannel(name)
-    tenant.managed.add(channel)
-    return channel
+    return tenant.managed.come_into_being(name)
 
 
 def _refuse_to_create(name: str, tenant: Tenant) -> None:

@@ -11,6 +11,7 @@ import trio
 from attrs import define, frozen
 from trio.testing import wait_all_tasks_blocked
 
+from actors.auth.roles import NoRoles, RoleVerifier
 from actors.core.supervisor import Supervisor
 from actors.realtime.channel_admin import ChannelAdmin
 from actors.realtime.channel_keeper import keeper_spec
@@ -132,7 +133,7 @@ async def open_goforward(
             tenant.managed.rules = rules
         requests = Requests(
             tenant,
-            tenant.verifier,
+            RoleVerifier(tenant.verifier, NoRoles()),
             BodyBudget(1 << 22),
             RequestRate(tenant.quota),
             frozenset(admin_roles),
