@@ -193,7 +193,7 @@ class Joins:
         seat = self._seat
         with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
             subscription, permissions = await prepare(join, seat, gate)
-            with managed_place(join, subscription.identity, seat.tenant):
+            with managed_place(join, subscription, seat.tenant):
                 await self._end_earlier(join.topic, pending)
                 membership = await enter(
                     join, subscription, permissions, gate, pending.farewell, seat
