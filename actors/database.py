@@ -17,6 +17,7 @@ from actors.db.janitor import Janitor, JanitorOptions
 from actors.db.policies import PostgresPolicies
 from actors.db.pool import Pool
 from actors.db.replay import PostgresReplay
+from actors.db.roles import PostgresRoles
 from actors.db.shared_filters import SharedFilters
 from actors.db.sights import Strictness
 from actors.db.storing import PostgresStorage
@@ -47,6 +48,7 @@ class Database:
     replays: PostgresReplay
     storage: PostgresStorage
     triggers: PostgresTableTriggers
+    roles: PostgresRoles
 
     @classmethod
     def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
@@ -75,6 +77,7 @@ class Database:
             PostgresReplay(replay_pool),
             PostgresStorage(conninfo, settings.policy_timeout_s),
             PostgresTableTriggers(pool, settings.publication),
+            PostgresRoles(pool),
         )
 
     def close(self) -> None:

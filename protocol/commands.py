@@ -38,6 +38,14 @@ class ChangeBinding:
 
 
 @frozen
+class SharedChanges:
+    """Row changes that somebody subscribed a whole channel to; `id` is unique within the tenant."""
+
+    id: str
+    changes: tuple[ChangeBinding, ...]
+
+
+@frozen
 class ReplayRequest:
     """Which stored broadcasts a join wants first: the newest `limit` since `since_ms`, oldest first.
 
@@ -74,6 +82,8 @@ class JoinOptions:
     """Answer the join only when row changes flow, and refuse it if they do not within so many seconds."""
     access_token: str | None = None
     user_token: str | None = None
+    managed: bool = False
+    """The topic is a channel that somebody created, or else is created by this join, or the join is refused."""
 
 
 @frozen

@@ -13,13 +13,17 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from protocol.commands import Command
+    from protocol.commands import Command, SharedChanges
     from protocol.events import Event
-    from protocol.frames import Frame
+    from protocol.frames import CloseCode, Frame
 
 
 class Session(Protocol):
     """The state machine of one dialect on one connection: which topics are joining, joined or unknown."""
+
+    def begin(self) -> Sequence[Command]:
+        """Return what the client asks for by connecting, before its first frame."""
+        ...
 
     def receive(self, data: str | bytes) -> Sequence[Command]:
         """Return what one frame asks for, in order; often one command, sometimes none.
@@ -40,7 +44,17 @@ class Session(Protocol):
         ...
 
     def forget(self, topic: str, number: int) -> None:
-        """Note that the subscription of join `number` ended by the server's will."""
+        """Note that the subscription of join `number` ended by the server's will.
+
+        If that join is not settled yet, what waits for it is answered by `settle`, as for an unknown topic.
+        """
+        ...
+
+    def share(self, topic: str, changes: Sequence[SharedChanges]) -> Sequence[Command]:
+        """Note which row changes the joined `topic` has for all its members; return the joins and leaves that takes.
+
+        A dialect whose channels have no such thing returns nothing.
+        """
         ...
 
 
@@ -53,13 +67,36 @@ class Dialect(Protocol):
     @property
     def version(self) -> str: ...
 
-    def session(self) -> Session:
-        """Return a fresh state machine for a new connection."""
+    @property
+    def heartbeat(self) -> ServerHeartbeat | None:
+        """What the server sends at regular intervals of its own accord, if anything."""
         ...
 
-    def encode(self, event: Event, topic: str) -> Frame | None:
-        """Return the frame for `event` on `topic`, or None if this dialect cannot carry it."""
+    def session(self, user_id: str) -> Session:
+        """Return a fresh state machine for a new connection of that user (the `sub` of the token, or empty)."""
         ...
+
+    def encode(self, event: Event, topic: str, sender: str) -> Sequence[Frame]:
+        """Return the frames for `event` on `topic`, none if this dialect cannot carry it.
+
+        `sender` is the user id of who sent it, empty if that is unknown or nobody.
+        """
+        ...
+
+    def ends_with(self, event: Event) -> CloseCode | None:
+        """Return the code to close the socket with behind this event, None if the connection goes on.
+
+        For dialects whose clients do not join again on the socket that they have.
+        """
+        ...
+
+
+@frozen
+class ServerHeartbeat:
+    """A frame that the server sends every `interval_s` seconds."""
+
+    interval_s: float
+    frame: Frame
 
 
 @frozen
@@ -68,3 +105,8 @@ class EncodeKey:
 
     dialect: Dialect
     topic: str
+
+    def encode(self, event: Event, sender: str = "") -> bytes:
+        """Return the WebSocket frames of an event, empty if the dialect cannot carry it; see `Dialect.encode`."""
+        frames = self.dialect.encode(event, self.topic, sender)
+        return b"".join([frame.wire() for frame in frames])

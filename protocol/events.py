@@ -49,21 +49,46 @@ class JoinRefused:
 
 
 @frozen
+class PushRefused:
+    """A push of a member that was not carried out; for dialects whose clients are told why, ack or not.
+
+    `reason` is a sentence, `code` a stable word; `retry_after_s` is when it makes sense to try again,
+    and `required_permission` what the client would have to be allowed.
+    """
+
+    ref: ClientRef
+    join_ref: ClientRef
+    code: str
+    reason: str
+    retry_after_s: int | None = None
+    required_permission: str = ""
+
+
+@frozen
 class System:
-    """A notice of the server about one extension of a topic; `channel` is the sub-topic."""
+    """A notice of the server about one extension of a topic; `channel` is the sub-topic.
+
+    `code` is a stable word for what went wrong, empty where there is none.
+    """
 
     join_ref: ClientRef
     extension: str
     ok: bool
     message: str
     channel: str | None
+    code: str = ""
 
 
 @frozen
 class Closed:
-    """The subscription ended and shall not come back by itself."""
+    """The subscription ended and shall not come back by itself.
+
+    `reason` and `code` are those of the notice before it; dialects may say them once more, or only here.
+    """
 
     join_ref: ClientRef
+    reason: str = ""
+    code: str = ""
 
 
 @frozen
@@ -138,16 +163,21 @@ class PresenceDiff:
     """Who came and who went since then, each a JSON object like that of `PresenceState`.
 
     Clients apply the joins first, then the leaves by `phx_ref`.
+    `known` are the keys in it that were present before, `remaining` those that are present after it;
+    for dialects whose clients know keys, and not each meta.
     """
 
     joins: bytes
     leaves: bytes
+    known: frozenset[str] = frozenset()
+    remaining: frozenset[str] = frozenset()
 
 
 Event = (
     Reply
     | Joined
     | JoinRefused
+    | PushRefused
     | System
     | Closed
     | Replaced

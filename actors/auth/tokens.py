@@ -115,7 +115,9 @@ class JwtVerifier:
         key = await self._key(unverified.algorithm, unverified.key_id)
         self._check_signature(unverified, key)
         role, expires_at = self._check_claims(unverified.claims)
-        return Identity(role, unverified.payload, expires_at, token)
+        subject = unverified.claims.get("sub")
+        user_id = subject if isinstance(subject, str) else ""
+        return Identity(role, unverified.payload, expires_at, token, user_id)
 
     async def key_of(self, token: str) -> Key:
         """Return the key that the signature must be of; whether it is, only `verify` says.

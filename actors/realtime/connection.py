@@ -20,7 +20,9 @@ from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins
-from actors.realtime.messages import SubscriptionEnded
+from actors.realtime.managed_pushes import refusal_of, refuse
+from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
+from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
 from actors.realtime.tracker import Tracker
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import Command
+    from protocol.dialect import ServerHeartbeat
 
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
@@ -76,7 +79,7 @@ class ConnectionActor:
         self._tenant = tenant
         self._metrics = metrics
         self._departures = departures
-        self._session = opening.dialect.session()
+        self._session = opening.dialect.session(opening.identity.user_id)
         self._close_code: int = frames.CloseCode.NORMAL
         self._log: BoundLogger = structlog.get_logger().bind(conn=name)
 
@@ -112,10 +115,15 @@ class ConnectionActor:
                     self._nursery,
                     self._carry_out,
                     self._tracker.untrack,
+                    self._metrics,
                 )
+                self._tenant.open_connections.enter(self._described())
                 self._credentials = Credentials(self._seat, self._joins)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._read)
+                heartbeat = self._opening.dialect.heartbeat
+                if heartbeat is not None:
+                    self._nursery.start_soon(self._beat, heartbeat)
                 await self._heed(inbox)
                 self._nursery.cancel_scope.cancel()
         except Exception:
@@ -125,9 +133,20 @@ class ConnectionActor:
         finally:
             self._tracker.untrack_all()
             self._tenant.quota.users.forget(self._name)
+            self._tenant.open_connections.forget(self._name)
             self._metrics.connections_open.dec()
             self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
+
+    def _described(self) -> OpenConnection:
+        opening = self._opening
+        return OpenConnection(
+            self._name,
+            opening.identity,
+            opening.peer,
+            trio.current_time(),
+            self._joins.memberships,
+        )
 
     async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Take note of messages, and look after tokens when it is time, until the node stops."""
@@ -141,8 +160,17 @@ class ConnectionActor:
             else:
                 self._take_note(message)
 
+    async def _beat(self, heartbeat: ServerHeartbeat) -> None:
+        """Show the client at regular intervals that the server is there."""
+        data = heartbeat.frame.wire()
+        while True:
+            await trio.sleep(heartbeat.interval_s)
+            self._socket.outbox.push(data)
+
     async def _read(self) -> None:
         try:
+            for command in self._session.begin():
+                await self._carry_out(command)
             while True:
                 if self._joins.is_idle:
                     data = await self._receive_without_channel()
@@ -205,6 +233,10 @@ class ConnectionActor:
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
+        refused = refusal_of(command, membership, self._tenant)
+        if refused is not None:
+            refuse(refused, command, membership, self._seat, self._metrics)
+            return
         is_allowed = True
         if membership.channel_key.is_private:
             is_allowed = await membership.permissions.allow(command)
@@ -223,6 +255,12 @@ class ConnectionActor:
         match message:
             case SubscriptionEnded():
                 self._joins.note_end(message)
+            case SharedChangesMoved(sub_topic):
+                self._nursery.start_soon(self._joins.share, sub_topic)
+            case StateSet(topic, number, payload):
+                membership = self._joins.memberships.get(topic)
+                if membership is not None and membership.number == number:
+                    self._tracker.show(payload, membership)
             case Terminated(_, Reason.RETURNED):
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass
@@ -251,7 +289,14 @@ class ConnectionActor:
         told = islice(self._joins.memberships.values(), TOPICS_TOLD)
         return b"".join(
             member.encode(
-                System(member.join_ref, "system", False, SLOW_CONSUMER, member.sub_topic)
+                System(
+                    member.join_ref,
+                    "system",
+                    ok=False,
+                    message=SLOW_CONSUMER,
+                    channel=member.sub_topic,
+                    code="SlowConsumer",
+                )
             )
             for member in told
         )

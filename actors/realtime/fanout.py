@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Outbox
     from actors.realtime.roster import Audience, Roster
-    from protocol.dialect import EncodeKey
     from protocol.events import Event
 
 # Trade-off: 256 sends are about a millisecond; a larger stretch delays every other task of the node.
@@ -76,13 +75,13 @@ class Delivery:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, event: Event, skips: Iterable[JoinKey] = ()) -> None:
-        """Encode an event for everybody who is on the roster now but `skips`.
+    def add(self, event: Event, skips: Iterable[JoinKey] = (), sender: str = "") -> None:
+        """Encode an event of user `sender` for everybody who is on the roster now but `skips`.
 
         A failure leaves what was added before intact.
         """
         audiences = self._roster.audiences()
-        encoded = {key: self._encode(event, key) for key in {a.encode_key for a in audiences}}
+        encoded = {key: key.encode(event, sender) for key in {a.encode_key for a in audiences}}
         for audience in audiences:
             frame = encoded[audience.encode_key] if _hears(audience, event) else b""
             self._frames.setdefault(audience, []).append(frame)
@@ -124,11 +123,6 @@ class Delivery:
         """Send whatever `add` prepared or an interrupted `flush` left over; never waits."""
         self._begin()
         self._sends.finish()
-
-    @staticmethod
-    def _encode(event: Event, key: EncodeKey) -> bytes:
-        frame = key.dialect.encode(event, key.topic)
-        return b"" if frame is None else frame.wire()
 
     def _begin(self) -> None:
         self._sends.finish()

@@ -22,6 +22,8 @@ from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
+from actors.realtime.managed_joins import managed_place
+from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from actors.realtime.replaying import replay_gate
 from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
 from protocol.frames import CloseCode
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import JoinKey, SubscriptionEnded
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
+    from actors.telemetry.metrics import Metrics
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
     from protocol.events import Event
@@ -75,12 +78,14 @@ class Joins:
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
         untrack: Callable[[JoinKey], None],
+        metrics: Metrics,
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
         self._untrack = untrack
+        self._metrics = metrics
         self._places = trio.Semaphore(UNDER_WAY)
         self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
@@ -119,6 +124,7 @@ class Joins:
             try:
                 await self._enter(join, pending)
                 joined = True
+                self._metrics.joins["ok"].inc()
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
@@ -128,19 +134,35 @@ class Joins:
             is_member = joined and pending.end is None
             for command in self._session.settle(join.topic, join.number, joined=is_member):
                 await self._carry_out(command)
+            if is_member and not join.options.private:
+                await self._share(join.topic, join.sub_topic)
         if pending.end is not None:
             self.note_end(pending.end)
+
+    async def share(self, sub_topic: str) -> None:
+        """See to the row changes that all members of the public channel `sub_topic` get, if we are one of them."""
+        for topic, membership in tuple(self.memberships.items()):
+            _, is_private, name = membership.channel_key
+            if name == sub_topic and not is_private:
+                await self._share(topic, sub_topic)
+
+    async def _share(self, topic: str, sub_topic: str) -> None:
+        changes = self._seat.tenant.managed.shared_changes(sub_topic)
+        for command in self._session.share(topic, changes):
+            await self._carry_out(command)
 
     async def _refuse(self, join: Join, pending: PendingJoin, refused: Refused) -> None:
         """Answer a join that is refused, late, so that clients which come back at once do not come back often."""
         self._log.info("join.refused", topic=join.topic, code=refused.code)
         pending.is_refused = True
+        self._metrics.joins["error"].inc()
         await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
         answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
         self._seat.push(answer, join.topic)
         self._seat.outbox.push(pending.farewell)
         if refused.ends_connection:
             await self._seat.end(CloseCode.GOING_AWAY)
+        self._end_with(answer)
 
     async def _call_off(self, number: int) -> None:
         """Cancel a join if it is under way, and wait until it has ended.
@@ -170,10 +192,11 @@ class Joins:
         seat = self._seat
         with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
             subscription, permissions = await prepare(join, seat, gate)
-            await self._end_earlier(join.topic, pending)
-            membership = await enter(
-                join, subscription, permissions, gate, pending.farewell, seat
-            )
+            with managed_place(join, subscription.identity, seat.tenant):
+                await self._end_earlier(join.topic, pending)
+                membership = await enter(
+                    join, subscription, permissions, gate, pending.farewell, seat
+                )
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)
@@ -232,7 +255,7 @@ class Joins:
     def set_alarm(self, identity: Identity) -> None:
         """Remember that the identity is to be looked at again, at the latest when its token expires."""
         tenant = self._seat.tenant
-        left_s = max(tenant.verifier.seconds_left(identity), 0.0)
+        left_s = max(self._seat.verifier.seconds_left(identity), 0.0)
         self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
 
     async def expel(
@@ -240,23 +263,30 @@ class Joins:
     ) -> None:
         """End a membership by the server's will; the client is told why, and that it is over, in one push.
 
-        `code` is for the log where the notice repeats words of the client.
+        `code` is for the log where the notice repeats words of the client, and for clients that are told codes.
         One that ended meanwhile stays as it is.
         """
         current = self.memberships.get(topic)
         if current is None or current.number != membership.number:
             return
         self._session.forget(topic, membership.number)
-        await self._detach(topic, membership, self._refusal(membership, notice, code))
+        closed = _closed(membership, notice, code)
+        farewell = self._refusal(membership, closed)
+        if self._end_code(closed) is not None:
+            # The channel would say it later, and nothing can be said behind the end.
+            self._seat.outbox.push(farewell)
+            farewell = b""
+        await self._detach(topic, membership, farewell)
+        self._end_with(closed)
 
-    def _refusal(self, membership: Membership, notice: str, code: str | None = None) -> bytes:
+    def _refusal(self, membership: Membership, closed: Closed) -> bytes:
         """Return what a client is told whose membership ends and shall not come back by itself."""
-        self._log.info("subscription.closed", topic=membership.topic, reason=code or notice)
-        join_ref, topic = membership.join_ref, membership.topic
+        notice, code, topic = closed.reason, closed.code, membership.topic
+        self._log.info("subscription.closed", topic=topic, reason=code or notice)
         is_replaced = any(pending.topic == topic for pending in self._joining.values())
         farewell: tuple[Event, ...] = (
-            System(join_ref, "system", ok=False, message=notice, channel=membership.sub_topic),
-            Replaced(join_ref) if is_replaced else Closed(join_ref),
+            System(closed.join_ref, "system", False, notice, membership.sub_topic, code),
+            Replaced(closed.join_ref) if is_replaced else closed,
         )
         return b"".join(membership.encode(event) for event in farewell)
 
@@ -272,13 +302,26 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            self._seat.outbox.push(self._refusal(membership, end.refusal))
+            closed = _closed(membership, end.refusal, end.code)
+            self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
+            self._end_with(closed)
 
     def fail(self, membership: Membership) -> None:
         """Tell the client that a subscription is over by no will of its own, and that it may join again."""
-        self._seat.push(Failed(membership.join_ref), membership.topic)
+        failed = Failed(membership.join_ref)
+        self._seat.push(failed, membership.topic)
         self._forget(membership)
+        self._end_with(failed)
+
+    def _end_with(self, event: Event) -> None:
+        """Close the socket behind an event after which clients of this dialect have no use for it."""
+        code = self._end_code(event)
+        if code is not None:
+            self._nursery.start_soon(self._seat.end, code)
+
+    def _end_code(self, event: Event) -> CloseCode | None:
+        return self._seat.opening.dialect.ends_with(event)
 
     def _forget(self, membership: Membership) -> None:
         del self.memberships[membership.topic]
@@ -303,3 +346,9 @@ class Joins:
     def _note_parting(self, membership: Membership) -> None:
         membership.lifetime.cancel()
         self.idle_since = trio.current_time()
+
+
+def _closed(membership: Membership, notice: str, code: str | None) -> Closed:
+    if not code and notice in LIMITED:
+        code = QUOTA_EXCEEDED
+    return Closed(membership.join_ref, notice, code or "")

@@ -232,8 +232,7 @@ class Frames:
         if encoded is None:
             data = self._data(change, sight, select)
             event = RowChange(named, data) if named else BareRowChange(change.kind.value, data)
-            frame = key.dialect.encode(event, key.topic)
-            encoded = self._encoded[group] = b"" if frame is None else frame.wire()
+            encoded = self._encoded[group] = key.encode(event)
         return encoded
 
     def _data(self, change: Change, sight: Sight, select: tuple[str, ...] | None) -> bytes:

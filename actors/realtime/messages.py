@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.core.ref import Ref, Reply
     from actors.realtime.replaying import ReplayGate
     from actors.realtime.roster import Subscription
@@ -87,10 +89,20 @@ class Refresh:
 
 @frozen
 class Publish:
-    """Deliver an event to everybody on the roster but `skip`."""
+    """Deliver an event of user `sender`, empty for nobody known, to everybody on the roster but `skip`."""
 
     event: TextBroadcast | UserBroadcast = field(repr=False)
     skip: JoinKey | None = None
+    sender: str = ""
+
+
+@frozen
+class EndSubscriptions:
+    """End the subscriptions that `keeps` does not want; their clients read the refusal, and are not to join again."""
+
+    keeps: Callable[[Subscription], bool]
+    refusal: str
+    code: str = ""
 
 
 @frozen
@@ -105,7 +117,9 @@ class HearPresence:
     key: JoinKey
 
 
-ChannelMessage = Attach | Detach | Refresh | Publish | PresenceChanged | HearPresence
+ChannelMessage = (
+    Attach | Detach | Refresh | Publish | EndSubscriptions | PresenceChanged | HearPresence
+)
 
 
 @frozen
@@ -136,9 +150,26 @@ class SubscriptionEnded:
     topic: str
     number: int
     refusal: str | None = None
+    code: str = ""
 
 
-ConnectionMessage = SubscriptionEnded
+@frozen
+class SharedChangesMoved:
+    """The row changes that all members of the public channel `sub_topic` get are not what they were."""
+
+    sub_topic: str
+
+
+@frozen
+class StateSet:
+    """Let the subscription of that join be present with a payload that its user set from elsewhere."""
+
+    topic: str
+    number: int
+    payload: bytes = field(repr=False)
+
+
+ConnectionMessage = SubscriptionEnded | SharedChangesMoved | StateSet
 
 
 def weight_bytes(message: ChannelMessage) -> int:

@@ -76,7 +76,8 @@ class Poster:
             ChannelBusy: a channel had no room in time; what came before it in this order was accepted.
         """
         public = [broadcast for broadcast in broadcasts if not broadcast.private]
-        accepted = await self._hand_over(public, 0, len(broadcasts))
+        sender = identity.user_id
+        accepted = await self._hand_over(public, sender, 0, len(broadcasts))
         private = by_topic(broadcasts)
         refusals = await self._refusals(private, identity, headers)
         denied = sum(len(private[topic]) for topic in refusals)
@@ -87,7 +88,7 @@ class Poster:
             if topic not in refusals
             for broadcast in group
         ]
-        await self._hand_over(allowed, accepted, len(broadcasts) - denied)
+        await self._hand_over(allowed, sender, accepted, len(broadcasts) - denied)
         return next(iter(refusals.values()), None)
 
     async def persist(
@@ -130,7 +131,7 @@ class Poster:
         return None if grants.broadcast else Forbidden("Unauthorized", "Unauthorized")
 
     async def _hand_over(
-        self, broadcasts: Sequence[PostedBroadcast], before: int, total: int
+        self, broadcasts: Sequence[PostedBroadcast], sender: str, before: int, total: int
     ) -> int:
         """Give broadcasts to their channels; return how many were accepted, with those `before`.
 
@@ -141,7 +142,7 @@ class Poster:
         for number, broadcast in enumerate(broadcasts):
             if number % TURN == 0:
                 await trio.lowlevel.checkpoint()
-            if not await self._is_taken(broadcast, deadline):
+            if not await self._is_taken(broadcast, sender, deadline):
                 accepted = before + number
                 self.metrics.broadcasts_dropped["channel_busy"].inc(total - accepted)
                 self.metrics.broadcasts_accepted.inc(number)
@@ -150,11 +151,11 @@ class Poster:
         self.metrics.broadcasts_accepted.inc(len(broadcasts))
         return before + len(broadcasts)
 
-    async def _is_taken(self, broadcast: PostedBroadcast, deadline: float) -> bool:
+    async def _is_taken(self, broadcast: PostedBroadcast, sender: str, deadline: float) -> bool:
         """Give a broadcast to its channel; False if that had no room until the deadline (trio clock)."""
         key = ChannelKey(self.tenant.name, broadcast.private, broadcast.sub_topic)
         channel = self.tenant.channels.get(key)
-        message = Publish(broadcast.message)
+        message = Publish(broadcast.message, sender=sender)
         if channel is None or channel.tell(message):
             return True
         with trio.move_on_at(deadline), suppress(ActorStopped):

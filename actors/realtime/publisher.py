@@ -5,7 +5,7 @@ Called by the connection in the turn that read the frame, so that a channel whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -15,7 +15,7 @@ from actors.realtime.messages import Publish
 from actors.realtime.persisting import persist
 from actors.realtime.quota import TOO_MANY_MESSAGES
 from protocol import jsontext
-from protocol.events import EMPTY_OBJECT, Reply, TextBroadcast, UserBroadcast
+from protocol.events import EMPTY_OBJECT, PushRefused, Reply, TextBroadcast, UserBroadcast
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from actors.realtime.seat import Seat
     from actors.telemetry.metrics import DropReason, Metrics
     from protocol.commands import Broadcast, Persist
+
+#: What is said of a broadcast that cannot be delivered, where clients read sentences.
+FAULTS: Final[dict[DropReason, str]] = {
+    "payload_size_exceeded": "The payload is too large",
+    "payload_not_an_object": "The payload is not an object",
+    "channel_busy": "The channel is too busy, try again later",
+}
 
 
 class Publisher:
@@ -56,7 +63,7 @@ class Publisher:
         if fault is None:
             self._events.count()
             skip = None if membership.echo else membership.key
-            message = Publish(command.message, skip)
+            message = Publish(command.message, skip, membership.identity.user_id)
             channel = membership.channel
             if not channel.tell(message) and not await self._park(channel, message):
                 fault = "channel_busy"
@@ -66,6 +73,8 @@ class Publisher:
             self._metrics.broadcasts_accepted.inc()
         else:
             self._metrics.broadcasts_dropped[fault].inc()
+            refused = PushRefused(command.ref, command.join_ref, fault, FAULTS[fault])
+            self._seat.push(refused, command.topic)
         if membership.ack:
             response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
             reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)

@@ -65,9 +65,8 @@ class ReplayGate:
     _is_open: bool = field(default=False, init=False)
 
     def encode(self, event: Event) -> bytes:
-        """Return the WebSocket frame of an event for this join, empty if its dialect cannot carry it."""
-        frame = self.encode_key.dialect.encode(event, self.encode_key.topic)
-        return b"" if frame is None else frame.wire()
+        """Return the WebSocket frames of an event for this join, empty if its dialect cannot carry it."""
+        return self.encode_key.encode(event)
 
     def fill(self, stored: Sequence[StoredBroadcast], join_ref: str | int | None) -> None:
         """Take the answer of the database, oldest first."""

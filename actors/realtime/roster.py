@@ -56,6 +56,8 @@ class Subscription:
     hears_broadcasts: bool = True
     #: The rows of stored broadcasts that it was sent when it joined.
     replayed: frozenset[str] = frozenset()
+    #: It came for a managed channel, and has no use for the topic without that.
+    is_managed: bool = False
 
     @property
     def audience(self) -> Audience:
@@ -63,9 +65,8 @@ class Subscription:
         return Audience(self.encode_key, self.hears_presence, self.hears_broadcasts)
 
     def encode(self, event: Event) -> bytes:
-        """Return the WebSocket frame of an event for this subscription, empty if its dialect cannot carry it."""
-        frame = self.encode_key.dialect.encode(event, self.encode_key.topic)
-        return b"" if frame is None else frame.wire()
+        """Return the WebSocket frames of an event for this subscription, empty if its dialect cannot carry it."""
+        return self.encode_key.encode(event)
 
 
 @define
@@ -152,6 +153,11 @@ class Roster:
     def has_changes(self) -> bool:
         """Whether anybody asked for row changes."""
         return bool(self._with_changes)
+
+    @property
+    def changes_count(self) -> int:
+        """How many subscriptions asked for row changes."""
+        return len(self._with_changes)
 
     def take_fresh(self) -> tuple[JoinKey, ...]:
         """Return who asked for row changes, or speaks for somebody else, since this was called last."""

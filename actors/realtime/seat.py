@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from protocol.dialect import EncodeKey
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from actors.core.inbox import Inbox
     from actors.realtime.messages import ConnectionMessage
-    from actors.realtime.ports import Opening, Outbox
+    from actors.realtime.ports import Opening, Outbox, TokenVerifier
     from actors.realtime.tenant import Tenant
     from protocol.events import Event
     from protocol.frames import CloseCode
@@ -32,8 +34,13 @@ class Seat:
     #: Closes the socket by the server's will.
     end: Callable[[CloseCode], Awaitable[None]]
 
+    @property
+    def verifier(self) -> TokenVerifier:
+        """Who says whom the tokens of this client speak for."""
+        return self.opening.verifier or self.tenant.verifier
+
     def push(self, event: Event, topic: str) -> None:
         """Send an event to the client, if its dialect can carry it."""
-        frame = self.opening.dialect.encode(event, topic)
-        if frame is not None:
-            self.outbox.push(frame.wire())
+        data = EncodeKey(self.opening.dialect, topic).encode(event)
+        if data:
+            self.outbox.push(data)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from actors.realtime.managed_channels import ManagedChannels
+from actors.realtime.open_connections import OpenConnections
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.persisting import NoStorage
 from actors.realtime.quota import Quota
 from actors.realtime.replaying import NoReplay
+from actors.realtime.reserved import GuardedPolicies
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
@@ -66,12 +69,15 @@ class TenantStatus:
     `is_private_only`: nobody may join a public channel.
     `is_presence_enabled`: every join has presence, whether it asked for it or not.
     `is_restarting`: the node is about to stop, so nobody may join any more.
+    `takes_broadcasts`, `takes_presence`: clients may broadcast, and be present.
     """
 
     is_suspended: bool = False
     is_private_only: bool = False
     is_presence_enabled: bool = False
     is_restarting: bool = False
+    takes_broadcasts: bool = True
+    takes_presence: bool = True
 
 
 @frozen(eq=False)
@@ -85,8 +91,10 @@ class Tenant:
     limits: Limits = field(factory=Limits)
     quota: Quota = field(factory=Quota)
     status: TenantStatus = field(factory=TenantStatus)
-    policies: Policies = field(factory=ServiceRoleOnly)
+    policies: Policies = field(factory=ServiceRoleOnly, converter=GuardedPolicies)
     replays: ReplayStore = field(factory=NoReplay)
     storage: BroadcastStorage = field(factory=NoStorage)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)
+    managed: ManagedChannels = field(factory=ManagedChannels)
+    open_connections: OpenConnections = field(factory=OpenConnections)

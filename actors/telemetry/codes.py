@@ -3,46 +3,16 @@
 The table behind docs/reference/error-codes.md; a test holds it against what the source raises
 (`tests/architecture/test_codes.py`), so a new code begins with a row here.
 A code is stable: programs may compare it, people read the sentence that comes with it.
-Supabase's codes that do not occur are in `absent_codes.py`.
+Those that a dialect has for itself are in a file of its own, Supabase's that do not occur in `absent_codes.py`.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
 
-from attrs import frozen
-
-
-class Fault(Enum):
-    """Who can put it right."""
-
-    CLIENT = "client"
-    OPERATOR = "operator"
-    SERVER = "server"
-
-
-class Place(Enum):
-    """Where it is seen."""
-
-    CONNECT = "refused connection (HTTP)"
-    JOIN = "reason of a refused join"
-    SYSTEM = "`system` message"
-    REPLY = "reply to a broadcast with `ack`"
-    REST = "answer over HTTP"
-    LOG = "log"
-    METRIC = "metric"
-
-
-@frozen
-class Code:
-    """One row: the code, what it means, who can put it right, and where it is seen."""
-
-    name: str
-    meaning: str
-    fault: Fault
-    places: tuple[Place, ...]
-
+from actors.telemetry.code import Code, Fault, Place
+from actors.telemetry.goforward_codes import GOFORWARD
+from actors.telemetry.managed_codes import MANAGED
 
 CODES: Final = (
     # What is said by the client.
@@ -99,6 +69,12 @@ CODES: Final = (
         "The filter of a `postgres_changes` entry cannot be understood, or not be used with its column.",
         Fault.CLIENT,
         (Place.SYSTEM,),
+    ),
+    Code(
+        "InvalidCondition",
+        "The SQL-like condition of a subscription cannot be understood, or asks for too much; the answer says where.",
+        Fault.CLIENT,
+        (Place.REST,),
     ),
     # Who is speaking.
     Code(
@@ -353,4 +329,6 @@ CODES: Final = (
         Fault.OPERATOR,
         (Place.METRIC,),
     ),
+    *MANAGED,
+    *GOFORWARD,
 )

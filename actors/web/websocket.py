@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 import trio_websocket
+from attrs import asdict, evolve
 
 from actors.realtime.errors import SocketClosed
+from actors.web.endpoint import NO_LIMITS
 from actors.web.outbox import ABNORMAL, Outbox
 from actors.web.stream import OutboxStream, Replay
 from actors.web.transport import RECEIVE_BYTES, linger
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
     from actors.web.transport import Transport
@@ -185,8 +188,10 @@ class Upgrade:
         self._cleanup: AsyncExitStack
         self._socket: WebSocket
 
-    def open_socket(self) -> Self:
-        """Return the context; for `Opening.open_socket`."""
+    def open_socket(self, limits: SocketLimits = NO_LIMITS) -> Self:
+        """Return the context, whose socket has these limits in place of the port's; for `Opening.open_socket`."""
+        given = {name: value for name, value in asdict(limits).items() if value is not None}
+        self._options = evolve(self._options, **given)
         return self
 
     @property

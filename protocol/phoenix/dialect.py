@@ -20,7 +20,10 @@ from protocol.phoenix.render import render
 from protocol.phoenix.session import PhoenixSession
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protocol.events import Event
+    from protocol.frames import CloseCode
 
 Version = Literal["1.0.0", "2.0.0"]
 
@@ -49,11 +52,25 @@ class PhoenixDialect:
     def name(self) -> str:
         return "phoenix"
 
-    def session(self) -> PhoenixSession:
+    @property
+    def heartbeat(self) -> None:
+        """Nothing: here the client sends heartbeats."""
+        return
+
+    def session(self, user_id: str = "") -> PhoenixSession:  # noqa: ARG002  # no matter in this dialect
         """Return a fresh state machine for a new connection."""
         return PhoenixSession(v1.decode if self.version == "1.0.0" else v2.decode)
 
-    def encode(self, event: Event, topic: str) -> Frame | None:
+    def ends_with(self, event: Event) -> CloseCode | None:  # noqa: ARG002  # none of them
+        """Return None: clients join again on the socket that they have."""
+        return None
+
+    def encode(self, event: Event, topic: str, sender: str = "") -> Sequence[Frame]:  # noqa: ARG002
+        """Return the frame for `event` on `topic`, or nothing if this version cannot carry it; nobody is named."""
+        frame = self.frame(event, topic)
+        return () if frame is None else (frame,)
+
+    def frame(self, event: Event, topic: str) -> Frame | None:
         """Return the frame for `event` on `topic`, or None if this version cannot carry it.
 
         A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
@@ -73,6 +90,8 @@ class PhoenixDialect:
             # A 1.0.0 client cannot tell which of its joins a phx_close is for, and realtime-py ends the newer one.
             return None
         message = render(event, topic)
+        if message is None:
+            return None
         text = v1.encode(message) if self.version == "1.0.0" else v2.encode(message)
         return Frame(Opcode.TEXT, text)
 

@@ -21,6 +21,7 @@ from protocol.events import (
     JoinRefused,
     PresenceDiff,
     PresenceState,
+    PushRefused,
     Replaced,
     ReplayedBroadcast,
     Reply,
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
     from protocol.events import ClientRef, Event
 
 
-def render(event: Event, topic: str) -> Envelope:
-    """Return `event` as a text message; a broadcast must not be of bytes."""
-    join_ref, ref, name, payload = _parts(event)
+def render(event: Event, topic: str) -> Envelope | None:
+    """Return `event` as a text message, or None if these clients are not told; a broadcast must not be of bytes."""
+    parts = _parts(event)
+    if parts is None:
+        return None
+    join_ref, ref, name, payload = parts
     return Envelope(join_ref, ref, topic, name, Raw(payload))
 
 
-def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
-    parts: tuple[ClientRef, ClientRef, str, bytes]
+def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes] | None:
+    parts: tuple[ClientRef, ClientRef, str, bytes] | None
     match event:
         case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
             parts = None, None, *_fanned_out(event)
@@ -61,6 +65,9 @@ def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes]:
             reason = f"{event.code}: {event.reason}" if event.code else event.reason
             response = codes.error_response(reason)
             parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=False)
+        case PushRefused():
+            # Source: spec 4.1, a push that is refused is answered by an ack, or not at all.
+            parts = None
         case System():
             parts = event.join_ref, None, "system", _system(event)
         # supabase-js compares `ref` with the join_ref of its join and ignores the message if they differ.

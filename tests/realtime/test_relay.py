@@ -212,11 +212,11 @@ class Fragile(PhoenixDialect):
 
     crashes = 0
 
-    def encode(self, event, topic):
+    def encode(self, event, topic, sender=""):
         if b'"n": 13}' in getattr(event, "payload", b""):
             Fragile.crashes += 1
             raise Poisoned("unlucky")
-        return super().encode(event, topic)
+        return super().encode(event, topic, sender)
 
 
 async def test_a_broadcast_that_crashes_the_relay_twice_is_skipped_alone(

@@ -85,5 +85,5 @@ def test_a_broadcast_reaches_members_of_either_version_as_the_table_says(sent, t
     session.settle(ROOM, 1, joined=True)
     (broadcast,) = session.receive(data)
 
-    assert PhoenixDialect("1.0.0").encode(broadcast.message, ROOM) == to_v1
-    assert PhoenixDialect("2.0.0").encode(broadcast.message, ROOM) == to_v2
+    assert PhoenixDialect("1.0.0").frame(broadcast.message, ROOM) == to_v1
+    assert PhoenixDialect("2.0.0").frame(broadcast.message, ROOM) == to_v2

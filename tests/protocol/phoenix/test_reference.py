@@ -122,12 +122,12 @@ def test_a_frame_of_the_server_is_what_the_dialect_writes(example):
     dialect = negotiate(example.version)
     if isinstance(example.frame, bytes):
         read = decode_server_frame(example.frame)
-        written = dialect.encode(read.message, read.topic)
+        written = dialect.frame(read.message, read.topic)
         assert (written.opcode, written.payload) == (Opcode.BINARY, example.frame)
         return
 
     message = server_envelope(example.version, example.text)
-    written = dialect.encode(event_of(message), message.topic)
+    written = dialect.frame(event_of(message), message.topic)
 
     assert written.opcode is Opcode.TEXT
     assert json.loads(written.payload) == json.loads(example.text)
@@ -137,7 +137,7 @@ def test_an_example_with_a_wrong_ref_is_found():
     (example,) = examples('```wire 2.0.0\nS: ["1","2","realtime:a","phx_close",{}]\n```\n')
     message = server_envelope(example.version, example.text)
 
-    written = negotiate("2.0.0").encode(event_of(message), message.topic)
+    written = negotiate("2.0.0").frame(event_of(message), message.topic)
 
     assert json.loads(written.payload) != json.loads(example.text)
 
