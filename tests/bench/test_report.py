@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import baseline
 import pytest
 import report
 from cases import FULL_PLAN, QUICK_PLAN, YARDSTICK, Case
+from harness import BENCH
 from known import KNOWN
+from page import PAGE, SECTION, figures
 from peers.catalogue import delivered_text, phoenix_own
 from report import Run
 from workloads.fanout import FanOut
@@ -117,3 +121,10 @@ def test_a_plan_has_no_case_twice_and_the_yardstick(plan):
 def test_a_delivery_has_the_size_that_is_asked_for(size):
     assert len(delivered_text(size)) == size
     assert len(phoenix_own("realtime:own-1", size)) == size
+
+
+def test_the_page_has_the_figures_of_the_file_it_names():
+    section = SECTION.search(PAGE.read_text())
+    name = section["file"]
+
+    assert section[0] == figures(json.loads((BENCH / "results" / name).read_text()), name)
