@@ -72,7 +72,7 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self, timeout_s: float) -> AsyncIterator[TrioConnection]:
-        """Lend a connection inside a transaction, whose statements end within `timeout_s` even where they wait for locks.
+        """Lend a connection in a transaction; its statements end within `timeout_s`, even where they wait for locks.
 
         Raises:
             PoolExhausted: none became free in time.

@@ -5,7 +5,7 @@ Here are addresses, statuses and headers; what stands in a body is for `protocol
 who hears it is for the `Poster`.
 Nothing of a body is read before its sender is known to be somebody (`bodies.py` bounds what is read then).
 
-**Source**: spec 4.2, 4.3 and clients.md 6; docs/reference/rest.md lists what is ours.
+**Source**: spec 4.2, 4.3 and clients.md 6; docs/reference/broadcast-over-http.md lists what is ours.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from actors.realtime.errors import (
     RateLimited,
     Refused,
 )
+from actors.web.any_path import any_path
 from actors.web.bodies import HeldBody, TooManyBodies
 from protocol.errors import MalformedFrame
 from protocol.phoenix.persist import persist_of_query
@@ -99,7 +100,11 @@ class BroadcastApi:
         return [
             Route("/ping", ping),
             Route("/broadcast", self._answering(self._batch), methods=["POST"]),
-            Route("/broadcast/{address:path}", self._answering(self._single), methods=["POST"]),
+            any_path(
+                Route(
+                    "/broadcast/{address:path}", self._answering(self._single), methods=["POST"]
+                )
+            ),
         ]
 
     async def _batch(self, request: Request) -> Response:

@@ -1,6 +1,6 @@
 """Statistics over HTTP: one snapshot, and for each dialect its own literal shape.
 
-The functions turn a snapshot into JSON values; those of GoForward are served by that dialect's own routes.
+The functions turn a snapshot into JSON values; GoForward's is served by that dialect's own routes.
 
 **Source**: the sblite plan, task 3.1 and phase 1 (`HubStats`); the GoForward document, "Statistics";
 the Fluxbase document, "Stats Endpoint".
@@ -8,10 +8,10 @@ the Fluxbase document, "Stats Endpoint".
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+import trio
+from attrs import define, field, frozen
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -28,8 +28,25 @@ if TYPE_CHECKING:
 
 #: Statistics list more than the dashboard, for they are asked for once.
 BOUNDS: Final = Bounds(channels=10_000, connections=10_000, changes=0, members=1)
+#: Seconds for which a count holds.
+FRESH_S: Final = 1.0
 TOPIC_PREFIX: Final = "realtime:"
 OFF: Final = {"error": "realtime not enabled"}
+
+
+@define
+class LastCount:
+    """What was counted last; strangers may ask as often as they like, and counting takes longer the more there is."""
+
+    _totals: Totals | None = None
+    _until: float = 0.0
+
+    def totals(self, tenant: Tenant) -> Totals:
+        """Return the totals of a tenant as of this second."""
+        now = trio.current_time()
+        if self._totals is None or now >= self._until:
+            self._totals, self._until = count(tenant), now + FRESH_S
+        return self._totals
 
 
 @frozen
@@ -40,6 +57,7 @@ class Statistics:
     guard: Guard
     now: Callable[[], float]
     are_counts_open: bool = True
+    _last: LastCount = field(factory=LastCount, init=False)
 
     def operator_routes(self) -> list[Route]:
         """Return what the dashboard of sblite has, for operators."""
@@ -56,7 +74,7 @@ class Statistics:
         return JSONResponse(sblite(take_snapshot(self.tenant, self.now(), BOUNDS)))
 
     async def _fluxbase(self, _request: Request) -> Response:
-        return JSONResponse(fluxbase(count(self.tenant)))
+        return JSONResponse(fluxbase(self._last.totals(self.tenant)))
 
 
 def sblite(snapshot: Snapshot) -> dict[str, Any]:
@@ -78,36 +96,6 @@ def sblite(snapshot: Snapshot) -> dict[str, Any]:
 def fluxbase(totals: Totals) -> dict[str, int]:
     """Return two counts."""
     return {"connections": totals.connections, "channels": totals.channels}
-
-
-def goforward(snapshot: Snapshot) -> dict[str, Any]:
-    """Return counts, and of each channel how many there are and how many are present.
-
-    The document promises figures of connections and of database subscriptions without showing them;
-    what `connections` has is named after its metrics of connections.
-    """
-    totals = snapshot.totals
-    return {
-        "total_channels": totals.channels,
-        "total_subscribers": totals.subscribers,
-        "total_presence": totals.presences,
-        "channels": [
-            {
-                "name": channel.name,
-                "subscriber_count": channel.subscriber_count,
-                "presence_count": channel.presence_count,
-            }
-            for channel in snapshot.channels
-        ],
-        "connections": {
-            "active_connections": totals.connections,
-            "connections_per_user": Counter(one.user for one in snapshot.connections),
-            "channel_connections": {
-                one.name: one.subscriber_count for one in snapshot.channels
-            },
-        },
-        "database_subscriptions": totals.change_subscriptions,
-    }
 
 
 def goforward_channel(name: str, channel: ChannelSnapshot | None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+import trio
+import trio.testing
 
 from actors.realtime.snapshot import (
     ChannelSnapshot,
@@ -11,7 +12,14 @@ from actors.realtime.snapshot import (
     Snapshot,
     Totals,
 )
-from actors.web.statistics import fluxbase, goforward, goforward_channel, sblite
+from actors.web.statistics import (
+    FRESH_S,
+    LastCount,
+    fluxbase,
+    goforward_channel,
+    sblite,
+)
+from tests.support.memory_tenant import open_stage
 
 ROOM = ChannelSnapshot(
     "chat-room-1", False, 25, 20, ("user123", "user456"), (PresenceSnapshot("user123", b"{}"),)
@@ -39,25 +47,6 @@ def test_the_shape_of_fluxbase():
     assert fluxbase(SNAPSHOT.totals) == {"connections": 3, "channels": 2}
 
 
-@pytest.mark.capability("GF-061")
-def test_the_shape_of_goforward():
-    assert goforward(SNAPSHOT) == {
-        "total_channels": 2,
-        "total_subscribers": 26,
-        "total_presence": 20,
-        "channels": [
-            {"name": "chat-room-1", "subscriber_count": 25, "presence_count": 20},
-            {"name": "notifications", "subscriber_count": 1, "presence_count": 0},
-        ],
-        "connections": {
-            "active_connections": 3,
-            "connections_per_user": {"user123": 2, "user456": 1},
-            "channel_connections": {"chat-room-1": 25, "notifications": 1},
-        },
-        "database_subscriptions": 4,
-    }
-
-
 def test_the_shape_of_one_channel_of_goforward():
     assert goforward_channel("chat-room-1", ROOM) == {
         "channel": "chat-room-1",
@@ -76,3 +65,16 @@ def test_a_channel_without_subscribers_has_figures_of_zero():
         "connected_users": 0,
         "users": [],
     }
+
+
+async def test_what_strangers_may_ask_is_counted_once_a_second(autojump_clock):
+    async with open_stage() as stage:
+        last = LastCount()
+        before = last.totals(stage.tenant)
+        stage.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        meanwhile = last.totals(stage.tenant)
+        await trio.sleep(FRESH_S)
+
+        assert meanwhile is before
+        assert last.totals(stage.tenant).connections == 1
