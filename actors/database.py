@@ -65,7 +65,7 @@ class Database:
             Catalog(pool),
             now,
             settings.publication,
-            settings.slot_suffix,
+            slot_suffix=settings.slot_suffix,
             report_within_s=settings.heartbeat_interval_s,
         )
         strictness = Strictness(settings.strict_rows, settings.strict_deletes)

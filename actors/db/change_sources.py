@@ -63,12 +63,13 @@ class SourceMode(Enum):
 _SLOTS = frozenset({SourceMode.DURABLE, SourceMode.TEMPORARY})
 
 
-def change_source(
+def change_source(  # noqa: PLR0913  # all that a source may need, by name
     mode: SourceMode,
     conninfo: str,
     catalog: Catalog,
     now: Callable[[], float],
     publication: str = PUBLICATION,
+    *,
     slot_suffix: str = "",
     report_within_s: float = REPORT_EVERY_S,
 ) -> ChangeSource:
