@@ -5,16 +5,15 @@ offered to an endpoint (`supabase.py`), and entered by the connection actor that
 `WebSocket` is what that actor gets, the `Socket` of `actors.realtime.ports`.
 
 Ownership of the transport moves when the context is entered; until then the exchange has it and closes it in the end.
-The library reads and does the handshake; what is written is pushed to the outbox, by it and by us.
+The library does the handshake and is let go of; frames are read by the splitter, and all that is written is pushed.
 No extension is accepted, so permessage-deflate is declined.
 
-**Source**: RFC 6455, sections 4.2, 5.5.1 and 7.4.1, read 2026-11-21; trio-websocket 0.12.2 and wsproto 1.3.2.
+**Source**: RFC 6455, section 4.2, read 2026-11-21; trio-websocket 0.12.2.
 """
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -22,8 +21,10 @@ import trio_websocket
 
 from actors.realtime.errors import SocketClosed
 from actors.web.outbox import ABNORMAL, Outbox
-from actors.web.stream import OutboxStream, Replay
-from actors.web.transport import RECEIVE_BYTES, linger
+from actors.web.rare_frames import Control
+from actors.web.splitting import Splitter
+from actors.web.stream import HandshakeStream
+from actors.web.transport import linger
 from protocol.frames import CloseCode, close
 
 if TYPE_CHECKING:
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
 
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
+    from actors.web.stream import Replay
     from actors.web.transport import Transport
-
-#: The library reports these when the peer broke the protocol, and leaves telling the peer to us.
-_OURS_TO_SEND = frozenset((CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA))
 
 
 def handshake_head(key: bytes) -> bytes:
@@ -62,22 +61,17 @@ class WebSocket:
         replay: Replay,
         nursery: trio.Nursery,
     ) -> None:
+        self._transport = transport
         self._options = options
         self._nursery = nursery
+        self._replay = replay
         self._outbox = Outbox(
             transport, options.outbox, cap, start=nursery.start_soon, on_end=self._end
         )
-        self._stream = OutboxStream(
-            transport,
-            self._outbox,
-            replay=replay,
-            idle_s=options.idle_s,
-            on_idle=partial(self._refuse, CloseCode.NORMAL),
-            on_end=self._abandon_handshake,
-        )
-        self._handshake = trio.CancelScope()
-        self._connection: trio_websocket.WebSocketConnection
-        self._ended_with: int | None = None
+        self._splitter = Splitter(options.max_message_bytes)
+        self._reading: trio.CancelScope | None = None
+        self._ended = trio.Event()
+        self._ended_with = ABNORMAL
 
     @property
     def outbox(self) -> Outbox:
@@ -87,46 +81,43 @@ class WebSocket:
         self._outbox.tell_if_slow(farewell)
 
     async def receive(self) -> str | bytes:
-        if self._ended_with is not None:
-            raise SocketClosed(self._ended_with)
-        try:
-            message = await self._connection.get_message()
-        except trio_websocket.ConnectionClosed as closed:
-            raise SocketClosed(self._code_of(closed.reason)) from None
-        if self._is_too_big(message):
-            self._refuse(CloseCode.TOO_BIG)
-            raise SocketClosed(CloseCode.TOO_BIG)
-        return message
+        while not self._ended.is_set():
+            event = self._splitter.next_event()
+            if event is None:
+                await self._read()
+            elif isinstance(event, Control):
+                self._outbox.push(event.reply)
+                if event.ended_with is not None:
+                    self._end(event.ended_with)
+            else:
+                await trio.lowlevel.checkpoint()
+                return event
+        raise SocketClosed(self._ended_with)
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
         self._outbox.push(close(code, reason))
-        with suppress(trio_websocket.ConnectionClosed):
+        with suppress(SocketClosed):
             while True:
-                await self._connection.get_message()
+                await self.receive()
 
     async def accept(self) -> bool:
         """Complete the handshake in time, or return False."""
         # wrap_server_stream waits for ever for a head that does not come or is none.
-        self._handshake.deadline = trio.current_time() + self._options.handshake_within_s
-        with self._handshake:
-            request = await trio_websocket.wrap_server_stream(
-                self._nursery,
-                self._stream,
-                # One, so that a peer whose messages nobody takes feels it in its TCP window.
-                message_queue_size=1,
-                max_message_size=self._options.max_message_bytes,
-                receive_buffer_size=RECEIVE_BYTES,
-            )
-            self._connection = await request.accept()
+        with trio.move_on_after(self._options.handshake_within_s) as handshake:
+            async with trio.open_nursery() as nursery:
+                stream = HandshakeStream(self._replay.head, self._outbox)
+                request = await trio_websocket.wrap_server_stream(nursery, stream)
+                await request.accept()
+                # The library's task ends here; what it would have read is read by us.
+                nursery.cancel_scope.cancel()
             await self._outbox.wait_drained()
-            self._stream.open()
-        return not self._handshake.cancelled_caught and not self._outbox.is_ended
+        self._splitter.feed(self._replay.early)
+        return not handshake.cancelled_caught and not self._outbox.is_ended
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
         is_expected = error is None or isinstance(error, SocketClosed)
-        code = self._farewell_code() if is_expected else CloseCode.INTERNAL_ERROR
-        self._outbox.push(close(code))
+        self._outbox.push(close(CloseCode.NORMAL if is_expected else CloseCode.INTERNAL_ERROR))
         await self._outbox.wait_drained()
 
     def leave(self) -> None:
@@ -134,33 +125,30 @@ class WebSocket:
         self._outbox.discard()
         self._nursery.cancel_scope.cancel()
 
+    async def _read(self) -> None:
+        if self._reading is not None:
+            # Somebody reads already, and this one waits for the end.
+            await self._ended.wait()
+            return
+        data = b""
+        with trio.move_on_after(self._options.idle_s) as self._reading:
+            data = await self._transport.receive_some()
+        is_idle, self._reading = self._reading.cancelled_caught, None
+        if data:
+            self._splitter.feed(data)
+        elif is_idle and not self._ended.is_set():
+            self._outbox.push(close(CloseCode.NORMAL))
+            self._end(CloseCode.NORMAL)
+        else:
+            self._end(ABNORMAL)
+
     def _end(self, code: int) -> None:
         """Let `receive` raise `SocketClosed(code)` at once; the first code counts."""
-        if self._ended_with is None:
+        if not self._ended.is_set():
             self._ended_with = code
-        self._stream.end()
-
-    def _refuse(self, code: CloseCode) -> None:
-        self._outbox.push(close(code))
-        self._end(code)
-
-    def _abandon_handshake(self) -> None:
-        self._handshake.cancel()
-
-    def _farewell_code(self) -> CloseCode:
-        code = self._code_of(self._connection.closed)
-        return CloseCode(code) if code in _OURS_TO_SEND else CloseCode.NORMAL
-
-    def _code_of(self, reason: trio_websocket.CloseReason | None) -> int:
-        if self._ended_with is not None:
-            return self._ended_with
-        return reason.code if reason is not None else ABNORMAL
-
-    def _is_too_big(self, message: str | bytes) -> bool:
-        # The library counts characters, and only text that is not ASCII is longer in bytes.
-        if isinstance(message, bytes) or message.isascii():
-            return False
-        return len(message.encode()) > self._options.max_message_bytes
+            self._ended.set()
+            if self._reading is not None:
+                self._reading.cancel()
 
 
 class Upgrade:

@@ -71,7 +71,7 @@ HEAVY_NEIGHBOURS = {
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
     "trio_websocket": ("actors/web/websocket.py",),
-    "wsproto": ("actors/web/stream.py",),
+    "wsproto": ("actors/web/rare_frames.py",),
 }
 
 WARN_FILE_LINES = 300

@@ -19,6 +19,11 @@ def masked_header(opcode: int, size: int) -> bytes:
     return bytes([0x80 | opcode, 0xFF]) + size.to_bytes(8, "big") + b"\0\0\0\0"
 
 
+async def read_until_closed(socket) -> None:
+    with pytest.raises(SocketClosed):
+        await socket.receive()
+
+
 async def test_frames_pass_both_ways(autojump_clock):
     peers = WebSocketPeers()
 
@@ -44,11 +49,12 @@ async def test_fragments_arrive_as_one_message(autojump_clock):
         assert await socket.receive() == "in parts"
 
 
-async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
+async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock, nursery):
     peers = WebSocketPeers()
 
     async with peers.upgrade.open_socket() as socket:
         await peers.receive_101()
+        nursery.start_soon(read_until_closed, socket)
         socket.outbox.push(text("before"))
         await peers.client.send_event(events.Ping(b"?"))
         await wait_all_tasks_blocked()
@@ -57,6 +63,7 @@ async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
         assert await peers.client.event() == "before"
         assert await peers.client.event() == events.Pong(bytearray(b"?"))
         assert await peers.client.event() == "after"
+        await peers.client.stream.aclose()
 
 
 @pytest.mark.parametrize(
