@@ -6,16 +6,19 @@
     ├─ janitor      installs the schema, keeps partitions
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      two children, restarted for ever        relay, listener
+    ├─ reading      one child, restarted for ever           reactor
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     └─ acceptor     the port: HTTP and WebSocket
 
 Younger depends on older: what a crash restarts is exactly what depends on it.
+A crash of the reactor ends the sockets that it read by itself: the port and the connections that come then stay up.
 Stopped newest first: the port closes, clients are told and sent home, and only then do channels and database go.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -51,8 +54,9 @@ from actors.web.broadcast import BroadcastApi
 from actors.web.ops import Operations
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
+from actors.web.reactor import Sockets, has_reactor, reactor_spec
 from actors.web.request_rate import RequestRate
-from actors.web.server import Acceptor
+from actors.web.server import Acceptor, listen
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
 
@@ -99,6 +103,7 @@ class Node:
         self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
         self.channels = self._supervisor(CHANNEL_INTENSITY)
         self.connections = self._supervisor(CHANNEL_INTENSITY)
+        self._sockets = Sockets() if has_reactor() else None
         keys = settings.key_set
         self._key_ring = None if keys is None else KeyRing(keys)
         if keys is not None and keys.skipped:
@@ -146,6 +151,7 @@ class Node:
             *(() if database is None else database.janitor()),
             self._branch("channels", self.channels),
             *self._changes(tenant, database),
+            *self._reading(),
             self._branch("connections", self.connections),
             self._acceptor(tenant, connections),
         ]
@@ -280,6 +286,12 @@ class Node:
         relay = relay_spec(tenant, self._metrics)
         return [self._branch("changes", self._supervisor(ENDLESS), relay, listener)]
 
+    def _reading(self) -> list[ChildSpec[Any]]:
+        if self._sockets is None:
+            return []
+        reactor = reactor_spec(self._sockets)
+        return [self._branch("reading", self._supervisor(ENDLESS), reactor)]
+
     def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
         settings = self._settings
         options = WebOptions(
@@ -318,7 +330,12 @@ class Node:
         return ChildSpec(
             name="acceptor",
             factory=lambda: Acceptor(
-                served, options, cap, on_listening=note_port, on_stopping=note_stop
+                served,
+                options,
+                cap,
+                on_listening=note_port,
+                on_stopping=note_stop,
+                open_listener=partial(listen, sockets=self._sockets),
             ),
             rank=3,
             restart=Restart.PERMANENT,

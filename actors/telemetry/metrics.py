@@ -21,6 +21,7 @@ ActorKind = Literal[
     "connection",
     "listener",
     "presence",
+    "reactor",
     "relay",
     "resource",
     "rows",

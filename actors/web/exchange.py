@@ -15,10 +15,10 @@ import structlog
 
 from actors.web.asgi import AsgiExchange
 from actors.web.endpoint import Refusal, WebSocketRequest
+from actors.web.handshake import Replay, handshake_head
 from actors.web.http1 import HttpWire, RequestRefused
-from actors.web.stream import Replay
 from actors.web.transport import linger
-from actors.web.websocket import Upgrade, handshake_head
+from actors.web.websocket import Upgrade
 
 if TYPE_CHECKING:
     from actors.web.endpoint import Site, WebSocketEndpoint

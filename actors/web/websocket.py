@@ -1,29 +1,30 @@
-"""WebSockets, accepted; the only file that imports trio_websocket.
+"""WebSockets, accepted: what comes is handed to their owner message by message, what goes is pushed.
 
 `Upgrade` stands for a socket whose client asks for a WebSocket: made by the HTTP exchange (`exchange.py`),
 offered to an endpoint (`supabase.py`), and entered by the connection actor that carries the client on.
 `WebSocket` is what that actor gets, the `Socket` of `actors.realtime.ports`.
+Between the two: the handshake (`handshake.py`), who reads (`reading.py`), the splitter and the outbox.
 
 Ownership of the transport moves when the context is entered; until then the exchange has it and closes it in the end.
-The library does the handshake and is let go of; frames are read by the splitter, and all that is written is pushed.
-No extension is accepted, so permessage-deflate is declined.
 
-**Source**: RFC 6455, section 4.2, read 2026-11-21; trio-websocket 0.12.2.
+**Invariants**
+- Messages are handed out in their order, one at a time, and none while the owner is busy with one or has closed.
+- What is pushed while messages are handed out leaves in one piece afterwards.
+- The idle limit runs only while bytes are waited for, so a connection that is paused by its owner is never called idle.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Self
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final, Self
 
 import trio
-import trio_websocket
 
 from actors.realtime.errors import SocketClosed
+from actors.web.handshake import shake_hands
 from actors.web.outbox import ABNORMAL, Outbox
 from actors.web.rare_frames import Control
 from actors.web.splitting import Splitter
-from actors.web.stream import HandshakeStream
 from actors.web.transport import linger
 from protocol.frames import CloseCode, close
 
@@ -31,45 +32,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from actors.realtime.ports import Receiver
+    from actors.web.handshake import Replay
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
-    from actors.web.stream import Replay
+    from actors.web.reading import Reading
     from actors.web.transport import Transport
 
-
-def handshake_head(key: bytes) -> bytes:
-    """Return the head of a request to upgrade with this `Sec-WebSocket-Key`, and nothing else of the client's.
-
-    The client's own head was judged by the exchange.
-    wsproto crashes on some that h11 accepts, for instance on a Host that is not IDNA.
-    """
-    return (
-        b"GET / HTTP/1.1\r\nHost: upgrade\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
-    )
+#: Messages of one client in one turn: as many as one of them may bring in a read, others get theirs in between.
+EVENTS_PER_TURN: Final = 64
 
 
 class WebSocket:
-    """One WebSocket; made by entering an `Upgrade`, which gives it out once `accept` succeeded."""
+    """One WebSocket; made by entering an `Upgrade`, which gives it out once `accept` succeeded.
+
+    A `Socket` for its owner, a `reading.Consumer` for whoever reads.
+    """
 
     def __init__(
         self,
         transport: Transport,
         options: WebSocketOptions,
         cap: OutboxCap,
-        *,
-        replay: Replay,
         nursery: trio.Nursery,
     ) -> None:
         self._transport = transport
         self._options = options
         self._nursery = nursery
-        self._replay = replay
         self._outbox = Outbox(
             transport, options.outbox, cap, start=nursery.start_soon, on_end=self._end
         )
         self._splitter = Splitter(options.max_message_bytes)
-        self._reading: trio.CancelScope | None = None
+        self._receiver: Receiver | None = None
+        self._reading: Reading | None = None
+        #: Until there is a receiver, and while it is busy.
+        self._is_paused = True
+        self._is_closing = False
         self._ended = trio.Event()
         self._ended_with = ABNORMAL
 
@@ -80,39 +78,61 @@ class WebSocket:
     def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
         self._outbox.tell_if_slow(farewell)
 
-    async def receive(self) -> str | bytes:
-        while not self._ended.is_set():
-            event = self._splitter.next_event()
-            if event is None:
-                await self._read()
-            elif isinstance(event, Control):
-                self._outbox.push(event.reply)
-                if event.ended_with is not None:
-                    self._end(event.ended_with)
-            else:
-                await trio.lowlevel.checkpoint()
-                return event
-        raise SocketClosed(self._ended_with)
+    async def hand_to(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        if self._ended.is_set():
+            receiver.note_end(self._ended_with)
+        await self.resume()
+
+    async def resume(self) -> None:
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        while not self.go_on():
+            await trio.lowlevel.checkpoint()
+        if self._is_paused or self._ended.is_set():
+            return
+        if self._reading is not None:
+            self._reading.resume()
+        else:
+            self._reading = self._transport.start_reading(
+                self, idle_s=self._options.idle_s, nursery=self._nursery
+            )
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
+        self._is_closing = True
         self._outbox.push(close(code, reason))
-        with suppress(SocketClosed):
-            while True:
-                await self.receive()
+        await self.resume()
+        await self._ended.wait()
 
-    async def accept(self) -> bool:
+    def consume(self, data: bytes) -> bool:
+        if not data:
+            self._end(ABNORMAL)
+            return True
+        self._splitter.feed(data)
+        return self.go_on()
+
+    def go_on(self) -> bool:
+        self._outbox.cork()
+        try:
+            return self._hand_out()
+        finally:
+            self._outbox.uncork()
+
+    def refuse(self, code: CloseCode) -> None:
+        self._outbox.push(close(code))
+        self._end(code)
+
+    def fail(self, error: Exception) -> None:
+        if self._receiver is not None:
+            self._receiver.fail(error)
+        self._end(CloseCode.INTERNAL_ERROR)
+
+    async def accept(self, replay: Replay) -> bool:
         """Complete the handshake in time, or return False."""
-        # wrap_server_stream waits for ever for a head that does not come or is none.
-        with trio.move_on_after(self._options.handshake_within_s) as handshake:
-            async with trio.open_nursery() as nursery:
-                stream = HandshakeStream(self._replay.head, self._outbox)
-                request = await trio_websocket.wrap_server_stream(nursery, stream)
-                await request.accept()
-                # The library's task ends here; what it would have read is read by us.
-                nursery.cancel_scope.cancel()
-            await self._outbox.wait_drained()
-        self._splitter.feed(self._replay.early)
-        return not handshake.cancelled_caught and not self._outbox.is_ended
+        within_s = self._options.handshake_within_s
+        self._splitter.feed(replay.early)
+        return await shake_hands(replay.head, self._outbox, within_s=within_s)
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
@@ -121,34 +141,44 @@ class WebSocket:
         await self._outbox.wait_drained()
 
     def leave(self) -> None:
-        """End the tasks of this socket; nothing is written any more."""
+        """End the tasks of this socket; nothing is read or written any more."""
+        if self._reading is not None:
+            self._reading.stop()
         self._outbox.discard()
         self._nursery.cancel_scope.cancel()
 
-    async def _read(self) -> None:
-        if self._reading is not None:
-            # Somebody reads already, and this one waits for the end.
-            await self._ended.wait()
-            return
-        data = b""
-        with trio.move_on_after(self._options.idle_s) as self._reading:
-            data = await self._transport.receive_some()
-        is_idle, self._reading = self._reading.cancelled_caught, None
-        if data:
-            self._splitter.feed(data)
-        elif is_idle and not self._ended.is_set():
-            self._outbox.push(close(CloseCode.NORMAL))
-            self._end(CloseCode.NORMAL)
-        else:
-            self._end(ABNORMAL)
+    def _hand_out(self) -> bool:
+        """Hand out some of what was read; False if there is more."""
+        for _ in range(EVENTS_PER_TURN):
+            if self._is_paused or self._ended.is_set():
+                return True
+            event = self._splitter.next_event()
+            if event is None:
+                return True
+            if isinstance(event, Control):
+                self._outbox.push(event.reply)
+                if event.ended_with is not None:
+                    self._end(event.ended_with)
+            elif self._receiver is not None and not self._is_closing:
+                self._take(event, self._receiver)
+        return not self._splitter.has_more
+
+    def _take(self, message: str | bytes, receiver: Receiver) -> None:
+        if not receiver.take(message):
+            self._is_paused = True
+            if self._reading is not None:
+                self._reading.pause()
 
     def _end(self, code: int) -> None:
-        """Let `receive` raise `SocketClosed(code)` at once; the first code counts."""
-        if not self._ended.is_set():
-            self._ended_with = code
-            self._ended.set()
-            if self._reading is not None:
-                self._reading.cancel()
+        """Note that nothing more will come; the first code counts."""
+        if self._ended.is_set():
+            return
+        self._ended_with = code
+        self._ended.set()
+        if self._reading is not None:
+            self._reading.stop()
+        if self._receiver is not None:
+            self._receiver.note_end(code)
 
 
 class Upgrade:
@@ -204,15 +234,9 @@ class Upgrade:
             stack.callback(self._transport.close)
             stack.push_async_callback(linger, self._transport, within_s=self._options.linger_s)
             nursery = await stack.enter_async_context(trio.open_nursery())
-            self._socket = WebSocket(
-                self._transport,
-                self._options,
-                self._cap,
-                replay=self._replay,
-                nursery=nursery,
-            )
+            self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
             stack.callback(self._socket.leave)
-            if await self._socket.accept():
+            if await self._socket.accept(self._replay):
                 self._cleanup = stack.pop_all()
                 return self._socket
         raise SocketClosed(ABNORMAL)

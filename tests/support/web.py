@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import asynccontextmanager
 
 import trio
 import wsproto
@@ -16,11 +17,11 @@ from actors.core.supervisor import Supervisor
 from actors.realtime.errors import Refused, SocketClosed, Unauthorized
 from actors.realtime.ports import Identity
 from actors.web.endpoint import Site
+from actors.web.handshake import Replay, handshake_head
 from actors.web.options import WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
-from actors.web.stream import Replay
-from actors.web.websocket import Upgrade, handshake_head
+from actors.web.websocket import Upgrade
 from protocol.frames import Frame, Opcode
 from tests.support.memory import MemoryListener, MemoryTransport
 
@@ -167,10 +168,51 @@ class FakeDoor:
     async def _run(self, opening) -> None:
         try:
             async with opening.open_socket() as socket:
-                await self.serve(socket)
+                await self.serve(await receiving(socket))
         except SocketClosed as closed:
             self.ended.append(closed.code)
             self._has_ended.set()
+
+
+class ReceivingSocket:
+    """A socket whose owner waits for one message after the other, and is busy with each until it wants the next."""
+
+    def __init__(self, socket) -> None:
+        self._socket = socket
+        self.outbox, self.close = socket.outbox, socket.close
+        self.tell_if_slow = socket.tell_if_slow
+        self._message: str | bytes | None = None
+        self._code: int | None = None
+        self._changed = trio.Event()
+
+    def take(self, message) -> bool:
+        self._message = message
+        self._changed.set()
+        return False
+
+    def note_end(self, code) -> None:
+        self._code = code
+        self._changed.set()
+
+    def fail(self, error) -> None:
+        raise error
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message; raises SocketClosed at the end."""
+        await self._changed.wait()
+        if self._code is not None:
+            raise SocketClosed(self._code)
+        message, self._message = self._message, None
+        self._changed = trio.Event()
+        await self._socket.resume()
+        return message
+
+
+async def receiving(socket) -> ReceivingSocket:
+    """Become the owner of a socket."""
+    owner = ReceivingSocket(socket)
+    await socket.hand_to(owner)
+    return owner
 
 
 async def echo(socket) -> None:
@@ -236,6 +278,12 @@ class WebSocketPeers:
         self.upgrade = Upgrade(
             self.transport, evolve(WebSocketOptions(), **options), self.cap, replay
         )
+
+    @asynccontextmanager
+    async def open_socket(self):
+        """Complete the handshake, and receive what the client sends."""
+        async with self.upgrade.open_socket() as socket:
+            yield await receiving(socket)
 
     async def receive_101(self) -> None:
         assert (await self.client.response()).status == 101

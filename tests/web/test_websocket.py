@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.realtime.errors import SocketClosed
-from actors.web.websocket import handshake_head
+from actors.web.handshake import handshake_head
 from protocol.frames import CloseCode, Opcode, close
 from tests.support.web import KEY, WebSocketPeers, text
 
@@ -19,15 +19,10 @@ def masked_header(opcode: int, size: int) -> bytes:
     return bytes([0x80 | opcode, 0xFF]) + size.to_bytes(8, "big") + b"\0\0\0\0"
 
 
-async def read_until_closed(socket) -> None:
-    with pytest.raises(SocketClosed):
-        await socket.receive()
-
-
 async def test_frames_pass_both_ways(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
         await peers.client.send_event(events.TextMessage("question"))
         await peers.client.send_event(events.BytesMessage(b"\1"))
@@ -41,7 +36,7 @@ async def test_frames_pass_both_ways(autojump_clock):
 async def test_fragments_arrive_as_one_message(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.client.send_event(events.TextMessage("in ", message_finished=False))
         await peers.client.send_event(events.Ping(b"between"))
         await peers.client.send_event(events.TextMessage("parts"))
@@ -49,12 +44,11 @@ async def test_fragments_arrive_as_one_message(autojump_clock):
         assert await socket.receive() == "in parts"
 
 
-async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock, nursery):
+async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
-        nursery.start_soon(read_until_closed, socket)
         socket.outbox.push(text("before"))
         await peers.client.send_event(events.Ping(b"?"))
         await wait_all_tasks_blocked()
@@ -63,7 +57,6 @@ async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock, n
         assert await peers.client.event() == "before"
         assert await peers.client.event() == events.Pong(bytearray(b"?"))
         assert await peers.client.event() == "after"
-        await peers.client.stream.aclose()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +69,7 @@ async def test_what_is_no_handshake_does_not_hang(autojump_clock, head):
     start = trio.current_time()
 
     with pytest.raises(SocketClosed):
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             pytest.fail("there was no handshake")
 
     assert trio.current_time() - start <= 11
@@ -88,7 +81,7 @@ async def test_a_peer_that_is_gone_does_not_complete_the_handshake(autojump_cloc
     await peers.client.stream.aclose()
 
     with pytest.raises(SocketClosed):
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             pytest.fail("nobody was there")
 
     assert peers.transport.is_closed
@@ -99,7 +92,7 @@ async def test_a_peer_that_does_not_read_its_handshake_is_closed(autojump_clock)
     start = trio.current_time()
 
     with pytest.raises(SocketClosed):
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             pytest.fail("the 101 was not written")
 
     assert trio.current_time() - start <= 11
@@ -112,7 +105,7 @@ class TestOwnership:
         peers.upgrade.revoke()
 
         with pytest.raises(SocketClosed):
-            async with peers.upgrade.open_socket():
+            async with peers.open_socket():
                 pytest.fail("it was too late")
 
         assert not peers.upgrade.is_claimed
@@ -128,7 +121,7 @@ class TestOwnership:
         peers = WebSocketPeers()
 
         with pytest.raises(ZeroDivisionError):
-            async with peers.upgrade.open_socket():
+            async with peers.open_socket():
                 raise ZeroDivisionError
 
         await peers.receive_101()
@@ -139,7 +132,7 @@ class TestOwnership:
         peers = WebSocketPeers()
 
         with trio.move_on_after(1) as cancelled:
-            async with peers.upgrade.open_socket():
+            async with peers.open_socket():
                 await trio.sleep_forever()
 
         assert cancelled.cancelled_caught
@@ -147,7 +140,7 @@ class TestOwnership:
         assert peers.cap.queued_bytes == 0
 
     async def test_nothing_can_be_pushed_after_the_end(self, autojump_clock):
-        async with WebSocketPeers().upgrade.open_socket() as socket:
+        async with WebSocketPeers().open_socket() as socket:
             pass
 
         assert not socket.outbox.push(text("late"))
@@ -157,7 +150,7 @@ class TestClosing:
     async def test_a_peer_that_closes_gets_its_code_back(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send_event(events.CloseConnection(4001, "bye"))
             with pytest.raises(SocketClosed) as closed:
@@ -170,7 +163,7 @@ class TestClosing:
     async def test_a_peer_that_vanishes_is_1006(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.client.stream.aclose()
             with pytest.raises(SocketClosed) as closed:
                 await socket.receive()
@@ -181,7 +174,7 @@ class TestClosing:
         peers = WebSocketPeers()
         closed = trio.Event()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
 
             async def close_it():
@@ -205,7 +198,7 @@ class TestClosing:
     async def test_leaving_tells_the_peer(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             await peers.receive_101()
 
         assert await peers.client.event() == 1000
@@ -220,7 +213,7 @@ class TestClosing:
                 await socket.receive()
             codes.append(closed.value.code)
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             nursery.start_soon(read, socket)
             await wait_all_tasks_blocked()
@@ -237,7 +230,7 @@ class TestLimits:
     async def test_a_message_at_the_limit_passes(self, autojump_clock, opcode):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.client.send(masked_header(opcode, LIMIT) + b"x" * LIMIT)
 
             assert len(await socket.receive()) == LIMIT
@@ -246,7 +239,7 @@ class TestLimits:
     async def test_a_message_over_the_limit_is_1009(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send(masked_header(Opcode.TEXT, LIMIT + 1) + b"x" * (LIMIT + 1))
             # What follows in the same read must not trip the library.
@@ -260,7 +253,7 @@ class TestLimits:
     async def test_the_limit_counts_bytes_not_characters(self, autojump_clock):
         peers = WebSocketPeers(max_message_bytes=10)
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send_event(events.TextMessage("ööööö"))
             assert await socket.receive() == "ööööö"
@@ -286,7 +279,7 @@ class TestLimits:
     async def test_a_protocol_violation_is_told(self, autojump_clock, frame, code):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send(frame)
             with pytest.raises(SocketClosed) as closed:
@@ -299,7 +292,7 @@ class TestLimits:
     async def test_a_silent_peer_is_closed_after_the_idle_limit(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             start = trio.current_time()
             with pytest.raises(SocketClosed) as closed:
@@ -313,7 +306,7 @@ class TestLimits:
     async def test_any_byte_resets_the_idle_limit(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             for _ in range(5):
                 await trio.sleep(59)
                 await peers.client.send_event(events.Pong(b""))
@@ -324,7 +317,7 @@ class TestLimits:
     async def test_a_connection_that_its_owner_parks_is_not_idle(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             for number in range(5):
                 await peers.client.send_event(events.TextMessage(str(number)))
             await trio.sleep(300)
@@ -335,7 +328,7 @@ class TestLimits:
 async def test_a_close_frame_pushed_by_the_owner_is_the_last_word(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
         socket.outbox.push(close(CloseCode.INTERNAL_ERROR))
         await peers.client.send_event(events.Ping(b"?"))
