@@ -16,6 +16,7 @@ from actors.db.policies import PostgresPolicies
 from actors.db.pool import Pool
 from actors.db.replay import PostgresReplay
 from actors.db.replication import ReplicationSource
+from actors.db.roles import PostgresRoles
 from actors.db.shared_filters import SharedFilters
 from actors.db.sights import Strictness
 from actors.db.slots import SlotMode, SlotOptions
@@ -45,6 +46,7 @@ class Database:
     policies: PostgresPolicies
     replays: PostgresReplay
     storage: PostgresStorage
+    roles: PostgresRoles
 
     @classmethod
     def open(cls, conninfo: str, settings: Settings, now: Callable[[], float]) -> Database:
@@ -66,6 +68,7 @@ class Database:
             PostgresPolicies(conninfo, settings.policy_timeout_s),
             PostgresReplay(replay_pool),
             PostgresStorage(conninfo, settings.policy_timeout_s),
+            PostgresRoles(pool),
         )
 
     def close(self) -> None:

@@ -8,6 +8,7 @@
     ├─ changes      two children, restarted for ever        relay, listener
     ├─ reading      one child, restarted for ever           reactor
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
+    ├─ reports      one child, restarted for ever           reporter
     └─ acceptor     the port: HTTP and WebSocket
 
 Younger depends on older: what a crash restarts is exactly what depends on it.
@@ -31,11 +32,11 @@ from actors.auth.tokens import JwtVerifier
 from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
-from actors.core.supervisor import Supervisor
 from actors.database import Database
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
-from actors.observer import Observer, kind_of, label_of
+from actors.dialects import websockets
+from actors.observer import Observer
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
@@ -47,16 +48,23 @@ from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
 from actors.realtime.replaying import NoReplay
+from actors.realtime.reporter import ReporterActor
+from actors.realtime.snapshot import take_snapshot
 from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
+from actors.supervision import SupervisionTree
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
-from actors.web.ops import Operations
+from actors.web.dashboard_site import Dashboard
+from actors.web.guard import Guard
+from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.reactor import Sockets, has_reactor, reactor_spec
+from actors.web.report import render_report
 from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor, listen
+from actors.web.statistics import Statistics
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
 
@@ -64,9 +72,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from actors.core.supervisor import Supervisor
     from actors.db.cluster_files import ClusterFiles
     from actors.settings import Settings
     from actors.telemetry.metrics import Metrics
+    from actors.web.endpoint import Site
 
 ROOT_INTENSITY = Intensity(restarts=3, period=60.0)
 CHANNEL_INTENSITY = Intensity(restarts=5, period=60.0)
@@ -97,12 +107,12 @@ class Node:
         self._settings = settings
         self._surroundings = surroundings
         self._metrics = metrics
-        self._observe = Observer(metrics)
         self._log = structlog.get_logger()
-        self._supervisors: list[Supervisor] = []
-        self.root = self._supervisor(ROOT_INTENSITY, Strategy.REST_FOR_ONE)
-        self.channels = self._supervisor(CHANNEL_INTENSITY)
-        self.connections = self._supervisor(CHANNEL_INTENSITY)
+        observer = Observer(metrics, surroundings.now)
+        self.tree = SupervisionTree(surroundings.random, observer)
+        self.root = self.tree.supervisor("root", ROOT_INTENSITY, Strategy.REST_FOR_ONE)
+        self.channels = self.tree.supervisor("channels", CHANNEL_INTENSITY)
+        self.connections = self.tree.supervisor("connections", CHANNEL_INTENSITY)
         self._sockets = Sockets() if has_reactor() else None
         keys = settings.key_set
         self._key_ring = None if keys is None else KeyRing(keys)
@@ -153,54 +163,14 @@ class Node:
             *self._changes(tenant, database),
             *self._reading(),
             self._branch("connections", self.connections),
-            self._acceptor(tenant, connections),
+            self._reporter(tenant),
+            self._acceptor(tenant, connections, database),
         ]
         try:
             await self.root.run(*specs, task_status=task_status)
         finally:
             if database is not None:
                 database.close()
-
-    def render_metrics(self) -> bytes:
-        """Return all figures in the Prometheus text format."""
-        return self._metrics.render()
-
-    def describe_actors(self) -> list[dict[str, Any]]:
-        """Return what is known of every living actor; JSON values only."""
-        return [
-            {
-                "name": label_of(child.name),
-                "kind": kind_of(child.name),
-                "incarnation": child.incarnation,
-                "is_running": child.is_running,
-                "queued": child.mailbox.queued,
-                "rejected": child.mailbox.rejected,
-                "heir_size": child.heir_size,
-            }
-            for supervisor in self._supervisors
-            for child in supervisor.children()
-        ]
-
-    def crash_actor(self, name: str) -> bool:
-        """Let the actor of that name crash when it takes its next message; False if there is none."""
-        for supervisor in self._supervisors:
-            for child in supervisor.children():
-                ref = supervisor.find(child.name)
-                if label_of(child.name) == name and ref is not None:
-                    return supervisor.poison(ref)
-        return False
-
-    def _supervisor(
-        self, intensity: Intensity, strategy: Strategy = Strategy.ONE_FOR_ONE
-    ) -> Supervisor:
-        supervisor = Supervisor(
-            random=self._surroundings.random,
-            observe=self._observe,
-            intensity=intensity,
-            strategy=strategy,
-        )
-        self._supervisors.append(supervisor)
-        return supervisor
 
     def _branch(
         self, name: str, supervisor: Supervisor, *specs: ChildSpec[Any]
@@ -254,7 +224,7 @@ class Node:
             return []
         interval_s = self._settings.jwt_jwks_refresh_s
         refresher = refresher_spec(ring, HttpKeySet(url), interval_s, self._metrics)
-        return [self._branch("keys", self._supervisor(ENDLESS), refresher)]
+        return [self._branch("keys", self.tree.supervisor("keys", ENDLESS), refresher)]
 
     def _postgres(self) -> list[ChildSpec[Any]]:
         cluster = self._surroundings.cluster
@@ -284,24 +254,35 @@ class Node:
             restart=Restart.PERMANENT,
         )
         relay = relay_spec(tenant, self._metrics)
-        return [self._branch("changes", self._supervisor(ENDLESS), relay, listener)]
+        supervisor = self.tree.supervisor("changes", ENDLESS)
+        return [self._branch("changes", supervisor, relay, listener)]
 
     def _reading(self) -> list[ChildSpec[Any]]:
         if self._sockets is None:
             return []
         reactor = reactor_spec(self._sockets)
-        return [self._branch("reading", self._supervisor(ENDLESS), reactor)]
+        return [self._branch("reading", self.tree.supervisor("reading", ENDLESS), reactor)]
 
-    def _acceptor(self, tenant: Tenant, connections: Connections) -> ChildSpec[Any]:
-        settings = self._settings
-        options = WebOptions(
-            host=settings.host,
-            port=settings.port,
-            max_connections=settings.max_connections,
-            websocket=WebSocketOptions(
-                idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
-            ),
+    def _reporter(self, tenant: Tenant) -> ChildSpec[Any]:
+        now = self._surroundings.now
+
+        def report() -> bytes:
+            return render_report(
+                lambda bounds: take_snapshot(tenant, now(), bounds), self.tree.report
+            )
+
+        reporter: ChildSpec[Any] = ChildSpec(
+            name="reporter",
+            factory=lambda: ReporterActor(tenant, report),
+            rank=3,
+            restart=Restart.PERMANENT,
         )
+        return self._branch("reports", self.tree.supervisor("reports", ENDLESS), reporter)
+
+    def _site(
+        self, tenant: Tenant, connections: Connections, database: Database | None
+    ) -> Site:
+        settings = self._settings
         supabase = SupabaseEndpoint(
             tenant.verifier,
             connections,
@@ -311,11 +292,35 @@ class Node:
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
         api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
-        served = site(
-            supabase=supabase,
-            api=api.routes(),
-            operations=Operations(self, tenant.verifier).routes(),
+        guard = Guard(tenant.verifier, settings.metrics_token)
+        figures = partial(render_figures, tenant, self._metrics)
+        operations = Operations(self.tree, figures if settings.enable_metrics else None, guard)
+        statistics = Statistics(
+            tenant, guard, self._surroundings.now, are_counts_open=not settings.private_stats
         )
+        return site(
+            supabase=supabase,
+            api=[*api.routes(), *statistics.routes()],
+            operations=[*operations.routes(), *statistics.operator_routes()],
+            dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
+            websockets=websockets(
+                settings, tenant, connections, database, self._surroundings.now
+            ),
+        )
+
+    def _acceptor(
+        self, tenant: Tenant, connections: Connections, database: Database | None
+    ) -> ChildSpec[Any]:
+        settings = self._settings
+        options = WebOptions(
+            host=settings.host,
+            port=settings.port,
+            max_connections=settings.max_connections,
+            websocket=WebSocketOptions(
+                idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
+            ),
+        )
+        served = self._site(tenant, connections, database)
 
         def note_port(port: int) -> None:
             self.port = port

@@ -64,6 +64,17 @@ def slot_suffix(text: str) -> str:
         raise ValueError(f"up to {MAX_SUFFIX_BYTES} of the characters a-z, 0-9 and _") from None
 
 
+def text_of(least: int) -> Callable[[str], str]:
+    """Return what takes a text of so many characters or more."""
+
+    def parse(text: str) -> str:
+        if len(text) < least:
+            raise ValueError(f"a text of at least {least} characters")
+        return text
+
+    return parse
+
+
 def setting(
     default: Any, parse: Callable[[str], Any], text: str, *, is_secret: bool = False
 ) -> Any:

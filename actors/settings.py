@@ -16,7 +16,15 @@ from actors.auth.keys import KeySet, parse_key_set
 from actors.db.slots import SlotMode
 from actors.key_settings import json_object, key_set_from_file, secret_from_file, web_address
 from actors.realtime.quota import SUPABASE, QuotaLimits
-from actors.setting_values import boolean, number, one_of, quota, setting, slot_suffix
+from actors.setting_values import (
+    boolean,
+    number,
+    one_of,
+    quota,
+    setting,
+    slot_suffix,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
 #: Known to everybody who can read this file, hence refused in production.
 DEVELOPMENT_SECRET = "troupe-development-secret-never-use-it-in-production"  # noqa: S105
 HIGHEST_PORT = 65_535
+METRICS_TOKEN_LENGTH = 16
 
 
 @frozen
@@ -194,6 +203,18 @@ class Settings:
         text="send who is present to everybody who joins, not only to those who ask for it",
     )
     suspend: bool = setting(default=False, parse=boolean, text="turn every client away")
+    enable_metrics: bool = setting(
+        default=True, parse=boolean, text="tell of figures at /metrics: true or false"
+    )
+    metrics_token: str | None = setting(
+        None,
+        text_of(METRICS_TOKEN_LENGTH),
+        "bearer token that /metrics takes beside a service_role key, at least 16 characters",
+        is_secret=True,
+    )
+    private_stats: bool = setting(
+        default=False, parse=boolean, text="let /api/realtime/stats be asked with a key only"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
     )

@@ -9,12 +9,15 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
+from socket import SocketIO
 
 from attrs import frozen
-from harness import BENCH, compile_c
+from generator import Client, compile_load_generator
 from peers.catalogue import delivered_text
 
 SUBSCRIBERS = 3
@@ -72,11 +75,11 @@ class MisbehavingServer:
             subscriber.sendall(data)
 
 
-def read_text(stream) -> bytes:
+def read_text(stream: BufferedReader | SocketIO) -> bytes:
     head = stream.read(2)
     if len(head) < 2:
         raise EOFError
-    length = head[1] & 0x7F
+    length = int(head[1] & 0x7F)
     if length == 126:
         length = int.from_bytes(stream.read(2), "big")
     mask = stream.read(4)
@@ -144,7 +147,11 @@ CASES = (
     Case(fall_silent, failure="out of time: 5 of 7"),
     Case(close_one, failure="the server closed connection"),
     Case(fragment_one, failure="a fragmented or extended frame"),
-    Case(crowd, failure="join refused", join_reply="something the server does not say"),
+    Case(
+        crowd,
+        failure="only 0 of 3 connections joined",
+        join_reply="something the server does not say",
+    ),
 )
 
 
@@ -154,20 +161,24 @@ def run_case(binary: Path, case: Case) -> str | None:
     threading.Thread(target=server.run, daemon=True).start()
     options = {
         "port": server.listener.getsockname()[1],
-        "path": "/",
-        "join": "ok",
         "join-reply": case.join_reply,
-        "publish": delivered_text(175),
-        "subscribers": SUBSCRIBERS,
+        "connections": SUBSCRIBERS,
         "outstanding": case.outstanding,
         "measure": 0.1,
         "deadline": 1,
         "server-process": os.getpid(),
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    finished = subprocess.run(
-        [str(binary), *arguments], capture_output=True, text=True, timeout=10, check=False
-    )
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(Client("/", ("ok",), (delivered_text(175),)).lines())
+        file.flush()
+        finished = subprocess.run(
+            [str(binary), f"--clients={file.name}", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     if case.failure is not None:
         expected = finished.returncode == 1 and case.failure in finished.stderr
         return None if expected else f"wanted {case.failure!r}, got {finished}"
@@ -179,7 +190,7 @@ def run_case(binary: Path, case: Case) -> str | None:
 
 
 def main() -> None:
-    binary = compile_c("fanout", sorted((BENCH / "loadgen").glob("*.c")))
+    binary = compile_load_generator("fanout")
     problems = 0
     for case in CASES:
         problem = run_case(binary, case)

@@ -1,6 +1,6 @@
-"""Runs one server and one load generator, each pinned to its core, and never leaves either behind.
+"""Runs one server, pinned to its core, and never leaves it behind.
 
-Called by the workloads (`fanout.py`), knows nothing about what is measured.
+Called by the workloads, knows nothing about what is measured.
 A server is any command that serves WebSockets on loopback and prints, on stderr, one JSON line with
 `"event": "node.ready"` and its `port`.
 
@@ -44,11 +44,23 @@ class RunningServer:
                 found.extend(int(child) for child in children.read_text().split())
         return found
 
+    def memory_kib(self) -> int:
+        """Return what of it is in memory; of what processes share, each counts its part."""
+        return sum(_proportional_kib(process) for process in self.processes())
+
+
+def _proportional_kib(process: int) -> int:
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RunFailed(f"nothing is known of the memory of process {process}")
+
 
 def compile_c(name: str, sources: Sequence[Path]) -> Path:
     """Compile `sources` into `bench/bin/<name>` unless that is newer than every file beside them."""
     binary = BENCH / "bin" / name
-    inputs = [path for source in sources for path in source.parent.glob("*.[ch]")]
+    folders = {source.parent for source in sources}
+    inputs = [path for folder in folders for path in folder.glob("*.[ch]")]
     if not binary.exists() or binary.stat().st_mtime < max(
         path.stat().st_mtime for path in inputs
     ):
@@ -68,7 +80,7 @@ def running_server(command: Sequence[str], cores: Cores) -> Iterator[RunningServ
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [*_pinned(cores.server), *command],
+            [*pinned(cores.server), *command],
             cwd=REPOSITORY,
             env=_clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -81,44 +93,8 @@ def running_server(command: Sequence[str], cores: Cores) -> Iterator[RunningServ
             _stop(process)
 
 
-def run_load_generator(
-    binary: Path,
-    options: dict[str, object],
-    server: RunningServer,
-    cores: Cores,
-    deadline_s: float,
-) -> dict[str, float]:
-    """Run a load generator against `server` and return the JSON object it prints.
-
-    `options` become `--name value`.
-
-    Raises:
-        RunFailed: it found something wrong, or was not done by its deadline.
-    """
-    arguments: list[str] = []
-    for name, value in options.items():
-        arguments += [f"--{name}", str(value)]
-    for process in server.processes():
-        arguments += ["--server-process", str(process)]
-    arguments += ["--port", str(server.port), "--deadline", str(deadline_s)]
-    arguments += ["--server-core", str(cores.server), "--loadgen-core", str(cores.loadgen)]
-    command = [*_pinned(cores.loadgen), str(binary), *arguments]
-    try:
-        finished = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=deadline_s + STOP_DEADLINE_S,
-            check=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise RunFailed("the load generator hangs") from None
-    except subprocess.CalledProcessError as error:
-        raise RunFailed(f"load generator: {error.stderr.strip()}") from None
-    return json.loads(finished.stdout)
-
-
-def _pinned(core: int) -> list[str]:
+def pinned(core: int) -> list[str]:
+    """Return what precedes a command so that it runs on `core` and ends with this process."""
     return ["taskset", "--cpu-list", str(core), "setpriv", "--pdeathsig", "KILL"]
 
 

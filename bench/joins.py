@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import machine
 import psycopg
@@ -100,7 +101,7 @@ async def one_by_one(pool: Pool, asked: PolicyQuestion) -> bool:
     return len(rows) == 2
 
 
-async def saturate(ask: Ask, numbers: itertools.count, seconds: float) -> dict[str, float]:
+async def saturate(ask: Ask, numbers: itertools.count[int], seconds: float) -> dict[str, float]:
     """Let users ask without a pause, and count."""
     latencies: list[float] = []
     began = time.perf_counter()
@@ -120,7 +121,7 @@ async def saturate(ask: Ask, numbers: itertools.count, seconds: float) -> dict[s
 
 
 async def pace(
-    join: Callable[[int], Awaitable[None]], numbers: itertools.count, seconds: float
+    join: Callable[[int], Awaitable[None]], numbers: itertools.count[int], seconds: float
 ) -> dict[str, float]:
     """Let users come at a steady rate, whether or not those before them are in."""
     latencies: list[float] = []
@@ -147,7 +148,7 @@ def figures(latencies: list[float]) -> dict[str, float]:
     }
 
 
-async def measure_policies(conninfo: str, options: argparse.Namespace) -> dict[str, object]:
+async def measure_policies(conninfo: str, options: argparse.Namespace) -> dict[str, Any]:
     policies = PostgresPolicies(conninfo, timeout_s=2.0)
     pool = Pool(conninfo, LANES, wait_s=60.0)
     numbers = itertools.count()
@@ -186,7 +187,7 @@ async def measure_server(port: int, options: argparse.Namespace) -> dict[str, fl
     ]
     target = f"/realtime/v1/websocket?apikey={mint()}&vsn=2.0.0"
 
-    async def listen(sockets: list, task_status: trio.TaskStatus) -> None:
+    async def listen(sockets: list[Any], task_status: trio.TaskStatus[None]) -> None:
         async with open_websocket(port, target) as socket:
             sockets.append(socket)
             task_status.started()
@@ -205,7 +206,7 @@ async def measure_server(port: int, options: argparse.Namespace) -> dict[str, fl
         await sockets[number % SOCKETS].send(json.dumps([ref, ref, topic, "phx_join", payload]))
         await answered[ref].wait()
 
-    sockets: list = []
+    sockets: list[Any] = []
     async with trio.open_nursery() as nursery:
         for _ in range(SOCKETS):
             await nursery.start(listen, sockets)

@@ -1,74 +1,58 @@
-"""Summaries of runs: medians, spread, and ratios between servers pair by pair.
+"""Summaries of runs: medians, spread, and ratios to the C program that does the same.
 
 A ratio compares two servers within one round, where the machine was the same; the median of these ratios is what
 may be quoted, and its range says how far to trust it.
 Void runs are counted and otherwise ignored.
 """
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import Any
 
-Run = dict[str, object]
+from attrs import frozen
+from cases import Case
+from generator import Measured
+from known import KNOWN, TOLERANCE
 
-# Others are compared with these, when they took part.
-REFERENCES = ("node_ws", "c_floor")
+REFERENCE = "c_floor"
 
-# Quantities and whether more of it is better: a ratio above 1 is always in favour of the first server named.
-QUANTITIES = {
-    "server_us_per_delivery": False,
-    "deliveries_per_s": True,
-    "latency_p50_us": False,
-    "latency_p99_us": False,
-}
+Spread = dict[str, float]
 
 HEADINGS = (
-    f"{'':13}{'CPU us/delivery':>24}{'kernel':>8}{'deliveries/s':>14}{'p50 ms':>8}{'p99 ms':>8}"
-    f"{'busy':>6}{'void':>6}{'disturbed':>11}   CPU, p50 and p99 against others (above 1: better than it)"
+    f"  {'':19}{'CPU us or KiB':>24}{'kernel':>8}{'per s':>10}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}"
+    f"{'void':>6}{'disturbed':>11}   against the C floor"
 )
 
 
-def summarise(
-    runs: Sequence[Run], peers: Sequence[str], modes: Sequence[str]
-) -> dict[str, object]:
-    return {mode: {peer: _summarise_peer(runs, peer, mode) for peer in peers} for mode in modes}
+@frozen
+class Run:
+    """One run of one case, of one server, in one round."""
+
+    case: str
+    peer: str
+    round_number: int
+    measured: Measured
+
+    @property
+    def cost(self) -> float:
+        """Return the memory or the processor time of one unit."""
+        return float(self.measured["kib" if "kib" in self.measured else "cpu_us"])
+
+    @property
+    def is_void(self) -> bool:
+        return bool(self.measured["void"])
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "case": self.case,
+            "peer": self.peer,
+            "round": self.round_number,
+            **self.measured,
+        }
 
 
-def _summarise_peer(runs: Sequence[Run], peer: str, mode: str) -> dict[str, object]:
-    all_of_it = [run for run in runs if run["peer"] == peer and run["mode"] == mode]
-    valid = _valid_by_round(runs, peer, mode)
-    summary: dict[str, object] = {
-        "runs": len(all_of_it),
-        "void": len(all_of_it) - len(valid),
-        "disturbed": sum(bool(run["disturbed"]) for run in valid.values()),
-    }
-    shares = ("kernel_share", "server_busy", "loadgen_core_busy", "foreign")
-    for quantity in (*QUANTITIES, *shares):
-        summary[quantity] = _spread(run[quantity] for run in valid.values())
-    summary["ratio_to"] = {
-        reference: _ratios(valid, _valid_by_round(runs, reference, mode))
-        for reference in REFERENCES
-        if reference != peer
-    }
-    return summary
-
-
-def _valid_by_round(runs: Sequence[Run], peer: str, mode: str) -> dict[int, Run]:
-    chosen = (run for run in runs if run["peer"] == peer and run["mode"] == mode)
-    return {run["round"]: run for run in chosen if not run["void"]}
-
-
-def _ratios(subject: dict[int, Run], reference: dict[int, Run]) -> dict[str, object]:
-    rounds = sorted(subject.keys() & reference.keys())
-    ratios = {}
-    for quantity, more_is_better in QUANTITIES.items():
-        pairs = [(subject[number][quantity], reference[number][quantity]) for number in rounds]
-        ratios[quantity] = _spread(a / b if more_is_better else b / a for a, b in pairs)
-    return ratios
-
-
-def _spread(values: Iterable[float]) -> dict[str, float] | None:
+def spread(values: Iterable[float]) -> Spread | None:
+    """Return the median and what it lies between; None of nothing."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -79,64 +63,124 @@ def _spread(values: Iterable[float]) -> dict[str, float] | None:
     }
 
 
+def summarise(case: Case, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what the runs of a case say about each server that took part."""
+    own = [run for run in runs if run.case == case.workload.name]
+    ran = {run.peer for run in own}
+    return {peer: _summarise_peer(case, peer, own) for peer in case.peers if peer in ran}
+
+
+def _summarise_peer(case: Case, peer: str, runs: Sequence[Run]) -> dict[str, Any]:
+    all_of_it = [run for run in runs if run.peer == peer]
+    valid = [run for run in all_of_it if not run.is_void]
+    summary: dict[str, Any] = {
+        "runs": len(all_of_it),
+        "void": len(all_of_it) - len(valid),
+        "disturbed": sum(bool(run.measured["disturbed"]) for run in valid),
+        "cost": spread(run.cost for run in valid),
+    }
+    for quantity in (
+        "kernel_share",
+        "per_s",
+        "latency_p50_us",
+        "latency_p95_us",
+        "latency_p99_us",
+        "delivered",
+        "grown_kib",
+        "slow_cut",
+    ):
+        values = [run.measured[quantity] for run in valid if quantity in run.measured]
+        if values:
+            summary[quantity] = spread(values)
+    if peer != REFERENCE and REFERENCE in case.peers:
+        summary["ratio"] = ratios(valid, [run for run in runs if run.peer == REFERENCE])
+        summary["remark"] = _remark(case.workload.name, peer, summary["ratio"])
+    return summary
+
+
+def ratios(runs: Sequence[Run], references: Sequence[Run]) -> Spread | None:
+    """Return how many times the reference's cost, round by round; a reference's void runs have no part in it."""
+    costs = {run.round_number: run.cost for run in references if not run.is_void}
+    pairs = [(run.cost, costs[run.round_number]) for run in runs if run.round_number in costs]
+    return spread(cost / reference for cost, reference in pairs if reference)
+
+
+def _remark(case: str, peer: str, ratio: Spread | None) -> str:
+    known = KNOWN.get((case, peer))
+    if known is None or ratio is None:
+        return ""
+    if abs(ratio["median"] / known - 1) <= TOLERANCE:
+        return f"known as {known:.2f}"
+    return f"OFF: known as {known:.2f}, more than {TOLERANCE:.0%} away: not comparable with other machines"
+
+
 def progress(run: Run) -> str:
+    latency = run.measured.get("latency_p50_us")
     return (
-        f"round {run['round']}  {run['mode']:8} {run['peer']:13}"
-        f"{run['server_us_per_delivery']:8.2f} us/delivery {run['deliveries_per_s']:10.0f}/s"
-        f"  cores {run['server_core_busy']:4.0%} {run['loadgen_core_busy']:4.0%}"
-        f"{_remark(run)}"
+        f"round {run.round_number}  {run.case:56} {run.peer:18}{run.cost:9.2f}"
+        f"{'' if latency is None else f'  p50 {latency / 1000:.2f} ms'}{_state(run.measured)}"
     )
 
 
-def _remark(run: Run) -> str:
-    if run["void"]:
+def _state(measured: Measured) -> str:
+    if measured["void"]:
         return "  VOID: the load generator was the bottleneck"
-    return (
-        f"  disturbed: others used {run['foreign']:.0%} of a core" if run["disturbed"] else ""
-    )
+    share = measured["foreign"]
+    return f"  disturbed: others used {share:.0%} of a core" if measured["disturbed"] else ""
 
 
-def table(result: dict[str, object]) -> str:
+def table(cases: Sequence[Case], summary: dict[str, Any], rounds: int) -> str:
     lines = []
-    for mode, peers in result["summary"].items():
-        lines += ["", _title(mode, result), HEADINGS]
-        lines += [_row(peer, summary) for peer, summary in peers.items()]
+    for case in cases:
+        name = case.workload.name
+        if not summary[name]:
+            continue
+        lines += [
+            "",
+            f"{name}: per {case.workload.unit}; {rounds} rounds, median (lowest to highest)",
+        ]
+        lines += [HEADINGS]
+        lines += [_row(peer, one) for peer, one in summary[name].items()]
     return "\n".join(lines)
 
 
-def _title(mode: str, result: dict[str, object]) -> str:
-    return (
-        f"{mode}: {result['subscribers']} subscribers, {result['delivered_bytes']} bytes,"
-        f" {result['rounds']} rounds; medians (lowest to highest)"
-    )
-
-
-def _row(peer: str, summary: dict[str, object]) -> str:
+def _row(peer: str, summary: dict[str, Any]) -> str:
+    cost = summary["cost"]
+    if cost is None:
+        return f"  {peer:19}no valid run: the load generator was the bottleneck"
+    said = f"{cost['median']:.2f} ({cost['min']:.2f} to {cost['max']:.2f})"
     void, disturbed = (f"{summary[name]}/{summary['runs']}" for name in ("void", "disturbed"))
-    if summary["void"] == summary["runs"]:
-        return f"{peer:13}no valid run: the load generator was the bottleneck"
-    cpu = summary["server_us_per_delivery"]
-    spread = f"{cpu['median']:.2f} ({cpu['min']:.2f} to {cpu['max']:.2f})"
-    ratios = "   ".join(
-        f"{reference} {_ratio_text(ratio)}"
-        for reference, ratio in summary["ratio_to"].items()
-        if ratio["server_us_per_delivery"]
+    kernel = summary["kernel_share"]["median"]
+    rate = _median(summary, "per_s", "{:10.0f}", 10)
+    latencies = "".join(
+        _median(summary, f"latency_p{share}_us", "{:9.2f}", 9, 1000) for share in (50, 95, 99)
     )
     return (
-        f"{peer:13}{spread:>24}{summary['kernel_share']['median']:8.0%}"
-        f"{summary['deliveries_per_s']['median']:14.0f}"
-        f"{summary['latency_p50_us']['median'] / 1000:8.2f}"
-        f"{summary['latency_p99_us']['median'] / 1000:8.2f}"
-        f"{summary['server_busy']['median']:6.0%}{void:>6}{disturbed:>11}   {ratios}"
+        f"  {peer:19}{said:>24}{kernel:8.0%}{rate}{latencies}{void:>6}{disturbed:>11}"
+        f"   {_ratio_text(summary)}{_extras(summary)}"
     )
 
 
-def _ratio_text(ratio: dict[str, dict[str, float]]) -> str:
-    cpu = ratio["server_us_per_delivery"]
-    p50, p99 = (ratio[name]["median"] for name in ("latency_p50_us", "latency_p99_us"))
-    return f"{cpu['median']:.2f}x ({cpu['min']:.2f} to {cpu['max']:.2f}) {p50:.2f}x {p99:.2f}x"
+def _median(
+    summary: dict[str, Any], name: str, form: str, width: int, divisor: float = 1
+) -> str:
+    if name not in summary:
+        return " " * width
+    return form.format(summary[name]["median"] / divisor)
 
 
-def write(result: dict[str, object], output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(result, indent=1) + "\n")
+def _ratio_text(summary: dict[str, Any]) -> str:
+    ratio = summary.get("ratio")
+    if not ratio:
+        return ""
+    said = f"{ratio['median']:.2f}x ({ratio['min']:.2f} to {ratio['max']:.2f})"
+    return f"{said}  {summary['remark']}".rstrip()
+
+
+def _extras(summary: dict[str, Any]) -> str:
+    said = []
+    if "delivered" in summary:
+        said.append(f"delivered {summary['delivered']['min']:.1%}")
+    if summary.get("slow_cut", {}).get("max"):
+        said.append("the slow one was cut")
+    return "  ".join(said)

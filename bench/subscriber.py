@@ -34,10 +34,7 @@ class Subscriber:
 
     def subscribe(self, table: str) -> None:
         """Join, and wait until changes of the table flow."""
-        binding = {"event": "*", "schema": "public", "table": table}
-        config = {"config": {"postgres_changes": [binding]}}
-        join = json.dumps([JOIN_REF, JOIN_REF, "realtime:bench", "phx_join", config])
-        self.socket.sendall(_masked(join.encode()))
+        self.socket.sendall(_masked(join_text(table).encode()))
         self.wait_for(SUBSCRIBED)
 
     def wait_for(self, words: bytes) -> None:
@@ -55,6 +52,13 @@ class Subscriber:
                 raise RunFailed(f"waited for {words!r}, got {self._received[-500:]!r}")
             self._received += data
         self._received = self._received.partition(words)[2]
+
+
+def join_text(table: str) -> str:
+    """Return the join of a client that wants all changes of a table."""
+    binding = {"event": "*", "schema": "public", "table": table}
+    config = {"config": {"postgres_changes": [binding]}}
+    return json.dumps([JOIN_REF, JOIN_REF, "realtime:bench", "phx_join", config])
 
 
 def _masked(text: bytes) -> bytes:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import machine
 import trio
@@ -21,7 +22,7 @@ from peers.catalogue import troupe_versions
 # The parts of the project that are measured without a server around them.
 sys.path.insert(0, str(REPOSITORY))
 
-from actors.db.driver import connect
+from actors.db.driver import TrioConnection, connect
 from actors.db.pool import Pool
 from actors.db.visibility import DatabaseVisibility
 from actors.realtime.change_ports import Question
@@ -108,7 +109,7 @@ def main() -> None:
 
 async def measure(
     database: postgres.PostgresServer, options: argparse.Namespace
-) -> tuple[list[dict], dict[str, dict[str, float]]]:
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     pool = Pool(database.conninfo())
     visibility = DatabaseVisibility.open(pool)
     try:
@@ -132,7 +133,9 @@ async def measure(
     return judged, sustained
 
 
-async def measure_questions(setting: Setting, policy: str, identities: int, rows: int) -> dict:
+async def measure_questions(
+    setting: Setting, policy: str, identities: int, rows: int
+) -> dict[str, Any]:
     """Ask the same question again and again, and take the median."""
     changes = tuple(_changes(setting.tables[policy], rows))
     questions = [Question(identity, changes) for identity in _identities(identities)]
@@ -217,9 +220,9 @@ def _changes(table: Table, count: int) -> Iterator[Change]:
         yield make_change(Kind.INSERT, table, new=(str(number % ROWS + 1), None, "x"))
 
 
-async def _table(connection, name: str) -> Table:
+async def _table(connection: TrioConnection, name: str) -> Table:
     cursor = await connection.execute("select %s::regclass::oid::bigint", (name,))
-    (oid,) = await cursor.fetchone()
+    ((oid,),) = await cursor.fetchall()
     return make_table({"id": INT4, "owner": UUID, "body": TEXT}, name=name, oid=oid)
 
 

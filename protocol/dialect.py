@@ -44,7 +44,10 @@ class Session(Protocol):
         ...
 
     def forget(self, topic: str, number: int) -> None:
-        """Note that the subscription of join `number` ended by the server's will."""
+        """Note that the subscription of join `number` ended by the server's will.
+
+        If that join is not settled yet, what waits for it is answered by `settle`, as for an unknown topic.
+        """
         ...
 
     def share(self, topic: str, changes: Sequence[SharedChanges]) -> Sequence[Command]:

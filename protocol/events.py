@@ -66,20 +66,29 @@ class PushRefused:
 
 @frozen
 class System:
-    """A notice of the server about one extension of a topic; `channel` is the sub-topic."""
+    """A notice of the server about one extension of a topic; `channel` is the sub-topic.
+
+    `code` is a stable word for what went wrong, empty where there is none.
+    """
 
     join_ref: ClientRef
     extension: str
     ok: bool
     message: str
     channel: str | None
+    code: str = ""
 
 
 @frozen
 class Closed:
-    """The subscription ended and shall not come back by itself."""
+    """The subscription ended and shall not come back by itself.
+
+    `reason` and `code` are those of the notice before it; dialects may say them once more, or only here.
+    """
 
     join_ref: ClientRef
+    reason: str = ""
+    code: str = ""
 
 
 @frozen
@@ -154,10 +163,14 @@ class PresenceDiff:
     """Who came and who went since then, each a JSON object like that of `PresenceState`.
 
     Clients apply the joins first, then the leaves by `phx_ref`.
+    `known` are the keys in it that were present before, `remaining` those that are present after it;
+    for dialects whose clients know keys, and not each meta.
     """
 
     joins: bytes
     leaves: bytes
+    known: frozenset[str] = frozenset()
+    remaining: frozenset[str] = frozenset()
 
 
 Event = (

@@ -15,11 +15,12 @@ from attrs import frozen
 
 
 class Opcode(IntEnum):
-    """The opcodes a server sends by itself (RFC 6455, 5.2)."""
+    """The opcodes this server sends by itself (RFC 6455, 5.2)."""
 
     TEXT = 0x1
     BINARY = 0x2
     CLOSE = 0x8
+    PING = 0x9
 
 
 class CloseCode(IntEnum):
@@ -63,7 +64,7 @@ class CloseCode(IntEnum):
 
 @frozen
 class Frame:
-    """One WebSocket data frame of a dialect, not yet framed."""
+    """One WebSocket frame of a dialect, not yet framed."""
 
     opcode: Opcode
     payload: bytes

@@ -12,6 +12,7 @@ Values that are only passed on stay the bytes they arrived as (`msgspec.Raw` ins
 **Source**: msgspec 0.22 for what its decoders raise; `tests/protocol/test_jsontext.py` holds it to that.
 """
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,13 @@ from protocol.errors import MalformedFrame
 T = TypeVar("T")
 
 Scalar = str | int | float | bool | None
+
+_HALVES = ("d8", "d9", "da", "db", "dc", "dd", "de", "df")
+_REPLACEMENT = "\\ufffd"
+#: A surrogate pair, any other character by its number, or any other escape.
+_escapes = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)"
+).sub
 
 _any_value = msgspec.json.Decoder(msgspec.Raw)
 _scalar = msgspec.json.Decoder(Scalar)
@@ -43,6 +51,15 @@ def decode(decoder: "msgspec.json.Decoder[T]", text: str | bytes) -> T:
         return decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise MalformedFrame("not the expected JSON") from None
+
+
+def without_half_pairs(text: str) -> str:
+    """Return JSON in which every escape that is half of a surrogate pair has become U+FFFD."""
+    return _escapes(lambda escape: _REPLACEMENT if _is_half(escape[0]) else escape[0], text)
+
+
+def _is_half(escape: str) -> bool:
+    return len(escape) == len(_REPLACEMENT) and escape[2:4].lower() in _HALVES
 
 
 def utf8(data: bytes) -> str:

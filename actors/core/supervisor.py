@@ -81,8 +81,13 @@ class Supervisor:
         cell = self._children.find(name)
         return None if cell is None else cell.ref
 
-    def children(self) -> tuple[ChildInfo, ...]:
-        """Return what is known of every child that is not gone for good, oldest first."""
+    @property
+    def size(self) -> int:
+        """How many children are not gone for good."""
+        return len(self._children.cells())
+
+    def children(self, limit: int | None = None) -> tuple[ChildInfo, ...]:
+        """Return what is known of every child that is not gone for good, or of so many; oldest first."""
         return tuple(
             ChildInfo(
                 cell.spec.name,
@@ -91,7 +96,7 @@ class Supervisor:
                 cell.mailbox.statistics(),
                 None if cell.spec.heir is None else len(cell.spec.heir),
             )
-            for cell in self._children.cells()
+            for cell in self._children.cells()[:limit]
         )
 
     def start_child(self, spec: ChildSpec[M]) -> Ref[M]:

@@ -86,8 +86,14 @@ _TYPES = """
         (SELECT schema.name || '.' || pg_catalog.quote_ident(list.typname)
             FROM pg_catalog.pg_type AS list WHERE list.oid = type.typarray),
         ARRAY(SELECT operator.oprname::text FROM pg_catalog.pg_operator AS operator
+            JOIN pg_catalog.pg_depend AS part
+                ON part.classid = 'pg_operator'::regclass AND part.objid = operator.oid
+            JOIN pg_catalog.pg_depend AS whole
+                ON whole.classid = 'pg_type'::regclass AND whole.objid = type.oid
+                AND whole.refclassid = part.refclassid AND whole.refobjid = part.refobjid
             WHERE operator.oprnamespace = type.typnamespace AND type.typtype = 'b'
-            AND operator.oprleft = type.oid AND operator.oprright = type.oid),
+            AND operator.oprleft = type.oid AND operator.oprright = type.oid
+            AND part.refclassid = 'pg_extension'::regclass AND part.deptype = 'e' AND whole.deptype = 'e'),
         CASE WHEN found.oid IS NOT NULL THEN
             (SELECT pg_catalog.quote_ident(nspname) FROM pg_catalog.pg_namespace
                 WHERE oid = found.collnamespace)
@@ -146,7 +152,8 @@ class ValueType:
 
     `label` is how messages call the type itself.
     `hides_domain` says that elements, fields or bounds are of a domain, whose checks are functions of somebody else.
-    `own_operators` are those between two such values in the schema of the type.
+    `own_operators` are those between two such values that came with the type, in its schema, from one extension:
+    anybody else's would run his function with the rights of this server.
     `list_name` is empty if there is no array of it, `collation` if the type has none.
     For `has_exact_texts` and `has_code_point_order` see `protocol.changes.comparing`.
     """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.db.advice import plain_or_quoted
 from actors.db.findings import Check, error, ok, warning
+from actors.db.plan_reuse import DOUBTFUL_FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,22 @@ def _identities(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
                     " unless its replica identity is FULL.",
                 )
             )
+    return findings
+
+
+def _volatility(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
+    findings = []
+    for signature, policies in rows:
+        sentence = (
+            f"{signature} is declared IMMUTABLE, but what it does looks different:"
+            " while it is there, policies are planned anew for each identity, which costs time."
+        )
+        if not policies:
+            findings.append(ok("volatility", sentence))
+            continue
+        called = f" It is called by the policies {', '.join(policies)}."
+        remedy = f"ALTER FUNCTION {signature} STABLE;"
+        findings.append(warning("volatility", sentence + called, remedy))
     return findings
 
 
@@ -163,6 +180,22 @@ OBJECT_CHECKS: Final = (
         WHERE published.pubname = %(publication)s ORDER BY 1
         """,
         _identities,
+    ),
+    Check(
+        f"""
+        SELECT doubtful.oid::regprocedure::text, ARRAY(
+            SELECT DISTINCT quote_ident(policy.polname) || ' of ' || policy.polrelid::regclass::text
+            FROM pg_policy AS policy JOIN pg_class AS class ON class.oid = policy.polrelid
+            JOIN pg_namespace AS space ON space.oid = class.relnamespace
+            JOIN pg_depend AS link ON link.classid = 'pg_policy'::regclass AND link.objid = policy.oid
+            WHERE link.refclassid = 'pg_proc'::regclass AND link.refobjid = doubtful.oid
+            AND ((space.nspname, class.relname) = ('realtime', 'messages') OR EXISTS (
+                SELECT FROM pg_publication_tables AS published WHERE published.pubname = %(publication)s
+                AND (published.schemaname, published.tablename) = (space.nspname, class.relname)))
+            ORDER BY 1)
+        FROM ({DOUBTFUL_FUNCTIONS}) AS doubtful ORDER BY 1
+        """,  # noqa: S608  # a statement of our own
+        _volatility,
     ),
     Check(
         """

@@ -70,6 +70,18 @@ class Pool:
         finally:
             self._places.release()
 
+    @asynccontextmanager
+    async def transaction(self, timeout_s: float) -> AsyncIterator[TrioConnection]:
+        """Lend a connection in a transaction; its statements end within `timeout_s`, even where they wait for locks.
+
+        Raises:
+            PoolExhausted: none became free in time.
+            DatabaseUnavailable: there was none, the database went away, or a statement took too long.
+        """
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL statement_timeout = {timeout_s * 1000:.0f}")
+            yield connection
+
     def close(self) -> None:
         """Close what is idle now, and what is lent when it comes back."""
         self._closed = True

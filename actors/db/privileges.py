@@ -34,6 +34,8 @@ MAX_AGE_S = 1.0
 MAX_ANSWERS = 10_000
 #: The longest name of a role, in bytes (NAMEDATALEN - 1).
 MAX_ROLE_BYTES = 63
+#: The catalog may be locked.
+TIMEOUT_S = 5.0
 
 # Without a search path every name comes with its schema.
 _QUALIFIED = "SET LOCAL search_path = ''"
@@ -168,6 +170,7 @@ class Privileges:
     """Answers from memory, or by one query for everybody who waits; `clock` returns seconds, from any start."""
 
     _pool: Pool
+    _timeout_s: float = field(default=TIMEOUT_S, kw_only=True)
     _clock: Callable[[], float] = trio.current_time
     _remembered: dict[Key, _Remembered] = field(factory=dict[Key, _Remembered], init=False)
     _questions: Coalescer[set[Key], Mapping[Key, Access]] = field(init=False)
@@ -204,7 +207,7 @@ class Privileges:
         keys = set[Key]().union(*requests)
         until = self._clock() + MAX_AGE_S
         relations, roles = zip(*keys, strict=True)
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self._pool.transaction(self._timeout_s) as connection:
             await connection.execute(_QUALIFIED)
             cursor = await connection.execute(_ACCESS, (list(relations), list(roles)))
             rows = await cursor.fetchall()

@@ -3,7 +3,7 @@
 Called by `probes`.
 
 **Invariants**
-- A call is one transaction that is rolled back: it leaves nothing behind.
+- A call is one transaction that is rolled back, and locks of the session are given back: it leaves nothing behind.
 - It ends within the time limit of its pool.
 """
 
@@ -17,8 +17,9 @@ import psycopg
 from attrs import define, field, frozen
 from psycopg import sql
 
+from actors.db.plan_reuse import PlanReuse
 from actors.db.pool import Pool
-from actors.db.row_sessions import StatementFailed
+from actors.db.row_sessions import LEAVE, UNLOCK, StatementFailed
 from actors.realtime.ports import Grants
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
     from actors.db.driver import TrioConnection
 
-#: What policies were written for, as `row_query` has it.
-SEARCH_PATH: Final = "public,extensions"
+#: What policies were written for, as `row_query` has it; a temporary object stands for no other one.
+SEARCH_PATH: Final = "public,extensions,pg_temp"
 
 _CALL: Final = sql.SQL(
-    "SELECT * FROM pg_temp.{}(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[])"
+    "SELECT * FROM pg_temp.{}(%s::boolean, %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[])"
 )
 
 
@@ -62,6 +63,7 @@ class ProbeSessions:
     _functions: WeakKeyDictionary[TrioConnection, set[str]] = field(
         factory=WeakKeyDictionary, init=False
     )
+    _plans: PlanReuse = field(factory=PlanReuse, init=False)
 
     @classmethod
     def open(
@@ -98,17 +100,19 @@ class ProbeSessions:
         )
         async with self._pool.connection() as connection:
             try:
+                keeps_plans = await self._plans.is_safe(connection)
                 await self._define(connection, name)
                 async with connection.pipeline():
                     await connection.execute("BEGIN")
                     cursor = await connection.execute(
-                        _CALL.format(sql.Identifier(name)), columns
+                        _CALL.format(sql.Identifier(name)), (keeps_plans, *columns)
                     )
                     await connection.execute("ROLLBACK")
+                    await connection.execute(UNLOCK)
             except psycopg.Error as error:
                 if connection.closed:
                     raise
-                await connection.rollback()
+                await connection.execute(LEAVE)
                 raise StatementFailed(error.sqlstate or "") from None
             rows = await cursor.fetchall()
         return [

@@ -22,6 +22,7 @@ import trio
 from attrs import define, field
 
 from actors.db.advice import publication_missing, unavailable, wal_level_too_low
+from actors.db.beside import beside
 from actors.db.continuity import Continuity
 from actors.db.driver import CopyBoth, connect
 from actors.db.insert_position import InsertPosition
@@ -39,7 +40,7 @@ from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import format_lsn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from psycopg.errors import Diagnostic
     from structlog.stdlib import BoundLogger
@@ -124,7 +125,7 @@ class ReplicationSource:
                 copy, self.catalog, self._continuity, self.now, report_every_s
             )
             connection.add_notice_handler(partial(self._take_notice, stream))
-            async with _beside(
+            async with beside(
                 stream.report,
                 lambda: self._wait_for_slot(slot, connection),
                 lambda: self._wait_for_messages(facts, connection),
@@ -257,19 +258,3 @@ class ReplicationSource:
 def _quoted(text: str, quote: str) -> str:
     """Quote as replication commands want it: nothing but the quote itself is special."""
     return quote + text.replace(quote, quote * 2) + quote
-
-
-@asynccontextmanager
-async def _beside(*tasks: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run `tasks` beside the body and end them with the body, whose error comes out as it is, not in a group."""
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        for task in tasks:
-            nursery.start_soon(task)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # raised again, outside of the nursery
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

@@ -61,6 +61,9 @@ BEGIN
         END IF;
         _seen := NULL;
         _failure := NULL;
+        IF NOT _keeps_plans THEN
+            EXECUTE 'DISCARD PLANS';
+        END IF;
         BEGIN
             PERFORM pg_catalog.set_config('request.jwt.claims', _claim, true);
             SELECT pg_catalog.array_agg(_asked.number) INTO _seen FROM (
@@ -82,11 +85,14 @@ BEGIN
 END
 """
 _CREATION = """
-    CREATE OR REPLACE FUNCTION pg_temp.{name}(_xids bigint[], _claims text[], _lists int[], {parameters})
+    CREATE OR REPLACE FUNCTION pg_temp.{name}(
+        _keeps_plans boolean, _xids bigint[], _claims text[], _lists int[], {parameters})
     RETURNS TABLE (_place int, _seen int[], _failure text)
     LANGUAGE plpgsql SET search_path = {search_path} AS {body}
 """
-_CALL = "SELECT * FROM pg_temp.{name}(%s::bigint[], %s::text[], %s::int[], {values})"
+_CALL = (
+    "SELECT * FROM pg_temp.{name}(%s::boolean, %s::bigint[], %s::text[], %s::int[], {values})"
+)
 
 # Without OFFSET the planner may join, and compare everything with everything.
 _IS_SEEN_NOW = "EXISTS (SELECT FROM {table} AS _current WHERE {comparisons} OFFSET 0)"
@@ -103,6 +109,8 @@ _WAS_SEEN = """(
 @frozen(cache_hash=True)
 class RowQuery:
     """A function: how it is made, and how it is called with transactions, claims, list numbers and columns of lists.
+
+    Before these comes whether plans may be kept from one set of claims to the next (`plan_reuse`).
 
     Two queries are the same if they have the same name, which is a digest of all there is to it.
     """

@@ -3,7 +3,8 @@
 Called by `row_judge`; a session keeps the functions of `row_query` that it has met.
 
 **Invariants**
-- A call is one transaction that can only read and is rolled back: it leaves nothing behind.
+- A call is one transaction that can only read and is rolled back, and locks of the session are given back:
+  it leaves nothing behind.
 - It ends within the time limit, and waits for locks half as long.
 """
 
@@ -17,6 +18,7 @@ import trio
 from attrs import define, field, frozen
 from psycopg import errors
 
+from actors.db.plan_reuse import PlanReuse
 from actors.db.pool import Pool
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 MAX_FUNCTIONS = 500
 #: How many connections there are for everybody.
 CONNECTIONS = 3
+#: Gives back what policies may take beyond their transaction.
+UNLOCK = "SELECT pg_catalog.pg_advisory_unlock_all()"
+#: Ends a transaction that may have failed.
+LEAVE = f"ROLLBACK; {UNLOCK}"
 
 
 class StatementFailed(Exception):
@@ -56,6 +62,7 @@ class RowSessions:
     _functions: WeakKeyDictionary[TrioConnection, set[str]] = field(
         factory=WeakKeyDictionary, init=False
     )
+    _plans: PlanReuse = field(factory=PlanReuse, init=False)
 
     @classmethod
     def open(cls, conninfo: str, timeout_s: float) -> RowSessions:
@@ -90,15 +97,16 @@ class RowSessions:
         pool = self._slow if is_slow else self._usual
         async with pool.connection() as connection:
             try:
+                keeps_plans = await self._plans.is_safe(connection)
                 await self._define(connection, query)
-                return await _call(connection, query, arguments)
+                return await _call(connection, query, [keeps_plans, *arguments])
             except psycopg.Error as error:
                 if connection.closed:
                     raise
                 if isinstance(error, errors.UndefinedFunction):
                     # Somebody discarded the session's objects.
                     self._functions.pop(connection, None)
-                await connection.rollback()
+                await connection.execute(LEAVE)
                 raise StatementFailed(error.sqlstate or "") from None
 
     async def _define(self, connection: TrioConnection, query: RowQuery) -> None:
@@ -120,5 +128,6 @@ async def _call(
         await connection.execute("BEGIN READ ONLY")
         cursor = await connection.execute(query.call, arguments)
         await connection.execute("ROLLBACK")
+        await connection.execute(UNLOCK)
     rows = await cursor.fetchall()
     return Answer(rows, trio.current_time() - started)

@@ -14,11 +14,13 @@ Steps run once, in the order of their numbers; functions are restated when they 
 from __future__ import annotations
 
 from hashlib import blake2b
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import psycopg
 from attrs import field, frozen
+
+from actors.db.functions import FUNCTIONS, Function, definition, read_sql
+from actors.db.publications import PUBLICATION
 
 if TYPE_CHECKING:
     from actors.db.driver import TrioConnection
@@ -30,14 +32,6 @@ class Step:
 
     name: str
     right: str
-
-
-@frozen
-class Function:
-    """A file of `sql/functions`, with the signature it defines."""
-
-    name: str
-    signature: str
 
 
 @frozen
@@ -59,15 +53,6 @@ STEPS: Final = (
     Step("0005_publications", "CREATE on the database and ownership of realtime.messages"),
     Step("0006_replay_until", "ownership of realtime.messages"),
 )
-FUNCTIONS: Final = (
-    Function("topic", "realtime.topic()"),
-    Function("send", "realtime.send(jsonb, text, text, boolean)"),
-    Function("send_binary", "realtime.send_binary(bytea, text, text, boolean)"),
-    Function(
-        "broadcast_changes",
-        "realtime.broadcast_changes(text, text, text, text, text, record, record, text)",
-    ),
-)
 #: How a function that we may restate is told from one that came with a Supabase stack; a digest of it follows.
 MARK: Final = "Made by Troupe, "
 BARRED: Final = (
@@ -88,14 +73,22 @@ _DONE_TABLE = """
     CREATE TABLE IF NOT EXISTS realtime.troupe_steps (
         name text PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT now())
 """
+_HAS_ROOM = """
+    SELECT to_regnamespace('public') IS NOT NULL AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_proc
+        WHERE pronamespace = to_regnamespace('public') AND proname = %s
+        AND NOT coalesce(obj_description(oid, 'pg_proc'), '') ^@ %s)
+"""
 _COMMENT = """
     SELECT coalesce(obj_description(to_regprocedure(%(signature)s), 'pg_proc'), '')
     WHERE to_regprocedure(%(signature)s) IS NOT NULL
 """
 
 
-async def migrate(connection: TrioConnection) -> Migration:
+async def migrate(connection: TrioConnection, publication: str = PUBLICATION) -> Migration:
     """Bring the database up to date; doing it again does nothing.
+
+    `publication` is what tables are added to by SQL that names no other.
 
     Raises:
         psycopg.Error: a step failed for another reason than a missing right; nothing was changed.
@@ -110,10 +103,10 @@ async def migrate(connection: TrioConnection) -> Migration:
         done = await _done(connection)
         for step in STEPS:
             if step.name not in done:
-                statement = _read("steps", step.name)
+                statement = read_sql("steps", step.name)
                 await _run(connection, step.name, statement, step.right, migration)
         for function in FUNCTIONS:
-            await _restate(connection, function, migration)
+            await _restate(connection, function, publication, migration)
         await _remember(connection, migration)
     return migration
 
@@ -139,16 +132,28 @@ async def _run(
 
 
 async def _restate(
-    connection: TrioConnection, function: Function, migration: Migration
+    connection: TrioConnection, function: Function, publication: str, migration: Migration
 ) -> None:
-    statement = _read("functions", function.name)
+    statement = definition(function, publication)
     mark = MARK + blake2b(statement, digest_size=8).hexdigest()
     found = await connection.execute(_COMMENT, {"signature": function.signature})
     row = await found.fetchone()
     if row is not None and (row[0] == mark or not row[0].startswith(MARK)):
         return
+    if function.schema == "public" and not await _has_room(connection, function):
+        return
     statement += f"COMMENT ON FUNCTION {function.signature} IS '{mark}'".encode()
-    await _run(connection, function.name, statement, "CREATE on the schema realtime", migration)
+    right = f"CREATE on the schema {function.schema}"
+    await _run(connection, function.name, statement, right, migration)
+
+
+async def _has_room(connection: TrioConnection, function: Function) -> bool:
+    """Whether there is a schema public, and no function in it by that name which somebody else made.
+
+    With another signature it would be left alone, too, but calls could mean either.
+    """
+    found = await connection.execute(_HAS_ROOM, (function.name.removeprefix("public."), MARK))
+    return await found.fetchone() == (True,)
 
 
 async def _is_barred(connection: TrioConnection) -> bool:
@@ -178,7 +183,3 @@ async def _remember(connection: TrioConnection, migration: Migration) -> None:
             )
     except (psycopg.errors.InsufficientPrivilege, *_MISSING):
         return
-
-
-def _read(folder: str, name: str) -> bytes:
-    return resources.files("actors.db").joinpath("sql", folder, f"{name}.sql").read_bytes()

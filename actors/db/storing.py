@@ -11,16 +11,21 @@ Implements `stored_ports.BroadcastStorage`; row security decides as it does in `
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from actors.db.plan_reuse import PlanReuse
 from actors.db.policies import away_from, failed_policy, probe_of, undecided
 from actors.db.pool import Pool
 from actors.db.probe_sessions import SEARCH_PATH
+from actors.db.row_sessions import UNLOCK
 from actors.realtime.errors import DatabaseUnavailable, Forbidden, NotPersisted
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from actors.db.driver import TrioConnection
     from actors.realtime.stored_ports import Storage
 
@@ -60,6 +65,7 @@ class PostgresStorage:
     def __init__(self, conninfo: str, timeout_s: float) -> None:
         settings = {"statement_timeout": f"{timeout_s * 1000:.0f}", "search_path": SEARCH_PATH}
         self._pool = Pool(conninfo, CONNECTIONS, wait_s=timeout_s, settings=settings)
+        self._plans = PlanReuse()
 
     def close(self) -> None:
         self._pool.close()
@@ -76,23 +82,46 @@ class PostgresStorage:
         )
         text = None if message.is_binary else message.payload.decode()
         data = message.payload if message.is_binary else None
-        row = (storage.row_id, question.sub_topic, message.event, text, data)
+        row: tuple[object, ...] = (
+            storage.row_id,
+            question.sub_topic,
+            message.event,
+            text,
+            data,
+        )
         try:
             async with self._pool.connection() as connection:
                 keeps_ttl = storage.ttl_s is not None and await has_ttl(connection)
-                async with connection.transaction():
+                if not await self._plans.is_safe(connection):
+                    await connection.execute("DISCARD PLANS")
+                async with _transaction(connection):
                     await _check(connection, message.event, text)
                     await connection.execute(_BECOME, become)
                     if keeps_ttl:
-                        await connection.execute(_INSERT_WITH_TTL, (*row, storage.ttl_s))
-                    else:
-                        await connection.execute(_INSERT, row)
+                        row = (*row, storage.ttl_s)
+                    stored = await connection.execute(
+                        _INSERT_WITH_TTL if keeps_ttl else _INSERT, row
+                    )
         except DatabaseUnavailable as away:
             raise away_from(away) from None
         except psycopg.errors.InsufficientPrivilege:
             raise Forbidden("Unauthorized", "Unauthorized") from None
         except psycopg.Error as error:
             raise undecided(error.sqlstate or "", question) from None
+        if stored.rowcount == 0:
+            # A trigger swallowed it.
+            raise Forbidden("Unauthorized", "Unauthorized")
+
+
+@asynccontextmanager
+async def _transaction(connection: TrioConnection) -> AsyncIterator[None]:
+    """Run a transaction in which policies are asked, and give back the locks that they took for the session."""
+    try:
+        async with connection.transaction():
+            yield
+    finally:
+        if connection.is_idle():
+            await connection.execute(UNLOCK)
 
 
 async def _check(connection: TrioConnection, event: str, text: str | None) -> None:

@@ -34,6 +34,8 @@ MAX_SCOPES = 500
 MAX_PATTERN_CHARACTERS = 1000
 #: More tables than that are not listed: nobody can subscribe to them one by one.
 MAX_LISTED = 1000
+#: The catalog may be locked, and a statement may have many scopes.
+TIMEOUT_S = 5.0
 
 _RESOLVE = f"""
     WITH published AS MATERIALIZED (
@@ -98,6 +100,7 @@ class PostgresSubscriptions:
 
     _pool: Pool
     _publication: str
+    _timeout_s: float = TIMEOUT_S
     _questions: Coalescer[frozenset[Scope], Mapping[Scope, Extent]] = field(init=False)
 
     @_questions.default
@@ -112,7 +115,7 @@ class PostgresSubscriptions:
         return [known[scope] for scope in scopes]
 
     async def published(self) -> str:
-        async with self._pool.connection() as connection:
+        async with self._pool.transaction(self._timeout_s) as connection:
             cursor = await connection.execute(_PUBLISHED, (self._publication,))
             row = await cursor.fetchone()
         return str(row[0]) if row else ""
@@ -120,7 +123,7 @@ class PostgresSubscriptions:
     async def _ask(self, requests: Sequence[frozenset[Scope]]) -> Mapping[Scope, Extent]:
         scopes = list({scope for request in requests for scope in request})
         extents: dict[Scope, Extent] = {}
-        async with self._pool.connection() as connection:
+        async with self._pool.transaction(self._timeout_s) as connection:
             for start in range(0, len(scopes), MAX_SCOPES):
                 part = scopes[start : start + MAX_SCOPES]
                 cursor = await connection.execute(_RESOLVE, self._parameters(part))

@@ -24,6 +24,8 @@ from actors.realtime.tracks import Tracks
 from protocol.presence.published import Published
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actors.core.mailbox import WeightPool
     from actors.core.ref import Ref
     from actors.core.supervisor import Supervisor
@@ -59,6 +61,7 @@ class Channels:
         self._pending: WeakValueDictionary[RowsKey, PendingRows] = WeakValueDictionary()
         # As with those: it lives as long as somebody holds its spec.
         self._rosters: WeakValueDictionary[ChannelKey, Roster] = WeakValueDictionary()
+        self._presences: WeakValueDictionary[ChannelKey, TopicPresence] = WeakValueDictionary()
         self._feed = feed
         self._quota = quota
         self._metrics = metrics
@@ -76,6 +79,18 @@ class Channels:
     def roster(self, key: ChannelKey) -> Roster | None:
         """Return who is subscribed to the channel of that key, if it lives; to be read, not to be kept."""
         return None if self._registry.get(key) is None else self._rosters.get(key)
+
+    def tables(self, key: ChannelKey) -> tuple[Roster, TopicPresence] | None:
+        """Return who is subscribed to the channel of that key and who is present, as `roster` does."""
+        roster, presence = self.roster(key), self._presences.get(key)
+        return None if roster is None or presence is None else (roster, presence)
+
+    def living(self) -> Iterator[tuple[ChannelKey, Roster, TopicPresence]]:
+        """Return every channel that lives, with its tables; never waits."""
+        for key in tuple(self._rosters):
+            found = self.tables(key)
+            if found is not None:
+                yield key, *found
 
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""
@@ -124,6 +139,7 @@ class Channels:
         """Return the spec of a channel; its roster is the heir, and so are the tables of its presence."""
         roster = self._rosters[key] = Roster()
         presence = TopicPresence(key, Tracks(self._metrics), Published())
+        self._presences[key] = presence
         return ChildSpec(
             name=key,
             factory=lambda: ChannelActor(roster, presence, self, self._quota, self._metrics),

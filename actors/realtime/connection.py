@@ -22,6 +22,7 @@ from actors.realtime.errors import SocketClosed
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
 from actors.realtime.messages import SharedChangesMoved, SubscriptionEnded
+from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
 from actors.realtime.tracker import Tracker
@@ -113,7 +114,9 @@ class ConnectionActor:
                     self._nursery,
                     self.carry_out,
                     self._tracker.untrack,
+                    self._metrics,
                 )
+                self._tenant.open_connections.enter(self._described())
                 self._credentials = Credentials(self._seat, self._joins)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._intake().begin)
@@ -129,6 +132,7 @@ class ConnectionActor:
         finally:
             self._tracker.untrack_all()
             self._tenant.quota.users.forget(self._name)
+            self._tenant.open_connections.forget(self._name)
             self._metrics.connections_open.dec()
             self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
@@ -142,6 +146,16 @@ class ConnectionActor:
             self,
             self._metrics,
             self._nursery,
+        )
+
+    def _described(self) -> OpenConnection:
+        opening = self._opening
+        return OpenConnection(
+            self._name,
+            opening.identity,
+            opening.peer,
+            trio.current_time(),
+            self._joins.memberships,
         )
 
     async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:

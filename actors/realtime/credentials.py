@@ -33,6 +33,7 @@ class Credentials:
 
     def __init__(self, seat: Seat, joins: Joins) -> None:
         self._tenant = seat.tenant
+        self._verifier = seat.verifier
         self._joins = joins
         #: Topics whose token is being exchanged: what becomes of the old one does not matter any more.
         self._exchanging: set[str] = set()
@@ -47,7 +48,7 @@ class Credentials:
             return
         self._exchanging.add(command.topic)
         try:
-            identity = await self._tenant.verifier.verify(token)
+            identity = await self._verifier.verify(token)
             permissions = await membership.permissions.for_identity(identity)
             renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
@@ -77,7 +78,7 @@ class Credentials:
 
     async def _refusal(self, identity: Identity) -> Refused | None:
         try:
-            await self._tenant.verifier.verify(identity.token)
+            await self._verifier.verify(identity.token)
         except Refused as refused:
             return refused
         return None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.messages import ChannelMessage
     from actors.realtime.permissions import Permissions
-    from actors.realtime.ports import Identity
+    from actors.realtime.ports import Identity, TokenVerifier
     from actors.realtime.replaying import ReplayGate
     from actors.realtime.seat import Seat
     from actors.realtime.tenant import Tenant
@@ -63,7 +63,7 @@ async def prepare(
         Refused: it may have none.
     """
     tenant, options = seat.tenant, join.options
-    identity = await identify(options, seat.opening.identity, tenant)
+    identity = await identify(options, seat.opening.identity, seat.verifier)
     permissions = await permissions_of(
         channel_key(join, tenant),
         identity,
@@ -122,7 +122,9 @@ async def enter(
     )
 
 
-async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -> Identity:
+async def identify(
+    options: JoinOptions, at_connect: Identity, verifier: TokenVerifier
+) -> Identity:
     """Return whom the join speaks for: its own token's identity, else the one the socket came with.
 
     A socket outlives the token it came with; a join begins with a good one, so that token is verified again.
@@ -135,8 +137,8 @@ async def identify(options: JoinOptions, at_connect: Identity, tenant: Tenant) -
     user, access = options.user_token, options.access_token
     decisive = user if access is None else access
     if decisive is None or is_opaque(decisive):
-        return await tenant.verifier.verify(at_connect.token)
-    return await tenant.verifier.verify(decisive if user is None else user)
+        return await verifier.verify(at_connect.token)
+    return await verifier.verify(decisive if user is None else user)
 
 
 def is_opaque(token: str) -> bool:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from actors.realtime.messages import JoinKey, SubscriptionEnded
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
+    from actors.telemetry.metrics import Metrics
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
     from protocol.events import Event
@@ -75,12 +76,14 @@ class Joins:
         nursery: trio.Nursery,
         carry_out: Callable[[Command], Awaitable[None]],
         untrack: Callable[[JoinKey], None],
+        metrics: Metrics,
     ) -> None:
         self._seat = seat
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
         self._untrack = untrack
+        self._metrics = metrics
         self._places = trio.Semaphore(UNDER_WAY)
         self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
@@ -148,6 +151,7 @@ class Joins:
             try:
                 await self._enter(join, pending)
                 joined = True
+                self._metrics.joins["ok"].inc()
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
@@ -178,6 +182,7 @@ class Joins:
         """Answer a join that is refused, late, so that clients which come back at once do not come back often."""
         self._log.info("join.refused", topic=join.topic, code=refused.code)
         pending.is_refused = True
+        self._metrics.joins["error"].inc()
         await trio.sleep(self._seat.tenant.limits.join_error_delay_s)
         answer = JoinRefused(join.ref, join.join_ref, refused.code, refused.reason)
         self._seat.push(answer, join.topic)
@@ -276,7 +281,7 @@ class Joins:
     def set_alarm(self, identity: Identity) -> None:
         """Remember that the identity is to be looked at again, at the latest when its token expires."""
         tenant = self._seat.tenant
-        left_s = max(tenant.verifier.seconds_left(identity), 0.0)
+        left_s = max(self._seat.verifier.seconds_left(identity), 0.0)
         self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
 
     async def expel(
@@ -284,24 +289,25 @@ class Joins:
     ) -> None:
         """End a membership by the server's will; the client is told why, and that it is over, in one push.
 
-        `code` is for the log where the notice repeats words of the client.
+        `code` is for the log where the notice repeats words of the client, and for clients that are told codes.
         One that ended meanwhile stays as it is.
         """
         current = self.memberships.get(topic)
         if current is None or current.number != membership.number:
             return
         self._session.forget(topic, membership.number)
-        await self._detach(topic, membership, self._refusal(membership, notice, code))
-        self._end_with(Closed(membership.join_ref))
+        closed = Closed(membership.join_ref, notice, code or "")
+        await self._detach(topic, membership, self._refusal(membership, closed))
+        self._end_with(closed)
 
-    def _refusal(self, membership: Membership, notice: str, code: str | None = None) -> bytes:
+    def _refusal(self, membership: Membership, closed: Closed) -> bytes:
         """Return what a client is told whose membership ends and shall not come back by itself."""
-        self._log.info("subscription.closed", topic=membership.topic, reason=code or notice)
-        join_ref, topic = membership.join_ref, membership.topic
+        notice, code, topic = closed.reason, closed.code, membership.topic
+        self._log.info("subscription.closed", topic=topic, reason=code or notice)
         is_replaced = any(pending.topic == topic for pending in self._joining.values())
         farewell: tuple[Event, ...] = (
-            System(join_ref, "system", ok=False, message=notice, channel=membership.sub_topic),
-            Replaced(join_ref) if is_replaced else Closed(join_ref),
+            System(closed.join_ref, "system", False, notice, membership.sub_topic, code),
+            Replaced(closed.join_ref) if is_replaced else closed,
         )
         return b"".join(membership.encode(event) for event in farewell)
 
@@ -317,9 +323,10 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            self._seat.outbox.push(self._refusal(membership, end.refusal))
+            closed = Closed(membership.join_ref, end.refusal)
+            self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
-            self._end_with(Closed(membership.join_ref))
+            self._end_with(closed)
 
     def fail(self, membership: Membership) -> None:
         """Tell the client that a subscription is over by no will of its own, and that it may join again."""

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from actors.realtime.errors import Forbidden, Refused
 from actors.realtime.ports import Grants, PolicyQuestion
+from actors.realtime.reserved import is_closed
 from protocol.commands import Broadcast, PresenceAction, PresencePush
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ async def permissions_of(
 async def _read(
     key: ChannelKey, question: PolicyQuestion, policies: Policies, *, wants_presence: bool
 ) -> Grants:
+    if is_closed(key):
+        raise Forbidden("Unauthorized", f"This topic is reserved: {key.sub_topic}")
     if not key.is_private:
         return EVERYTHING
     grants = await policies.may_read(question, presence=wants_presence)

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from attrs import define, field
 
-from actors.realtime.errors import NotPersisted
+from actors.realtime.errors import Forbidden, NotPersisted
+from actors.realtime.reserved import is_reserved
 from actors.realtime.stored_ports import Storage
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ async def persist(
     """Store a broadcast, which is delivered to everybody but `skip` by that; waits for the database.
 
     Raises:
-        Forbidden: policies deny it.
+        Forbidden: policies deny it, or the topic is reserved.
         PolicyUndecided: they could not be asked.
         NotPersisted: it cannot be stored; with a sentence for its sender.
     """
@@ -82,6 +83,8 @@ async def persist(
         raise NotPersisted(CODE, wish.fault)
     if not is_private:
         raise NotPersisted(CODE, PUBLIC)
+    if is_reserved(question.sub_topic):
+        raise Forbidden("Unauthorized", "Unauthorized")
     row_id = str(UUID(int=tenant.random.getrandbits(128), version=4))
     own = tenant.channels.own
     if skip is not None:

@@ -6,9 +6,12 @@ Every implementation and every fake passes the same contract test (`tests/contra
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
+
+from protocol import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +28,7 @@ class Identity:
     `claims` is the JSON object of all claims, as signed; `user_id` is its `sub`, empty if that is no string.
     `expires_at` is in seconds since 1970-01-01 UTC.
     `token` is what it was read from, to be verified again later; it does not make two identities different.
+    `claimed_role` is the role as the token has it, which the database may not know; permissions of channels name it.
     """
 
     role: str
@@ -32,6 +36,15 @@ class Identity:
     expires_at: float
     token: str = field(default="", repr=False, eq=False)
     user_id: str = field(default="", repr=False, eq=False)
+    claimed_role: str = field(
+        default=Factory(lambda self: self.role, takes_self=True), eq=False
+    )
+
+    @cached_property
+    def subject(self) -> str:
+        """The claim `sub`, empty if there is none or it is no text."""
+        claim = jsontext.members(self.claims).get("sub", b"")
+        return str(jsontext.scalar(claim)) if claim.startswith(b'"') else ""
 
 
 class TokenVerifier(Protocol):
@@ -48,6 +61,18 @@ class TokenVerifier(Protocol):
 
     def seconds_left(self, identity: Identity) -> float:
         """Return how long the identity is good by its token's `exp`; never waits, and may be negative."""
+        ...
+
+
+class DatabaseRoles(Protocol):
+    """Which roles the database has."""
+
+    async def exists(self, role: str) -> bool:
+        """Return whether there is a role of that name.
+
+        Raises:
+            Refused: that could not be found out.
+        """
         ...
 
 
@@ -130,6 +155,7 @@ class Opening:
     entering raises `SocketClosed` if the peer does not complete it.
     `peer` is the client's address without its port.
     `headers` is the JSON object of its `x-*` headers, for policies.
+    `verifier` says whom the tokens of this client speak for, None if that is the tenant's.
     """
 
     dialect: Dialect
@@ -137,6 +163,7 @@ class Opening:
     peer: str
     open_socket: Callable[[], AbstractAsyncContextManager[Socket]] = field(repr=False)
     headers: bytes = field(default=b"{}", repr=False)
+    verifier: TokenVerifier | None = field(default=None, repr=False)
 
 
 class Door(Protocol):

@@ -28,6 +28,7 @@ from actors.core.signals import Stopping
 from actors.core.spec import ChildSpec, Restart
 from actors.realtime.fanout import Sends, SharedDelivery
 from actors.realtime.messages import ChannelKey
+from actors.realtime.reserved import is_reserved
 from protocol.changes.stored import read_stored
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ COMPLAIN_EVERY_S = 60.0
 #: Upstream's words for what it does not broadcast.
 TOO_LARGE = "payload_size_exceeded"
 TOO_MANY = "too_many_requests"
+RESERVED = "topic_reserved"
 
 
 @define
@@ -165,6 +167,8 @@ class RelayActor:
             self._drop("incomplete", stored)
         elif len(stored.message.payload) > self._tenant.limits.payload_bytes:
             self._drop("payload_size_exceeded", TOO_LARGE)
+        elif is_reserved(stored.sub_topic):
+            self._drop("denied", RESERVED)
         elif self._tenant.quota.events.is_tripped:
             self._drop("rate_limited", TOO_MANY)
         else:

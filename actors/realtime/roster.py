@@ -152,6 +152,11 @@ class Roster:
         """Whether anybody asked for row changes."""
         return bool(self._with_changes)
 
+    @property
+    def changes_count(self) -> int:
+        """How many subscriptions asked for row changes."""
+        return len(self._with_changes)
+
     def take_fresh(self) -> tuple[JoinKey, ...]:
         """Return who asked for row changes, or speaks for somebody else, since this was called last."""
         fresh = tuple(self._fresh)

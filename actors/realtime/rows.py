@@ -187,6 +187,7 @@ class ChannelRowsActor:
         asked: dict[Identity, set[Change]] = {}
         encoder = Frames(self._feed.renderer)
         shares = await shares_of(wanted, self._view.roster)
+        parcels: list[Parcel] = []
         moved: list[Share] = []
         for _ in range(ROUNDS):
             questions = questions_for(shares, wanted, asked)
@@ -198,11 +199,16 @@ class ChannelRowsActor:
             if not moved:
                 return parcels
             shares += moved
-        for share in moved:
-            for subscription in share.subscriptions:
-                self._view.tell(subscription, UNSETTLED)
-            shares.remove(share)
-        return await encoder.of(shares, wanted, sights)
+        unsettled = set(moved)
+        shares = [share for share in shares if share not in unsettled]
+        # From now on they are left out, so that it ends.
+        while moved:
+            for share in moved:
+                for subscription in share.subscriptions:
+                    self._view.tell(subscription, UNSETTLED)
+            parcels = await encoder.of(shares, wanted, sights)
+            moved = renewed(shares, self._view.roster)
+        return parcels
 
     async def _ask(self, questions: list[Question]) -> dict[Identity, Mapping[Change, Sight]]:
         if not questions:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from actors.core.inbox import Inbox
     from actors.realtime.messages import ConnectionMessage
-    from actors.realtime.ports import Opening, Outbox
+    from actors.realtime.ports import Opening, Outbox, TokenVerifier
     from actors.realtime.tenant import Tenant
     from protocol.events import Event
     from protocol.frames import CloseCode
@@ -33,6 +33,11 @@ class Seat:
     outbox: Outbox
     #: Closes the socket by the server's will.
     end: Callable[[CloseCode], Awaitable[None]]
+
+    @property
+    def verifier(self) -> TokenVerifier:
+        """Who says whom the tokens of this client speak for."""
+        return self.opening.verifier or self.tenant.verifier
 
     def push(self, event: Event, topic: str) -> None:
         """Send an event to the client, if its dialect can carry it."""

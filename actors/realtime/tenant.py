@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from actors.realtime.managed_channels import ManagedChannels
+from actors.realtime.open_connections import OpenConnections
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.persisting import NoStorage
 from actors.realtime.quota import Quota
 from actors.realtime.replaying import NoReplay
+from actors.realtime.reserved import GuardedPolicies
 
 if TYPE_CHECKING:
     from actors.realtime.change_feed import ChangeFeed
@@ -86,9 +88,10 @@ class Tenant:
     limits: Limits = field(factory=Limits)
     quota: Quota = field(factory=Quota)
     status: TenantStatus = field(factory=TenantStatus)
-    policies: Policies = field(factory=ServiceRoleOnly)
+    policies: Policies = field(factory=ServiceRoleOnly, converter=GuardedPolicies)
     replays: ReplayStore = field(factory=NoReplay)
     storage: BroadcastStorage = field(factory=NoStorage)
     #: For what has to be unique, not secret.
     random: Random = field(factory=Random)
     managed: ManagedChannels = field(factory=ManagedChannels)
+    open_connections: OpenConnections = field(factory=OpenConnections)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actors.core.ref import Ref
     from actors.realtime.messages import ConnectionMessage, JoinKey
     from actors.telemetry.metrics import Metrics
@@ -49,6 +51,9 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Track]:
+        return iter(tuple(self._entries.values()))
 
     def get(self, join: JoinKey) -> Track | None:
         """Return what a join tracks."""

@@ -3,46 +3,15 @@
 The table behind docs/reference/error-codes.md; a test holds it against what the source raises
 (`tests/architecture/test_codes.py`), so a new code begins with a row here.
 A code is stable: programs may compare it, people read the sentence that comes with it.
-Supabase's codes that do not occur are in `absent_codes.py`.
+Those that a dialect has for itself are in a file of its own, Supabase's that do not occur in `absent_codes.py`.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
 
-from attrs import frozen
-
-
-class Fault(Enum):
-    """Who can put it right."""
-
-    CLIENT = "client"
-    OPERATOR = "operator"
-    SERVER = "server"
-
-
-class Place(Enum):
-    """Where it is seen."""
-
-    CONNECT = "refused connection (HTTP)"
-    JOIN = "reason of a refused join"
-    SYSTEM = "`system` message"
-    REPLY = "reply to a broadcast with `ack`"
-    REST = "answer over HTTP"
-    LOG = "log"
-    METRIC = "metric"
-
-
-@frozen
-class Code:
-    """One row: the code, what it means, who can put it right, and where it is seen."""
-
-    name: str
-    meaning: str
-    fault: Fault
-    places: tuple[Place, ...]
-
+from actors.telemetry.code import Code, Fault, Place
+from actors.telemetry.goforward_codes import GOFORWARD
 
 CODES: Final = (
     # What is said by the client.
@@ -353,4 +322,5 @@ CODES: Final = (
         Fault.OPERATOR,
         (Place.METRIC,),
     ),
+    *GOFORWARD,
 )

@@ -10,10 +10,17 @@ Built once by `actors.node` and handed down; rendered for `/metrics` by the web 
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client.core import UnknownMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
 
 ActorKind = Literal[
     "acceptor",
@@ -23,6 +30,7 @@ ActorKind = Literal[
     "presence",
     "reactor",
     "relay",
+    "reporter",
     "resource",
     "rows",
     "supervisor",
@@ -60,7 +68,29 @@ PresenceFault = Literal[
 # Why a change reached nobody although somebody may have wanted it.
 SkipReason = Literal["crash", "evicted", "gap", "rate_limited"]
 
+# What became of a join that was answered.
+JoinResult = Literal["ok", "error"]
+
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+#: Names under which dashboards made for other servers look, and the figures of ours whose sum each one is.
+#: **Source**: spec 10 (`realtime_…`, `phoenix_…`), the ledger's FB-080 (`fluxbase_…`).
+ALIASES: Final = {
+    "realtime_connections_connected": ("connections_open",),
+    "realtime_connections_connected_cluster": ("connections_open",),
+    "realtime_channel_events": ("broadcasts_accepted", "broadcasts_relayed"),
+    "realtime_channel_presence_events": ("presence_pushes",),
+    "realtime_channel_db_events": ("changes_delivered",),
+    "realtime_channel_joins": ("joins",),
+    "realtime_subscriptions_manager_subscribers": ("change_subscriptions",),
+    "phoenix_connections_total": ("connections_opened",),
+    "phoenix_connections_active": ("connections_open",),
+    "fluxbase_realtime_connections": ("connections_open",),
+    "fluxbase_realtime_channels": ("channels",),
+    "fluxbase_realtime_subscriptions": ("change_subscriptions",),
+    "fluxbase_realtime_messages_total": ("deliveries", "changes_delivered"),
+    "fluxbase_realtime_connection_errors_total": ("slow_consumers", "frames_malformed"),
+}
 
 
 class Metrics:
@@ -78,6 +108,7 @@ class Metrics:
         self._register_actors()
         self._register_changes()
         self._register_keys()
+        self._registry.register(Aliases(self))
 
     def render(self) -> bytes:
         """Return all figures in the Prometheus text format; takes some milliseconds and never waits.
@@ -98,6 +129,12 @@ class Metrics:
         )
         self.connections_closed: dict[str, Counter] = self._by_label(
             "connections_closed", "WebSockets that ended.", "code", get_args(CloseCode)
+        )
+        self.users = self._gauge("users", "Users with a connection, each once.")
+        self.channels = self._gauge("channels", "Channels that somebody is subscribed to.")
+        self.subscribers = self._gauge("subscribers", "Subscriptions to channels.")
+        self.joins: dict[JoinResult, Counter] = self._by_label(
+            "joins", "Joins that were answered.", "result", get_args(JoinResult)
         )
         self.frames_received = self._counter("frames_received", "WebSocket frames received.")
         self.frames_malformed: dict[str, Counter] = self._by_label(
@@ -152,6 +189,9 @@ class Metrics:
         )
 
     def _register_changes(self) -> None:
+        self.change_subscriptions = self._gauge(
+            "change_subscriptions", "Subscriptions that asked for row changes."
+        )
         self.changes_received = self._counter(
             "changes_received", "Row changes from the source."
         )
@@ -189,3 +229,25 @@ class Metrics:
     ) -> dict[Any, Counter]:
         parent = Counter(f"realtime_{noun}", text, [label], registry=self._registry)
         return {value: parent.labels(value) for value in values}
+
+
+class Aliases(Collector):
+    """Collects figures of ours under the names of `ALIASES`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them as they are now; their types are left open, as the other servers' differ."""
+        for name, parts in ALIASES.items():
+            value = sum(_value(getattr(self._metrics, part)) for part in parts)
+            text = "The same as " + " and ".join(f"realtime_{part}" for part in parts) + "."
+            yield UnknownMetricFamily(name, text, value)
+
+
+def _value(figure: Counter | Gauge | dict[str, Counter]) -> float:
+    """Return the value of a figure, of one with a label the sum."""
+    if isinstance(figure, dict):
+        return sum(map(_value, figure.values()))
+    samples = (sample for family in figure.collect() for sample in family.samples)
+    return sum(sample.value for sample in samples if not sample.name.endswith("_created"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -10,13 +11,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from actors.web.dashboard_site import WEBSOCKET_PATH
 from actors.web.endpoint import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
+    from actors.web.dashboard_site import Dashboard
     from actors.web.endpoint import WebSocketEndpoint
 
 
@@ -30,6 +33,9 @@ CROSS_ORIGIN = Middleware(
     expose_headers=["x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining"],
     max_age=86_400,
 )
+
+
+NO_WEBSOCKETS: Final[Mapping[str, WebSocketEndpoint]] = MappingProxyType({})
 
 
 async def healthcheck(_request: Request) -> Response:
@@ -47,13 +53,20 @@ def site(
     supabase: WebSocketEndpoint,
     api: Sequence[Route] = (),
     operations: Sequence[Route] = (),
+    dashboard: Dashboard | None = None,
+    websockets: Mapping[str, WebSocketEndpoint] = NO_WEBSOCKETS,
 ) -> Site:
-    """Return the routes of this server; `api` is what a Supabase client may call over HTTP."""
+    """Return the routes of this server; `api` is what a Supabase client may call over HTTP.
+
+    `websockets` are the doors of further dialects, by their paths.
+    """
+    page = () if dashboard is None else dashboard.routes()
     return Site(
         application=Starlette(
             routes=[
                 Route("/healthcheck", healthcheck),
                 *operations,
+                *page,
                 # A gateway of Supabase rewrites the first to the second; we answer to both.
                 Mount("/realtime/v1/api", routes=api, middleware=[CROSS_ORIGIN]),
                 Mount("/api", routes=api, middleware=[CROSS_ORIGIN]),
@@ -63,5 +76,7 @@ def site(
         websockets={
             "/realtime/v1/websocket": supabase,
             "/socket/websocket": supabase,
+            **({} if dashboard is None else {WEBSOCKET_PATH: dashboard}),
+            **websockets,
         },
     )

@@ -21,6 +21,8 @@ from actors.web.transport import linger
 from actors.web.websocket import Upgrade
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors.web.endpoint import Site, WebSocketEndpoint
     from actors.web.http1 import Head
     from actors.web.options import WebOptions
@@ -84,17 +86,19 @@ class HttpConnection:
 
     async def _serve(self) -> None:
         while (head := await self._wire.read_head()) is not None:
-            endpoint = self._site.websockets.get(head.path)
-            if endpoint is None:
+            found = self._site.find_websocket(head.path, head.raw_path)
+            if found is None:
                 exchange = AsgiExchange(self._wire, head, self._transport.peer)
                 await exchange.run(self._site.application)
-            elif await self._hand_over(endpoint, head):
+            elif await self._hand_over(*found, head):
                 return
             if not await self._wire.next_cycle():
                 await linger(self._transport, within_s=self._options.http.linger_s)
                 return
 
-    async def _hand_over(self, endpoint: WebSocketEndpoint, head: Head) -> bool:
+    async def _hand_over(
+        self, endpoint: WebSocketEndpoint, parameters: Mapping[str, str], head: Head
+    ) -> bool:
         """Let the endpoint decide; True when the exchange is over because the client was admitted."""
         has_body = bool(await self._wire.read_body())
         key = (head.header(b"sec-websocket-key") or "").encode("latin-1")
@@ -111,6 +115,7 @@ class HttpConnection:
             peer=self._transport.peer,
             problem=upgrade_problem(head, has_body=has_body),
             open_socket=upgrade.open_socket,
+            parameters=parameters,
         )
         try:
             refusal = await self._ask(endpoint, request, head)
@@ -120,9 +125,10 @@ class HttpConnection:
         finally:
             upgrade.revoke()
         content_type = (b"content-type", refusal.content_type.encode())
-        await self._wire.respond(
-            refusal.status, refusal.body, [content_type] if refusal.body else []
-        )
+        headers = [content_type] if refusal.body else []
+        if refusal.retry_after_s is not None:
+            headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
+        await self._wire.respond(refusal.status, refusal.body, headers)
         return False
 
     async def _ask(

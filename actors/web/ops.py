@@ -1,40 +1,36 @@
 """For operators: what this node counts, which actors live in it, and how to crash one of them on purpose.
 
-Routes of `app.py`; each wants a bearer token of the role service_role.
+Routes of `app.py`; each wants a bearer token of the role service_role, metrics may have a token of their own.
 Crashing an actor is how its recovery is tried out on a running server: clients should notice nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from attrs import frozen
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actors.realtime.errors import Refused
-from actors.realtime.permissions import SERVICE_ROLE
+from actors.realtime.snapshot import count, user_of
 from actors.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
 
-    from actors.realtime.ports import TokenVerifier
+    from actors.realtime.tenant import Tenant
+    from actors.telemetry.metrics import Metrics
+    from actors.web.guard import Guard
 
 log = structlog.get_logger()
 
-BEARER: Final = "bearer "
 
-
-class Operated(Protocol):
-    """A node, as its operator sees it."""
-
-    def render_metrics(self) -> bytes:
-        """Return all figures in the Prometheus text format."""
-        ...
+class Tree(Protocol):
+    """The actors of a node, as its operator sees them."""
 
     def describe_actors(self) -> Sequence[dict[str, Any]]:
         """Return what is known of every living actor; JSON values only."""
@@ -47,49 +43,44 @@ class Operated(Protocol):
 
 @frozen
 class Operations:
-    """The operators' routes."""
+    """The operators' routes; `figures` returns them in the Prometheus text format, without it none are told."""
 
-    node: Operated
-    verifier: TokenVerifier
+    tree: Tree
+    figures: Callable[[], bytes] | None
+    guard: Guard
 
     def routes(self) -> list[Route]:
         """Return them, each behind the check of the token."""
-        return [
-            Route("/metrics", self._guarded(self._metrics)),
-            Route("/admin/actors", self._guarded(self._actors)),
-            Route(
-                "/admin/actors/{name:path}/crash", self._guarded(self._crash), methods=["POST"]
-            ),
+        crash = self.guard.operator(self._crash)
+        routes = [
+            Route("/admin/actors", self.guard.operator(self._actors)),
+            Route("/admin/actors/{name:path}/crash", crash, methods=["POST"]),
         ]
-
-    def _guarded(
-        self, handle: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def guarded(request: Request) -> Response:
-            header = request.headers.get("authorization", "")
-            scheme, token = header[: len(BEARER)], header[len(BEARER) :]
-            try:
-                if (
-                    scheme.lower() == BEARER
-                    and (await self.verifier.verify(token)).role == SERVICE_ROLE
-                ):
-                    return await handle(request)
-            except Refused as refused:
-                log.debug("operator.refused", code=refused.code)
-            # Source: spec 9, a failed admin login is 403 without a body.
-            return Response(status_code=403)
-
-        return guarded
-
-    async def _metrics(self, _request: Request) -> Response:
-        return Response(self.node.render_metrics(), media_type=CONTENT_TYPE)
+        if self.figures is not None:
+            handle = partial(_answer, self.figures)
+            routes.append(Route("/metrics", self.guard.metrics(handle)))
+        return routes
 
     async def _actors(self, _request: Request) -> Response:
-        return JSONResponse(self.node.describe_actors())
+        return JSONResponse(self.tree.describe_actors())
 
     async def _crash(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if not self.node.crash_actor(name):
+        if not self.tree.crash_actor(name):
             return JSONResponse({"error": "No such actor"}, status_code=404)
         log.warning("actor.poisoned", actor=name)
         return Response(status_code=202)
+
+
+async def _answer(figures: Callable[[], bytes], _request: Request) -> Response:
+    return Response(figures(), media_type=CONTENT_TYPE)
+
+
+def render_figures(tenant: Tenant, metrics: Metrics) -> bytes:
+    """Return all figures; those that nobody counts on the way are read off the tenant now."""
+    totals = count(tenant)
+    metrics.channels.set(totals.channels)
+    metrics.subscribers.set(totals.subscribers)
+    metrics.change_subscriptions.set(totals.change_subscriptions)
+    metrics.users.set(len({user_of(one.identity) for one in tenant.open_connections}))
+    return metrics.render()

@@ -19,8 +19,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 import trio
+from attrs import asdict, evolve
 
 from actors.realtime.errors import SocketClosed
+from actors.web.endpoint import NO_LIMITS
 from actors.web.handshake import shake_hands
 from actors.web.outbox import ABNORMAL, Outbox
 from actors.web.rare_frames import Control
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.realtime.ports import Receiver
+    from actors.web.endpoint import SocketLimits
     from actors.web.handshake import Replay
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
@@ -203,8 +206,11 @@ class Upgrade:
         self._cleanup: AsyncExitStack
         self._socket: WebSocket
 
-    def open_socket(self) -> Self:
-        """Return the context; for `Opening.open_socket`."""
+    def open_socket(self, limits: SocketLimits = NO_LIMITS) -> Self:
+        """Return the context, whose socket has these limits in place of the port's; for `Opening.open_socket`."""
+        if limits is not NO_LIMITS:
+            given = {name: value for name, value in asdict(limits).items() if value is not None}
+            self._options = evolve(self._options, **given)
         return self
 
     @property

@@ -1,17 +1,17 @@
 #include "latency.h"
 
-#include <string.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "fail.h"
 
 void latencies_reset(struct latencies *latencies) {
-    if (latencies->buckets == NULL) {
-        latencies->buckets = malloc(LATENCY_BUCKETS * sizeof *latencies->buckets);
-    }
+    free(latencies->buckets);
+    /* Fresh from the kernel: pages that are never counted in are never touched. */
+    latencies->buckets = calloc(LATENCY_BUCKETS, sizeof *latencies->buckets);
     if (latencies->buckets == NULL) {
         fail("out of memory");
     }
-    memset(latencies->buckets, 0, LATENCY_BUCKETS * sizeof *latencies->buckets);
     latencies->count = 0;
 }
 
@@ -25,4 +25,11 @@ uint64_t latencies_quantile_us(const struct latencies *latencies, double share) 
         }
     }
     return 0;
+}
+
+void latencies_print(const struct latencies *latencies) {
+    printf("\"latency_p50_us\": %" PRIu64 ", \"latency_p95_us\": %" PRIu64
+           ", \"latency_p99_us\": %" PRIu64,
+           latencies_quantile_us(latencies, 0.50), latencies_quantile_us(latencies, 0.95),
+           latencies_quantile_us(latencies, 0.99));
 }

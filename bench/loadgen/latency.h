@@ -1,9 +1,9 @@
-/* Latencies in buckets of one microsecond up to two seconds: counting one is one increment. */
+/* Latencies in buckets of one microsecond up to ten seconds: counting one is one increment. */
 #pragma once
 
 #include <stdint.h>
 
-enum { LATENCY_BUCKETS = 2000000 };
+enum { LATENCY_BUCKETS = 10000000 };
 
 struct latencies {
     uint32_t *buckets; /* the last one also holds everything slower */
@@ -20,3 +20,6 @@ static inline void latencies_add(struct latencies *latencies, uint64_t nanosecon
 
 /* The latency in microseconds that `share` (0 to 1) of all deliveries did not exceed. */
 uint64_t latencies_quantile_us(const struct latencies *latencies, double share);
+
+/* Prints the usual quantiles as members of a JSON object, without braces. */
+void latencies_print(const struct latencies *latencies);

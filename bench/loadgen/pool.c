@@ -21,13 +21,18 @@ enum {
     BUFFER_SIZE = 1 << 20,
     RECEIVE_SIZE = 1 << 16,
     REQUEST_MAX = 4096,
+    JOIN_MAX = 1 << 16,
     SEND_TIMEOUT_MS = 5000,
+    UNANNOUNCED_US = 300000,
 };
 
 /* The sample nonce of RFC 6455 section 1.3 and the answer it must get: a constant pair spares
  * the load generator a SHA-1 and still proves that the peer is a WebSocket server. */
 static const char NONCE[] = "dGhlIHNhbXBsZSBub25jZQ==";
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/* What a Phoenix server says to a join it refuses. */
+static const char REFUSAL[] = "\"status\":\"error\"";
 
 /* Not zero, so that the server has to unmask. Randomness protects proxies; there is none. */
 static const uint8_t MASK[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -71,11 +76,13 @@ static int connect_loopback(uint16_t port) {
     return descriptor;
 }
 
-static void open_next(struct pool *pool) {
-    struct connection *connection = &pool->connections[pool->opened];
-    connection->index = pool->opened++;
+void pool_connect(struct pool *pool, struct connection *connection) {
+    connection->opened_ns = monotonic_ns();
     connection->descriptor = connect_loopback(pool->target.port);
     connection->stage = STAGE_UPGRADING;
+    connection->joins = 0;
+    connection->pending_length = 0;
+    pool->opened++;
 
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     if (epoll_ctl(pool->epoll, EPOLL_CTL_ADD, connection->descriptor, &event) < 0) {
@@ -86,11 +93,39 @@ static void open_next(struct pool *pool) {
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                           "Sec-WebSocket-Key: %s\r\n\r\n",
-                          pool->target.path, pool->target.port, NONCE);
+                          connection->client->path, pool->target.port, NONCE);
     if (length >= REQUEST_MAX) {
         fail("the upgrade path is too long");
     }
     send_all(connection->descriptor, (const uint8_t *)request, (size_t)length);
+}
+
+void pool_close(struct connection *connection) {
+    uint8_t frame[FRAME_HEADER_MAX];
+    size_t length = frame_write_header(frame, OPCODE_CLOSE, 0, MASK);
+    send_all(connection->descriptor, frame, length);
+    close(connection->descriptor);
+    connection->stage = STAGE_CLOSED;
+}
+
+void pool_ignore(struct pool *pool, struct connection *connection) {
+    epoll_ctl(pool->epoll, EPOLL_CTL_DEL, connection->descriptor, NULL);
+}
+
+static void joined(struct pool *pool, struct connection *connection) {
+    connection->stage = STAGE_JOINED;
+    connection->joined_ns = monotonic_ns();
+    pool->joined++;
+}
+
+static void send_join(struct connection *connection) {
+    static uint8_t scratch[FRAME_HEADER_MAX + JOIN_MAX];
+    const char *join = connection->client->joins.items[connection->joins];
+    size_t length = strlen(join);
+    if (length > JOIN_MAX) {
+        fail("the join frame is too long");
+    }
+    pool_send_text(connection, join, length, scratch);
 }
 
 /* Returns the size of the response head, 0 while it is incomplete. */
@@ -105,24 +140,29 @@ static size_t read_upgrade(struct pool *pool, struct connection *connection, uin
         memmem(data, head, ACCEPT, strlen(ACCEPT)) == NULL) {
         fail("no upgrade, but: %.*s", (int)length, (char *)data);
     }
-    uint8_t scratch[FRAME_HEADER_MAX + REQUEST_MAX];
-    size_t join_length = strlen(pool->target.join);
-    if (join_length > REQUEST_MAX) {
-        fail("the join frame is too long");
+    if (connection->client->joins.count == 0) {
+        joined(pool, connection);
+        return head + 4;
     }
-    pool_send_text(connection, pool->target.join, join_length, scratch);
     connection->stage = STAGE_JOINING;
+    send_join(connection);
     return head + 4;
 }
 
 static void read_join_reply(struct pool *pool, struct connection *connection,
                             const struct frame *frame) {
     const char *expected = pool->target.join_reply;
-    if (memmem(frame->payload, frame->payload_length, expected, strlen(expected)) == NULL) {
+    if (memmem(frame->payload, frame->payload_length, REFUSAL, strlen(REFUSAL)) != NULL) {
         fail("join refused: %.*s", (int)frame->payload_length, (char *)frame->payload);
     }
-    connection->stage = STAGE_JOINED;
-    pool->joined++;
+    if (memmem(frame->payload, frame->payload_length, expected, strlen(expected)) == NULL) {
+        return;
+    }
+    if (++connection->joins < connection->client->joins.count) {
+        send_join(connection);
+        return;
+    }
+    joined(pool, connection);
 }
 
 static void keep_pending(struct connection *connection, const uint8_t *data, size_t length) {
@@ -208,7 +248,7 @@ static void ignore_message(void *workload, struct connection *connection,
     (void)workload, (void)connection, (void)frame, (void)received_ns;
 }
 
-void pool_open(struct pool *pool, struct target target, size_t count, uint64_t deadline_ns) {
+void pool_prepare(struct pool *pool, struct target target, size_t count) {
     *pool = (struct pool){.target = target, .count = count};
     pool->connections = calloc(count, sizeof *pool->connections);
     pool->buffer = malloc(BUFFER_SIZE);
@@ -216,13 +256,25 @@ void pool_open(struct pool *pool, struct target target, size_t count, uint64_t d
     if (pool->connections == NULL || pool->buffer == NULL || pool->epoll < 0) {
         fail("cannot set up %zu connections: %s", count, strerror(errno));
     }
+    for (size_t i = 0; i < count; i++) {
+        pool->connections[i].index = i;
+        pool->connections[i].client = clients_at(&pool->target.clients, i);
+    }
+}
+
+void pool_open(struct pool *pool, struct target target, size_t count, uint64_t deadline_ns) {
+    pool_prepare(pool, target, count);
     while (pool->joined < count) {
         while (pool->opened < count && pool->opened - pool->joined < UNANSWERED_MAX) {
-            open_next(pool);
+            pool_connect(pool, &pool->connections[pool->opened]);
         }
         if (monotonic_ns() > deadline_ns) {
             fail("only %zu of %zu connections joined in time", pool->joined, count);
         }
         pool_poll(pool, 100, ignore_message, NULL);
+    }
+    if (pool->connections[0].client->joins.count == 0) {
+        /* Nothing answered: the server may still be subscribing the last ones. */
+        usleep(UNANNOUNCED_US);
     }
 }

@@ -1,5 +1,6 @@
 #include "usage.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -77,4 +78,16 @@ struct usage usage_between(const struct usage *start, const struct usage *end) {
         .server_core_busy_ns = end->server_core_busy_ns - start->server_core_busy_ns,
         .loadgen_core_busy_ns = end->loadgen_core_busy_ns - start->loadgen_core_busy_ns,
     };
+}
+
+void usage_print(const struct usage *used) {
+    double wall_ns = (double)used->wall_ns;
+    printf("\"wall_s\": %.6f, \"server_cpu_s\": %.6f, \"server_kernel_s\": %.3f"
+           ", \"loadgen_cpu_s\": %.6f, \"server_busy\": %.4f, \"loadgen_busy\": %.4f"
+           ", \"server_core_busy\": %.4f, \"loadgen_core_busy\": %.4f",
+           wall_ns / 1e9, (double)used->server_cpu_ns / 1e9,
+           (double)used->server_kernel_ns / 1e9, (double)used->loadgen_cpu_ns / 1e9,
+           (double)used->server_cpu_ns / wall_ns, (double)used->loadgen_cpu_ns / wall_ns,
+           (double)used->server_core_busy_ns / wall_ns,
+           (double)used->loadgen_core_busy_ns / wall_ns);
 }

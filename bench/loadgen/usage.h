@@ -26,3 +26,6 @@ struct usage {
 struct usage usage_now(const struct machine_share *share);
 
 struct usage usage_between(const struct usage *start, const struct usage *end);
+
+/* Prints what was used as members of a JSON object, without braces. */
+void usage_print(const struct usage *used);

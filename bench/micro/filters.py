@@ -24,7 +24,7 @@ USUAL, GOAL_NS = "int eq, other", 1000
 INT4, TEXT, NUMERIC, TIMESTAMPTZ, FLOAT8, UUID = 23, 25, 1700, 1184, 701, 2950
 A_UUID = "5a3c8f0e-7b1d-4a52-9f60-1c2d3e4f5a6b"
 #: What is judged: type, operator, values of the filter, value of the row.
-CASES = {
+CASES: dict[str, tuple[int, Operator, list[str], str]] = {
     "int eq, equal": (INT4, Operator.EQ, ["123"], "123"),
     "int eq, other": (INT4, Operator.EQ, ["123"], "124"),
     "int neq": (INT4, Operator.NEQ, ["123"], "124"),
@@ -69,8 +69,8 @@ def best_ns(statement: str, names: dict[str, object]) -> float:
 
 def main() -> int:
     usual_ns = 0.0
-    for name, (*condition, value) in CASES.items():
-        names = {"judge": predicate(condition).judge, "row": (value,)}
+    for name, (type_oid, operator, values, value) in CASES.items():
+        names = {"judge": predicate((type_oid, operator, values)).judge, "row": (value,)}
         took_ns = best_ns("judge(row)", names)
         if name == USUAL:
             usual_ns = took_ns

@@ -8,12 +8,14 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from actors.realtime.change_index import ChangeIndex, Route
-from protocol.changes.model import Kind
+from protocol.changes.model import Change, Kind
 from protocol.changes.patterns import NamePattern
 from protocol.changes.predicates import Equality
 from tests.support.changes import INT4, TEXT, make_change, make_table
@@ -27,24 +29,25 @@ NOTES = make_table({"id": INT4, "body": TEXT}, name="my_notes")
 NAMES = NamePattern("public"), NamePattern("my_notes")
 
 
-def wanting(number):
+def wanting(number: int) -> Route:
     equality = Equality("id", 1, INT4.oid, frozenset({str(number)}))
     return Route("*", *NAMES, is_filtered=True, equalities={NOTES.relation.oid: equality})
 
 
-def scan(entered, change):
+def scan(entered: Sequence[tuple[Route, int]], change: Change) -> tuple[int, ...]:
     """Return who wants the change, by looking at everybody."""
     relation = change.table.relation
     found = []
     for route, target in entered:
         if route.kind in ("*", change.kind.value) and route.covers(relation):
             equality = route.equalities[relation.oid]
+            assert change.new is not None
             if change.new[equality.column_number - 1] in equality.texts:
                 found.append(target)
     return tuple(found)
 
 
-def microseconds(function, times):
+def microseconds(function: Callable[[], object], times: int) -> float:
     """Return the processor time of one call, the median of some rounds."""
     rounds = []
     for _ in range(ROUNDS):
@@ -55,14 +58,14 @@ def microseconds(function, times):
     return statistics.median(rounds)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.parse_args()
     change = make_change(Kind.INSERT, NOTES, new=("0", "x"))
-    matched = {}
+    matched: dict[int, float] = {}
     print("subscriptions   match us   scan us   subscribe us   leave us")
     for count in COUNTS:
-        index = ChangeIndex()
+        index = ChangeIndex[int]()
         entered = [(wanting(number), number) for number in range(count)]
         index.match(change)
         started = time.process_time_ns()
@@ -70,10 +73,8 @@ def main():
             index.add(*entry)
         subscribe_us = (time.process_time_ns() - started) / count / 1000
         assert index.match(change) == scan(entered, change) == (0,)
-        matched[count] = microseconds(lambda index=index: index.match(change), 20_000)
-        scan_us = microseconds(
-            lambda entered=entered: scan(entered, change), max(1, 20_000 // count)
-        )
+        matched[count] = microseconds(partial(index.match, change), 20_000)
+        scan_us = microseconds(partial(scan, entered, change), max(1, 20_000 // count))
         started = time.process_time_ns()
         for entry in entered:
             index.remove(*entry)

@@ -1,12 +1,14 @@
 """How each server is built, started and spoken to.
 
-Every server gives a connection the same two steps: its first frame is a join, answered to it alone; every later
-frame is a publish, delivered to all joined connections, the publisher included.
-The delivered text has the same size everywhere, whatever the envelope of the publish is.
+On the topic that all share, a connection's first frame is a join, answered to it alone, and every later frame is a
+publish, delivered to all joined connections, the publisher included.
+On a topic of its own, every frame is answered to it alone.
+What is delivered has the same size everywhere, whatever the envelope of the publish is.
 """
 
 import importlib.metadata
 import importlib.util
+import json
 import platform
 import shutil
 import subprocess
@@ -16,42 +18,40 @@ from pathlib import Path
 
 import jwt
 from attrs import frozen
+from generator import Client
 from harness import BENCH, REPOSITORY, compile_c
 from machine import first_line
 
+from peers import nchan_package
+
 PEERS = BENCH / "peers"
+NCHAN = BENCH / "bin/nchan"
 TOPIC = "realtime:bench"
 # At least 32 bytes, as RFC 7518 section 3.2 asks of an HS256 key.
 JWT_SECRET = "a-secret-of-this-benchmark-and-nothing-else"
 FAR_FUTURE = 4_102_444_800  # 2100-01-01
 
 PLAIN_JOIN = '{"join":"ok"}'
-PHOENIX_JOIN = (
-    f'["1","1","{TOPIC}","phx_join",{{"config":{{"broadcast":{{"self":true,"ack":false}}}}}}]'
-)
 DELIVERED_HEAD = "[null,null,"
 PUBLISHED_HEAD = '["1","2",'
+#: Where the load generator writes the number of a publish.
+SEQUENCE = "#" * 12
 
 
 @frozen
 class Peer:
     """A server under test.
 
-    `prepare` builds it and returns its command; `versions` names what it is made of.
+    `prepare` builds it and returns its command, `versions` names what it is made of.
     """
 
     name: str
     prepare: Callable[[], list[str]]
     versions: Callable[[], dict[str, str]]
-    path: str
-    join: str
-    is_phoenix: bool
-
-    def publish(self, delivered: str) -> str:
-        """Return the text to publish so that `delivered` arrives."""
-        if self.is_phoenix:
-            return PUBLISHED_HEAD + delivered.removeprefix(DELIVERED_HEAD)
-        return delivered
+    #: A client of the topic that all share, which publishes so that a text is delivered.
+    shared: Callable[[str], Client]
+    #: A client of a topic of its own, by number, whose text of so many bytes is answered to it alone.
+    own: Callable[[int, int], Client]
 
 
 def delivered_text(size_bytes: int) -> str:
@@ -61,11 +61,56 @@ def delivered_text(size_bytes: int) -> str:
         SystemExit: it does not fit.
     """
     head = f'{DELIVERED_HEAD}"{TOPIC}","broadcast",{{"type":"broadcast","event":"bench",'
-    head += f'"payload":{{"sequence":"{"#" * 12}","filler":"'
-    filler = size_bytes - len(head) - len('"}}]')
+    return _filled(head + f'"payload":{{"sequence":"{SEQUENCE}","filler":"', '"}}]', size_bytes)
+
+
+def phoenix_join(topic: str, *, is_echoed: bool) -> str:
+    broadcast = {"self": is_echoed, "ack": not is_echoed}
+    join = ["1", "1", topic, "phx_join", {"config": {"broadcast": broadcast}}]
+    return json.dumps(join, separators=(",", ":"))
+
+
+def phoenix_own(topic: str, size_bytes: int) -> str:
+    """Return a broadcast of `size_bytes` that is to be acknowledged."""
+    head = f'{PUBLISHED_HEAD}"{topic}","broadcast",{{"type":"broadcast","event":"bench",'
+    return _filled(head + '"payload":{"filler":"', '"}}]', size_bytes)
+
+
+def _filled(head: str, tail: str, size_bytes: int) -> str:
+    filler = size_bytes - len(head) - len(tail)
     if filler < 0:
-        raise SystemExit(f"a delivery has at least {size_bytes - filler} bytes")
-    return head + "x" * filler + '"}}]'
+        raise SystemExit(f"a message has at least {size_bytes - filler} bytes")
+    return head + "x" * filler + tail
+
+
+def _plain_shared(delivered: str) -> Client:
+    return Client("/", (PLAIN_JOIN,), (delivered,))
+
+
+def _plain_own(_number: int, size_bytes: int) -> Client:
+    return Client(
+        "/own", (PLAIN_JOIN,), (_filled('{"reply":"ok","filler":"', '"}', size_bytes),)
+    )
+
+
+def _nchan_shared(delivered: str) -> Client:
+    # Who connects is subscribed, and a join would go to everybody.
+    return Client("/shared", (), (delivered,))
+
+
+def _nchan_own(number: int, size_bytes: int) -> Client:
+    return _plain_own(number, size_bytes).at(f"/own-{number}")
+
+
+def _troupe_shared(delivered: str) -> Client:
+    publish = PUBLISHED_HEAD + delivered.removeprefix(DELIVERED_HEAD)
+    return Client(TROUPE_PATH, (phoenix_join(TOPIC, is_echoed=True),), (publish,))
+
+
+def _troupe_own(number: int, size_bytes: int) -> Client:
+    topic = f"realtime:own-{number}"
+    join = phoenix_join(topic, is_echoed=False)
+    return Client(TROUPE_PATH, (join,), (phoenix_own(topic, size_bytes),))
 
 
 def _prepare_c_floor() -> list[str]:
@@ -120,6 +165,9 @@ def _prepare_troupe() -> list[str]:
         "--no-database",
         "--jwt-secret",
         JWT_SECRET,
+        # The clients of the load generator send no heartbeats.
+        "--idle-timeout-s",
+        "600",
     ]
     return [sys.executable, "-m", "actors.main", *options]
 
@@ -143,40 +191,57 @@ def _troupe_path() -> str:
 
 TROUPE_PATH = _troupe_path()
 
+
+def _prepare_nchan() -> list[str]:
+    nchan_package.install(NCHAN)
+    return [sys.executable, str(PEERS / "servers/nchan.py"), str(NCHAN)]
+
+
+def _python(
+    name: str, *packages: str
+) -> tuple[Callable[[], list[str]], Callable[[], dict[str, str]]]:
+    """Return how to start and how to describe a server in Python."""
+
+    def prepare() -> list[str]:
+        missing = [package for package in packages if not _is_installed(package)]
+        if missing:
+            raise SystemExit(f"{name} needs {missing}: make bench installs them")
+        return [sys.executable, str(PEERS / f"servers/{name}.py")]
+
+    def versions() -> dict[str, str]:
+        found = {package: importlib.metadata.version(package) for package in packages}
+        return {"python": platform.python_version(), **found}
+
+    return prepare, versions
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package.replace("-", "_")) is not None
+
+
+def _plain(
+    name: str, prepare: Callable[[], list[str]], versions: Callable[[], dict[str, str]]
+) -> Peer:
+    return Peer(name, prepare, versions, _plain_shared, _plain_own)
+
+
+TROUPE = Peer("troupe", _prepare_troupe, troupe_versions, _troupe_shared, _troupe_own)
+C_FLOOR = _plain("c_floor", _prepare_c_floor, dict)
 CATALOGUE = {
     peer.name: peer
     for peer in (
+        TROUPE,
+        C_FLOOR,
+        _plain("node_ws", _prepare_node_ws, _node_ws_versions),
         Peer(
-            name="troupe",
-            prepare=_prepare_troupe,
-            versions=troupe_versions,
-            path=TROUPE_PATH,
-            join=PHOENIX_JOIN,
-            is_phoenix=True,
+            "nchan",
+            _prepare_nchan,
+            lambda: nchan_package.versions(NCHAN),
+            _nchan_shared,
+            _nchan_own,
         ),
-        Peer(
-            name="node_ws",
-            prepare=_prepare_node_ws,
-            versions=_node_ws_versions,
-            path="/",
-            join=PLAIN_JOIN,
-            is_phoenix=False,
-        ),
-        Peer(
-            name="c_floor",
-            prepare=_prepare_c_floor,
-            versions=dict,
-            path="/",
-            join=PLAIN_JOIN,
-            is_phoenix=False,
-        ),
-        Peer(
-            name="python_floor",
-            prepare=lambda: [sys.executable, str(PEERS / "python_floor/server.py")],
-            versions=lambda: {"python": platform.python_version()},
-            path="/",
-            join=PHOENIX_JOIN,
-            is_phoenix=True,
-        ),
+        _plain("picows_uvloop", *_python("picows_uvloop", "picows", "uvloop")),
+        _plain("websockets_uvloop", *_python("websockets_uvloop", "websockets", "uvloop")),
+        _plain("trio_documented", *_python("trio_documented", "trio-websocket", "trio")),
     )
 }

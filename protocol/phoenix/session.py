@@ -59,6 +59,10 @@ PENDING_LIMIT: Final = 64
 # and for more than ten thousand ordinary joins.
 HELD_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
+HALF_A_PAIR: Final = JoinFault(
+    InvalidJoin.code, "the join has half of a surrogate pair, which is no character"
+)
+
 
 class _TokenPayload(Struct):
     access_token: Raw = Raw(b"null")
@@ -75,12 +79,16 @@ class _Waiting:
 
 @define(eq=False)
 class _Subscription:
-    """A joining or joined topic; `size` is what its join took, in bytes."""
+    """A joining or joined topic; `size` is what its join took, in bytes.
+
+    `is_over` says that it ended before its join was settled; what waits for that is refused then.
+    """
 
     number: int
     join_ref: ClientRef
     size: int
     is_joined: bool = False
+    is_over: bool = False
     waiting: list[_Waiting] = field(factory=list[_Waiting])
 
     def held(self) -> int:
@@ -111,7 +119,10 @@ class PhoenixSession:
             MalformedFrame, UnknownFrame: the frame is to be dropped.
             TooMuchPending: the peer floods a topic whose join is not answered yet.
         """
-        push = self._decode(data)
+        try:
+            push = self._decode(data)
+        except MalformedFrame:
+            return (self._half_readable_join(data),)
         if push.event == "phx_join":
             return (self._join(push, len(data)),)
         subscription = self._subscriptions.get(push.topic)
@@ -129,7 +140,7 @@ class PhoenixSession:
         subscription = self._current(topic, number)
         if subscription is None:
             return ()
-        if not joined:
+        if subscription.is_over or not joined:
             self._remove(topic, subscription)
             return [_answer_unknown(waiting.push) for waiting in subscription.waiting]
         subscription.is_joined = True
@@ -142,8 +153,12 @@ class PhoenixSession:
     def forget(self, topic: str, number: int) -> None:
         """Note that the subscription of join `number` ended by the server's will."""
         subscription = self._current(topic, number)
-        if subscription is not None:
+        if subscription is None:
+            return
+        if subscription.is_joined:
             self._remove(topic, subscription)
+        else:
+            subscription.is_over = True
 
     def share(self, topic: str, changes: Sequence[SharedChanges]) -> Sequence[Command]:  # noqa: ARG002
         """Return nothing: every client says in its own join which row changes it wants."""
@@ -157,12 +172,24 @@ class PhoenixSession:
         del self._subscriptions[topic]
         self._held_bytes -= subscription.held()
 
-    def _join(self, push: Push, size: int) -> Command:
+    def _half_readable_join(self, data: str | bytes) -> Command:
+        """Return the faulty join that a frame is whose only fault is half of a surrogate pair.
+
+        Raises:
+            MalformedFrame: it is anything else.
+        """
+        repaired = jsontext.without_half_pairs(data) if isinstance(data, str) else data
+        push = self._decode(repaired)
+        if push.event != "phx_join":
+            raise MalformedFrame("not the expected JSON")
+        return self._join(push, len(data), HALF_A_PAIR)
+
+    def _join(self, push: Push, size: int, fault: JoinFault | None = None) -> Command:
         """Return the `Join`, with a fault if that is known already; of a topic that cannot be one, the answer."""
         if not push.topic.startswith(TOPIC_PREFIX) or len(push.topic) > TOPIC_LIMIT:
             return _unmatched(push)
         old = self._subscriptions.get(push.topic)
-        fault = self._fault(push.topic, size, old)
+        fault = fault or self._fault(push.topic, size, old)
         parsed = ParsedJoin(JoinOptions(), ())
         if fault is None:
             try:

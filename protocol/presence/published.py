@@ -11,6 +11,7 @@ What is noted and taken back before the channel comes to it cancels out, so that
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import frozen
@@ -40,10 +41,13 @@ class Diff(Generic[O]):
 
     joins: Mapping[O, Shown]
     leaves: Mapping[O, Shown]
+    known: frozenset[str]
+    remaining: frozenset[str]
 
     def event(self) -> PresenceDiff:
         """Return what everybody is told."""
-        return PresenceDiff(_grouped(self.joins.values()), _grouped(self.leaves.values()))
+        joins, leaves = _grouped(self.joins.values()), _grouped(self.leaves.values())
+        return PresenceDiff(joins, leaves, self.known, self.remaining)
 
 
 class Published(Generic[O]):
@@ -98,7 +102,7 @@ class Published(Generic[O]):
                 size += len(entry)
             if size >= limit_bytes:
                 break
-        return Diff(joins, leaves) if size else None
+        return self._diff(joins, leaves) if size else None
 
     def confirm(self, diff: Diff[O]) -> None:
         """Note that everybody was told of a diff, the last one that `next_diff` returned."""
@@ -119,6 +123,14 @@ class Published(Generic[O]):
             self._stale.clear()
             self._state = b"{%b}" % b",".join(self._members.values())
         return self._state
+
+    def _diff(self, joins: dict[O, Shown], leaves: dict[O, Shown]) -> Diff[O]:
+        """Return the diff of these, with what it means to the keys in it."""
+        joining = {shown.meta.key for shown in joins.values()}
+        leaving = Counter(shown.meta.key for shown in leaves.values())
+        known = {key for key in joining | leaving.keys() if key in self._owners}
+        staying = {key for key in known if len(self._owners[key]) > leaving[key]}
+        return Diff(joins, leaves, frozenset(known), frozenset(joining | staying))
 
     def _add(self, owner: O, shown: Shown) -> None:
         self._shown[owner] = shown

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 #: Their first argument is a code; so it is for what derives from them.
 CARRIERS = {"JoinFault", "Refused"}
-TABLES = {"actors.telemetry.codes", "actors.telemetry.absent_codes"}
+TABLES = {
+    "actors.telemetry.codes",
+    "actors.telemetry.goforward_codes",
+    "actors.telemetry.absent_codes",
+}
 #: Two words at least, so that "Error: …" is no code.
 BEFORE_A_TEXT = re.compile(r"((?:[A-Z][a-z]+){2,}): [A-Z]")
 LABELS = re.compile(r"\w+(Fault|Reason)")

@@ -43,6 +43,26 @@ async def found(database: Database, subject: str) -> list[Finding]:
     return [finding for finding in findings if finding.subject == subject]
 
 
+@pytest.mark.parametrize("table", ["public.notes", "realtime.messages"])
+async def test_a_policy_that_calls_a_wrongly_declared_function_is_named(database, table):
+    assert troupe("migrate", "--database-url", database.conninfo).returncode == 0
+    database.execute(
+        "create table public.notes (id int primary key)",
+        "alter publication supabase_realtime add table public.notes",
+        "create function public.who() returns uuid language sql immutable as"
+        " $$ select (current_setting('request.jwt.claims')::jsonb ->> 'sub')::uuid $$",
+    )
+    assert [finding.level for finding in await found(database, "volatility")] == [Level.OK]
+    database.execute(f'create policy "Me" on {table} using (public.who() is not null)')
+
+    (finding,) = await found(database, "volatility")
+    assert finding.level is Level.WARNING
+    assert f'"Me" of {table.removeprefix("public.")}' in finding.sentence
+    database.execute(finding.remedy)
+
+    assert await found(database, "volatility") == []
+
+
 def test_a_migrated_database_is_well_but_for_what_is_its_owner_s_business(database):
     assert troupe("migrate", "--database-url", database.conninfo).returncode == 0
 

@@ -307,25 +307,57 @@ async def test_operators_and_types_of_others_take_no_ones_place(filters, notes):
 
 async def test_the_type_of_an_extension_is_compared_by_its_own_operators(filters, database):
     database.execute(
-        "create schema extensions",
-        "create type extensions.folded",
-        "create function extensions.folded_in(cstring) returns extensions.folded"
-        " language internal immutable strict as 'textin'",
-        "create function extensions.folded_out(extensions.folded) returns cstring"
-        " language internal immutable strict as 'textout'",
-        "create type extensions.folded (input = extensions.folded_in, output = extensions.folded_out, like = text)",
-        "create function extensions.same(extensions.folded, extensions.folded) returns bool"
-        " language sql as 'select lower($1::text) = lower($2::text)'",
-        "create operator extensions.="
-        " (leftarg = extensions.folded, rightarg = extensions.folded, function = extensions.same)",
-        "create table notes (id extensions.folded)",
+        "create schema apart",
+        "create extension citext schema apart",
+        "create table notes (id apart.citext)",
     )
 
-    equal, one_of, less = await compiled(filters, database, "id=eq.A", "id=in.(A,B)", "id=lt.A")
+    equal, one_of, less = await compiled(filters, database, "id=eq.A", "id=in.(A,B)", "id=lt.b")
 
-    questions = [(one, (value,)) for one in (equal, one_of) for value in ("a", "b", "c")]
-    assert await filters.judge(questions) == [True, False, False, True, True, False]
+    questions = [(one, (value,)) for one in (equal, one_of, less) for value in ("a", "B", "c")]
+    assert await filters.judge(questions) == [
+        *(True, False, False),
+        *(True, True, False),
+        *(True, False, False),
+    ]
+
+
+async def test_an_operator_that_somebody_put_beside_an_extension_is_not_run(filters, database):
+    database.execute(
+        "create extension hstore",
+        "create table notes (id hstore)",
+        "create function spy(hstore, hstore) returns bool language sql as 'select true'",
+        "create operator < (leftarg = hstore, rightarg = hstore, function = spy)",
+    )
+
+    equal, less = await compiled(filters, database, "id=eq.a=>1", "id=lt.a=>1")
+
+    assert await filters.judge([(equal, ('"a"=>"1"',)), (equal, ('"a"=>"2"',))]) == [
+        True,
+        False,
+    ]
     assert less.startswith("ERROR 42883 (undefined_function) operator does not exist: ")
+
+
+async def test_a_type_of_no_extension_has_no_operators_of_its_own(filters, database):
+    database.execute(
+        "create schema apart",
+        "create type apart.folded",
+        "create function apart.folded_in(cstring) returns apart.folded"
+        " language internal immutable strict as 'textin'",
+        "create function apart.folded_out(apart.folded) returns cstring"
+        " language internal immutable strict as 'textout'",
+        "create type apart.folded (input = apart.folded_in, output = apart.folded_out, like = text)",
+        "create function apart.same(apart.folded, apart.folded) returns bool"
+        " language sql as 'select true'",
+        "create operator apart.="
+        " (leftarg = apart.folded, rightarg = apart.folded, function = apart.same)",
+        "create table notes (id apart.folded)",
+    )
+
+    (equal,) = await compiled(filters, database, "id=eq.A")
+
+    assert equal.startswith("ERROR 42883 (undefined_function) operator does not exist: ")
 
 
 async def test_a_question_that_raises_fails_alone(filters, notes):

@@ -18,8 +18,11 @@ from actors.db.janitor import KEPT
 from actors.db.partitions import keep_partitions
 from actors.db.policies import PostgresPolicies
 from actors.db.schema import migrate
+from actors.db.storing import PostgresStorage
 from actors.realtime.errors import PolicyUndecided
 from actors.realtime.ports import Grants, Identity, PolicyQuestion
+from actors.realtime.stored_ports import Storage
+from protocol.events import UserBroadcast
 from tests.support.embedded import query
 
 if TYPE_CHECKING:
@@ -124,6 +127,55 @@ async def test_writing_needs_no_right_to_read(migrated, policies):
 
     assert await policies.may_write(asker()) == ALL
     assert await policies.may_read(asker(), presence=True) == NOTHING
+
+
+SWALLOW = """
+    create function public.swallow() returns trigger language plpgsql as
+        $$ begin if new.extension = 'broadcast' then return null; end if; return new; end $$;
+    create trigger swallow before insert on realtime.messages
+        for each row execute function public.swallow()
+"""
+
+
+async def test_a_row_that_a_trigger_swallows_was_not_written(migrated, policies):
+    policy(migrated, "insert", "true")
+    migrated.execute(SWALLOW)
+
+    assert await policies.may_write(asker()) == PRESENCE
+
+
+SHADOW = """
+    create table public.members (member uuid);
+    grant select on public.members to authenticated;
+    create function public.is_member() returns boolean language plpgsql as $$ begin
+        create temp table if not exists members (member uuid);
+        insert into pg_temp.members values (auth.uid());
+        return exists (select from members where member = auth.uid());
+    end $$
+"""
+
+
+async def test_a_temporary_table_stands_for_no_other_one(migrated, policies):
+    migrated.execute(SHADOW)
+    policy(migrated, "select", "public.is_member()")
+    policy(migrated, "insert", "public.is_member()")
+
+    assert await policies.may_read(asker(), presence=True) == NOTHING
+    assert await policies.may_write(asker()) == NOTHING
+
+
+async def test_a_lock_that_a_policy_takes_is_not_kept(migrated, policies):
+    for command in ("select", "insert"):
+        policy(migrated, command, "pg_try_advisory_lock(4711)")
+    storage = PostgresStorage(migrated.conninfo, timeout_s=5.0)
+
+    await policies.may_read(asker(), presence=True)
+    await policies.may_write(asker())
+    await storage.store(Storage(ALICE, asker(), UserBroadcast("e", b"{}", False), None))
+
+    held = "select from pg_locks where locktype = 'advisory' and objid = 4711"
+    assert query(migrated.conninfo, held) == []
+    storage.close()
 
 
 async def test_presence_is_asked_about_only_if_it_is_wanted(migrated, policies):

@@ -14,6 +14,8 @@ from tests.support.row_security import ALICE, ANON, BOB, OWN, court, identity_of
 
 pytestmark = pytest.mark.postgres
 
+LOCKS_HELD = "select from pg_locks where locktype = 'advisory' and objid = 4711"
+
 
 @pytest.mark.capability("M5-016")
 async def test_a_failing_policy_is_told_to_those_it_fails_for_alone(notes):
@@ -119,6 +121,18 @@ async def test_nothing_a_policy_sets_reaches_the_next_identity(notes):
         for _ in range(2):
             first, second = await judge.visibility.check(questions)
             assert (set(first), set(second)) == ({mine}, {other})
+
+
+async def test_a_lock_that_a_policy_takes_is_not_kept(notes):
+    notes.execute(
+        "create policy locked on notes using (pg_try_advisory_lock(4711) and 1 / (id - 2) < 9)"
+    )
+    async with court(notes) as judge:
+        for change in await judge.written(insert(1, ALICE), insert(2, ALICE)):
+            await judge.sight(change, ANON)
+
+        with psycopg.connect(notes.conninfo) as connection:
+            assert connection.execute(LOCKS_HELD).fetchall() == []
 
 
 async def test_a_policy_cannot_pretend_to_have_been_asked(notes):

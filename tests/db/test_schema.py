@@ -131,6 +131,8 @@ async def test_an_owner_who_is_no_superuser_gets_everything_but_roles(database):
     database.execute(
         "drop schema realtime cascade",
         "drop schema auth cascade",
+        "drop schema public cascade",
+        "create schema public authorization pg_database_owner",
         "drop publication supabase_realtime, supabase_realtime_messages_publication",
         f"create role {name} login",
         f"grant anon, authenticated, service_role to {name}",
@@ -148,12 +150,12 @@ async def test_an_owner_who_is_no_superuser_gets_everything_but_roles(database):
 
 
 async def test_a_failing_step_rolls_back_whole(database, monkeypatch):
-    read = schema._read
+    read = schema.read_sql
 
     def broken(folder: str, name: str) -> bytes:
         return b"select 1 / 0" if name == "0005_publications" else read(folder, name)
 
-    monkeypatch.setattr(schema, "_read", broken)
+    monkeypatch.setattr(schema, "read_sql", broken)
     with pytest.raises(psycopg.errors.DivisionByZero):
         await run(database.conninfo)
 

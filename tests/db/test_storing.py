@@ -77,6 +77,33 @@ async def test_without_a_policy_to_insert_it_is_forbidden(migrated, storage):
     assert await replayed(migrated) == []
 
 
+async def test_what_a_trigger_swallows_is_not_stored(migrated, storage):
+    migrated.execute(
+        "create function public.swallow() returns trigger language plpgsql as"
+        " $$ begin return null; end $$",
+        "create trigger swallow before insert on realtime.messages"
+        " for each row execute function public.swallow()",
+    )
+
+    with pytest.raises(Forbidden):
+        await storage.store(asked())
+
+
+async def test_a_temporary_table_stands_for_no_other_one(migrated, storage):
+    migrated.execute(
+        "create table public.members (member text)",
+        "grant select on public.members to authenticated",
+        "create function public.is_member() returns boolean language plpgsql as $$ begin"
+        " create temp table if not exists members (member text);"
+        " insert into pg_temp.members values ('me');"
+        " return exists (select from members); end $$",
+        "create policy members on realtime.messages for insert with check (public.is_member())",
+    )
+
+    with pytest.raises(Forbidden):
+        await storage.store(asked(role="authenticated"))
+
+
 async def test_a_policy_sees_topic_claims_and_extension(migrated, storage):
     query(
         migrated.conninfo,

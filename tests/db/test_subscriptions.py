@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.db.driver import connect
 from actors.db.pool import Pool
 from actors.db.subscriptions import PostgresSubscriptions
 from actors.realtime.change_ports import Scope
@@ -149,9 +150,9 @@ async def test_many_who_ask_at_once_share_few_statements(tables, pool):
     statements = []
 
     class CountingPool:
-        def connection(self):
+        def transaction(self, timeout_s):
             statements.append(1)
-            return pool.connection()
+            return pool.transaction(timeout_s)
 
     subscriptions = PostgresSubscriptions(CountingPool(), PUBLICATION)
     found = []
@@ -190,6 +191,19 @@ async def test_a_database_that_is_away_cannot_be_asked(postgres_server):
         await subscriptions.resolve([scope()])
     with pytest.raises(DatabaseUnavailable):
         await subscriptions.published()
+
+
+async def test_a_catalog_that_is_locked_is_not_waited_for(tables, pool):
+    subscriptions = PostgresSubscriptions(pool, PUBLICATION, timeout_s=0.2)
+    await subscriptions.resolve([scope()])
+    async with await connect(tables.conninfo) as connection, connection.transaction():
+        await connection.execute("lock table pg_catalog.pg_publication")
+        with pytest.raises(DatabaseUnavailable), trio.fail_after(10):
+            await subscriptions.resolve([scope()])
+        with pytest.raises(DatabaseUnavailable), trio.fail_after(10):
+            await subscriptions.published()
+
+    assert (await subscriptions.resolve([scope()]))[0].is_published
 
 
 async def test_no_scopes_need_no_database(postgres_server):

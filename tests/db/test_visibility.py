@@ -254,6 +254,15 @@ async def test_a_database_that_is_away_cannot_be_asked(notes, postgres_server):
         await visibility.check([await question(notes, "visitor")])
 
 
+async def test_a_catalog_that_is_locked_is_not_waited_for(notes, pool):
+    privileges = Privileges(pool, timeout_s=0.2)
+    async with await connect(notes.conninfo) as connection, connection.transaction():
+        await privileges.find([(1, "anon")])
+        await connection.execute("lock table pg_catalog.pg_policy")
+        with pytest.raises(DatabaseUnavailable), trio.fail_after(10):
+            await privileges.find([(2, "anon")])
+
+
 async def test_no_questions_need_no_database(postgres_server):
     visibility = DatabaseVisibility.open(Pool(postgres_server.conninfo("nowhere")))
 

@@ -21,6 +21,8 @@ from tests.support.source import MemorySource
 
 #: Messages that fit into a channel of these tests while it holds one in hand.
 CAPACITY = 2
+#: With so many within a minute a channel is given up.
+CRASHES = 6
 ROWS = {"postgres_changes": [{"schema": "public", "table": "notes"}]}
 
 
@@ -128,6 +130,31 @@ async def test_what_waited_for_a_join_and_finds_the_channel_full_parks_the_reade
 
         assert heartbeat in replies(await client.received())
         assert numbers(await listener.received()) == list(range(20))
+
+
+async def test_what_waited_for_a_join_whose_channel_crashed_meanwhile_is_answered(
+    autojump_clock,
+):
+    source = MemorySource()
+    source.advice = "away"
+    async with slow_stage(source=source) as stage:
+        client = stage.connect()
+        client.join("realtime:full", **ROWS)
+        for n in range(10):
+            client.broadcast(n, "realtime:full")
+        await trio.sleep(0.5)
+        client.join(broadcast={"ack": True}, **ROWS)
+        waited = client.broadcast("late")
+        # Both are joined then, and what waited for the first keeps the second from its turn.
+        await trio.sleep(2.1)
+        assert len(replies(await client.received())) == 2
+        for _ in range(CRASHES):
+            stage.poison(stage.channel())
+            await trio.sleep(1)
+        assert "phx_error" in [m.event for m in await client.received()]
+        SlowChannel.gate.set()
+
+        assert replies(await client.received())[waited]["status"] == "error"
 
 
 async def test_a_join_that_waits_delays_neither_heartbeats_nor_other_channels(autojump_clock):

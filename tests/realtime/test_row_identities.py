@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.realtime import rows
 from actors.realtime.channels import Channels
+from actors.realtime.matching import Frames
+from actors.realtime.rows import ROUNDS
 from protocol.changes.model import Kind
 from tests.support.changes import make_change
 from tests.support.memory_tenant import fake_token, open_stage
@@ -174,6 +177,46 @@ async def test_a_client_that_exchanges_tokens_all_the_time_does_not_keep_others_
         assert any("exchanged too often" in message for _, message in told)
         source.insert((2, "b"))
         assert ids_of(await restless.received()) == [2]
+
+
+async def test_who_exchanges_its_token_during_the_last_encoding_gets_nothing_of_the_old_one(
+    autojump_clock, monkeypatch
+):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        stage.visibility.hidden_from = {"anon"}
+        restless, late = stage.connect(), stage.connect(role="service_role")
+        await restless.joined(postgres_changes=EVERYTHING)
+        await late.joined(postgres_changes=EVERYTHING)
+        asked = stage.visibility.check
+
+        async def exchange_while_it_is_asked(questions):
+            exchange(restless, fake_token(sub=str(len(stage.visibility.asked))))
+            for _ in range(100):
+                await trio.lowlevel.checkpoint()
+            return await asked(questions)
+
+        encodings = 0
+
+        class SlowFrames(Frames):
+            async def of(self, *arguments):
+                nonlocal encodings
+                parcels = await super().of(*arguments)
+                encodings += 1
+                if encodings == ROUNDS + 1:
+                    exchange(late, "anon")
+                    for _ in range(100):
+                        await trio.lowlevel.checkpoint()
+                return parcels
+
+        monkeypatch.setattr(rows, "Frames", SlowFrames)
+        stage.visibility.check = exchange_while_it_is_asked
+        source.insert((1, "a"))
+        messages = await late.received()
+
+        assert encodings > ROUNDS
+        assert ids_of(messages) == []
+        assert any("exchanged too often" in message for _, message in notices(messages))
 
 
 class Clumsy(Channels):

@@ -169,7 +169,7 @@ async def _wait_live(node) -> None:
 
 def _crash(node, name: str):
     async def crash() -> None:
-        for supervisor in node._supervisors:
+        for supervisor in node.tree.supervisors():
             ref = supervisor.find(name)
             if ref is not None:
                 supervisor.fail(ref, Poisoned("for a test"))

@@ -169,7 +169,7 @@ class Faults:
         """Return the actor and its supervisor, once it runs."""
         with trio.fail_after(RESTART_WITHIN_S):
             while True:
-                for supervisor in self.node._supervisors:
+                for supervisor in self.node.tree.supervisors():
                     for child in supervisor.children():
                         if child.name == name and child.is_running:
                             return supervisor, supervisor.find(name)

@@ -342,12 +342,12 @@ class Stage:
     reports: list = field(factory=list)
 
     def connect(
-        self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}", dialect=None
+        self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}", dialect=None, sub=""
     ) -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
-        token = fake_token(role, expires_at=expires_at)
-        identity = Identity(role, b'{"sub": ""}', expires_at, token)
+        token = fake_token(role, expires_at=expires_at, sub=sub)
+        identity = Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token)
         opening = Opening(
             dialect or PhoenixDialect(version),
             identity,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.telemetry.metrics import DropReason, Metrics
+from actors.telemetry.metrics import ALIASES, DropReason, Metrics
 from protocol import errors
 
 
@@ -56,7 +57,7 @@ def test_names_follow_the_one_pattern() -> None:
         family.name
         for family in text_string_to_metric_families(Metrics().render().decode())
         if not family.name.startswith("process_")
-    }
+    } - ALIASES.keys()
 
     assert len(ours) > 10
     assert [name for name in ours if not re.fullmatch(r"realtime_[a-z]+(_[a-z]+)*", name)] == []
@@ -66,3 +67,24 @@ def test_the_codes_of_malformed_frames_are_those_of_the_protocol() -> None:
     faults = {errors.MalformedFrame, errors.UnknownFrame, errors.TooMuchPending}
 
     assert Metrics().frames_malformed.keys() == {fault.code for fault in faults}
+
+
+@pytest.mark.capability("FB-080")
+def test_figures_have_the_names_that_dashboards_of_other_servers_look_for() -> None:
+    metrics = Metrics()
+
+    metrics.connections_open.set(5)
+    metrics.broadcasts_accepted.inc(2)
+    metrics.broadcasts_relayed.inc()
+    metrics.joins["ok"].inc()
+    metrics.joins["error"].inc()
+    metrics.channels.set(3)
+
+    found = samples(metrics)
+    assert found.keys() >= ALIASES.keys()
+    assert found["realtime_connections_connected"] == 5
+    assert found["realtime_channel_events"] == 3
+    assert found["realtime_channel_joins"] == 2
+    assert found["phoenix_connections_active"] == 5
+    assert found["fluxbase_realtime_connections"] == 5
+    assert found["fluxbase_realtime_channels"] == 3

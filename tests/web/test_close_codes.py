@@ -85,7 +85,7 @@ async def node():
                 ref = running.connections.find(name)
                 nursery.start_soon(running.connections.stop_child, ref)
 
-            yield Venue(connect, mint(), lambda: running.crash_actor("conn_1"), stop)
+            yield Venue(connect, mint(), lambda: running.tree.crash_actor("conn_1"), stop)
 
 
 async def push(client, *parts) -> None:

@@ -1,15 +1,16 @@
 /* The C floor: the least a broadcast server can do with one system call per delivery.
  *
- * One epoll loop. A connection's first frame is its join: it is sent back to that connection
- * alone. Every later frame is encoded once and sent to all joined connections, one send each.
+ * One epoll loop. On the path /own a frame is sent back to its sender. Elsewhere a connection's
+ * first frame is its join: it is sent back to that connection alone. Every later frame is encoded
+ * once and sent to all joined connections, one send each.
  * It serves this benchmark's load generator only: the handshake answer is the constant one for
- * the nonce the load generator sends, and a subscriber whose socket is full ends the program
- * rather than being queued for. */
+ * the nonce the load generator sends, and everybody waits for a subscriber whose socket is full. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,14 +20,17 @@
 #include "../../loadgen/fail.h"
 #include "../../loadgen/frame.h"
 
-enum { CONNECTIONS_MAX = 65536, EVENTS_MAX = 512, BUFFER_SIZE = 1 << 17, BACKLOG = 1024 };
+enum { CONNECTIONS_MAX = 65536, EVENTS_MAX = 512, BUFFER_SIZE = 1 << 17, BACKLOG = 1024, FULL_MS = 10000 };
 
 static const char UPGRADE[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
+static const char OWN[] = "GET /own ";
+
 struct connection {
     bool upgraded;
+    bool echoes;
     size_t place; /* in joined[], plus one; 0 before the join */
     uint8_t *buffer;
     size_t length;
@@ -37,12 +41,20 @@ static int joined[CONNECTIONS_MAX];
 static size_t joined_count;
 
 static void deliver(int descriptor, const uint8_t *data, size_t length) {
-    ssize_t sent = send(descriptor, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-        return; /* the read side will see its end */
-    }
-    if (sent != (ssize_t)length) {
-        fail("a subscriber does not keep up");
+    while (length > 0) {
+        ssize_t sent = send(descriptor, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent > 0) {
+            data += sent;
+            length -= (size_t)sent;
+            continue;
+        }
+        if (errno == EPIPE || errno == ECONNRESET) {
+            return; /* the read side will see its end */
+        }
+        struct pollfd writable = {.fd = descriptor, .events = POLLOUT};
+        if (errno != EAGAIN || poll(&writable, 1, FULL_MS) <= 0) {
+            fail("a subscriber does not keep up");
+        }
     }
 }
 
@@ -72,6 +84,10 @@ static void handle_frame(int descriptor, const struct frame *frame) {
     size_t length = header + frame->payload_length;
 
     struct connection *connection = &connections[descriptor];
+    if (connection->echoes) {
+        deliver(descriptor, out, length);
+        return;
+    }
     if (connection->place == 0) {
         joined[joined_count++] = descriptor;
         connection->place = joined_count;
@@ -93,6 +109,7 @@ static size_t handle_bytes(int descriptor, uint8_t *data, size_t length) {
             return 0;
         }
         connection->upgraded = true;
+        connection->echoes = memcmp(data, OWN, sizeof OWN - 1) == 0;
         deliver(descriptor, (const uint8_t *)UPGRADE, sizeof UPGRADE - 1);
         taken = (size_t)(end - data) + 4;
     }

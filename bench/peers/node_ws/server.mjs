@@ -1,6 +1,7 @@
 // Broadcast server on `ws`, as its documentation shows: the peer most people would write.
 //
-// A connection's first frame is its join: it is sent back to that connection alone. Every later
+// On the path `/own` a message is sent back to its sender.
+// Elsewhere a connection's first frame is its join: it is sent back to that connection alone. Every later
 // frame goes to all joined connections as the Buffer it arrived in, so nothing is converted per
 // subscriber. Compression is off (the documentation warns of its cost) and so is the client
 // tracking that this server would not use.
@@ -25,14 +26,22 @@ function broadcast(data, isBinary) {
   }
 }
 
-server.on("connection", (connection) => {
+function reply(data, isBinary) {
+  this.send(data, { binary: isBinary });
+}
+
+server.on("connection", (connection, request) => {
+  connection.on("error", () => connection.terminate());
+  if (request.url === "/own") {
+    connection.on("message", reply);
+    return;
+  }
   connection.once("message", (join, isBinary) => {
     joined.add(connection);
     connection.send(join, { binary: isBinary });
     connection.on("message", broadcast);
   });
   connection.on("close", () => joined.delete(connection));
-  connection.on("error", () => connection.terminate());
 });
 
 server.on("listening", () => {

@@ -56,6 +56,9 @@ def joined(session, joining):
     return joining
 
 
+HALF_A_PAIR = JoinFault(
+    "UnknownErrorOnChannel", "the join has half of a surrogate pair, which is no character"
+)
 NO_OBJECT = JoinFault("UnknownErrorOnChannel", "the join payload must be an object")
 TOO_MANY = JoinFault("", "too many channels joined")
 
@@ -246,6 +249,19 @@ def test_a_forgotten_topic_is_unknown(session, send, joined):
     assert send(ROOM, "broadcast") == [unmatched()]
 
 
+def test_what_waited_for_a_join_that_is_forgotten_is_refused_when_the_join_has_settled(
+    session, send, joining
+):
+    send(ROOM, "broadcast", {}, ref="2")
+    session.forget(ROOM, joining.number)
+    send(ROOM, "broadcast", {}, ref="3")
+
+    refused = session.settle(ROOM, joining.number, joined=True)
+    assert list(refused) == [unmatched("2"), unmatched("3")]
+    assert send(ROOM, "broadcast") == [unmatched()]
+    assert send(ROOM, "phx_join")[0].replaces is None
+
+
 # Pushes to a joined topic
 
 
@@ -414,6 +430,37 @@ def test_the_bytes_of_joins_are_bounded_and_freed_again():
         session.settle("realtime:c", third.number, joined=False)
         session.receive(frame("2.0.0", "realtime:a", "phx_leave"))
         session.settle("realtime:b", second.number, joined=False)
+
+
+# Frames that are not quite JSON
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"config":{"presence":{"key":"\\ud800"}}}',
+        b'{"config":{"postgres_changes":[{"schema":"\\udc00\\ud800"}]}}',
+        b'{"access_token":"\\\\\\uDFFF"}',
+        b'{"\\ud83d\\ude00\\ud83d":1}',
+    ],
+)
+def test_a_join_with_half_a_surrogate_pair_is_answered(session, send, payload):
+    (join,) = send(ROOM, "phx_join", payload, ref="5", join_ref="5")
+
+    assert (join.topic, join.ref, join.fault) == (ROOM, "5", HALF_A_PAIR)
+    assert list(session.settle(ROOM, join.number, joined=False)) == []
+
+
+@pytest.mark.parametrize("text", [b'"\\ud83d\\ude00"', b'"\\\\ud800"'])
+def test_a_whole_surrogate_pair_is_a_character(send, text):
+    (join,) = send(ROOM, "phx_join", b'{"config":{"presence":{"key":%b}}}' % text)
+
+    assert join.fault is None
+
+
+def test_anything_else_with_half_a_surrogate_pair_is_dropped(send, joined):
+    with pytest.raises(MalformedFrame):
+        send(ROOM, "broadcast", b'{"x":"\\ud800"}')
 
 
 # Frames that are dropped

@@ -147,3 +147,23 @@ def test_keys_that_are_gone_leave_nothing_behind():
 
     tables = [value for value in vars(published).values() if isinstance(value, dict | set)]
     assert [len(table) for table in tables] == [0] * len(tables)
+
+
+@given(STEPS)
+def test_a_diff_says_which_of_its_keys_were_present_before_and_are_after_it(steps):
+    topic = Topic()
+    present: set[str] = set()
+    for kind, *details in steps:
+        if kind != "publish":
+            topic.step(kind, *details)
+            continue
+        diff = topic.published.next_diff(*details)
+        if diff is None:
+            continue
+        event = diff.event()
+        named = {*json.loads(event.joins), *json.loads(event.leaves)}
+        topic.published.confirm(diff)
+        after = set(json.loads(topic.published.state()))
+
+        assert (event.known, event.remaining) == (named & present, named & after)
+        present = after

@@ -3,9 +3,11 @@
 -- Each question is a subtransaction: its rows, and the role, claims, topic and headers of who asks, are rolled back
 -- whatever it said, so nothing of one reaches the next. TR000 is raised by ourselves: the question was decided.
 -- A question that takes too long is the last one answered: the time of a statement is over only once.
+-- Plans are kept from one question to the next if nothing of who asked can be in them (actors/db/plan_reuse.py).
 -- Source: spec 7 for the columns of a probe row and the settings that policies see.
 CREATE OR REPLACE FUNCTION pg_temp.may_read(
-    _topics text[], _roles text[], _claims text[], _subs text[], _headers text[], _wants_presence boolean[])
+    _keeps_plans boolean, _topics text[], _roles text[], _claims text[], _subs text[], _headers text[],
+    _wants_presence boolean[])
 RETURNS TABLE (_broadcast boolean, _presence boolean, _failure text)
 LANGUAGE plpgsql AS $function$
 #variable_conflict use_column
@@ -18,6 +20,9 @@ BEGIN
         _broadcast := false;
         _presence := false;
         _failure := NULL;
+        IF NOT _keeps_plans THEN
+            EXECUTE 'DISCARD PLANS';
+        END IF;
         _broadcast_id := pg_catalog.gen_random_uuid();
         _presence_id := pg_catalog.gen_random_uuid();
         BEGIN

@@ -4,18 +4,21 @@
  * interval, publishes are also at least that far apart. Every delivery carries the sequence
  * number of its publish; a lost, repeated or reordered one ends the program without a result.
  * After a warm-up the measured window starts and ends with nothing outstanding.
+ * The last connections may be slow: they read one byte a second, and nobody waits for them.
  * Prints one JSON object. */
 #define _GNU_SOURCE
-#include <getopt.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 
-#include "clock.h"
-#include "fail.h"
-#include "latency.h"
-#include "pool.h"
-#include "usage.h"
+#include "../clock.h"
+#include "../fail.h"
+#include "../latency.h"
+#include "../options.h"
+#include "../pool.h"
+#include "../usage.h"
 
 enum { SEQUENCE_DIGITS = 12, OUTSTANDING_MAX = 1024 };
 
@@ -23,24 +26,15 @@ enum { SEQUENCE_DIGITS = 12, OUTSTANDING_MAX = 1024 };
 static const char PLACEHOLDER[] = "############";
 static const char MARKER[] = "\"sequence\":\"";
 
-struct options {
-    struct target target;
-    struct machine_share share;
-    const char *publish;
-    size_t subscribers;
-    size_t outstanding;
-    uint64_t interval_ns;
-    uint64_t warmup_ns;
-    uint64_t measure_ns;
-    uint64_t deadline_ns; /* allowed for the whole program */
-};
-
 struct fanout {
     struct pool pool;
     char *text; /* of the next publish */
     size_t text_length;
     char *digits; /* inside text */
     uint8_t *scratch;
+    size_t slow;
+    size_t slow_cut; /* of these, closed by the server */
+    uint64_t next_byte_ns;
     size_t outstanding;
     uint64_t interval_ns;
     uint64_t next_due_ns;
@@ -73,7 +67,7 @@ static uint64_t read_sequence(const uint8_t *digits) {
 static void publish(struct fanout *fanout, uint64_t now_ns) {
     size_t slot = fanout->published % OUTSTANDING_MAX;
     write_sequence(fanout->digits, fanout->published);
-    fanout->remaining[slot] = fanout->pool.count;
+    fanout->remaining[slot] = fanout->pool.count - fanout->slow;
     fanout->published_at_ns[slot] = now_ns;
     fanout->published++;
     pool_send_text(&fanout->pool.connections[0], fanout->text, fanout->text_length,
@@ -130,6 +124,20 @@ static int timeout_ms(const struct fanout *fanout, bool publishing, uint64_t now
     return (int)((fanout->next_due_ns - now_ns) / 1000000 + 1);
 }
 
+/* Lets each slow connection read its byte of this second. */
+static void read_slowly(struct fanout *fanout, uint64_t now_ns) {
+    if (now_ns < fanout->next_byte_ns) {
+        return;
+    }
+    fanout->next_byte_ns = now_ns + NANOSECONDS_PER_SECOND;
+    fanout->slow_cut = 0;
+    for (size_t i = fanout->pool.count - fanout->slow; i < fanout->pool.count; i++) {
+        uint8_t byte;
+        ssize_t received = recv(fanout->pool.connections[i].descriptor, &byte, 1, MSG_DONTWAIT);
+        fanout->slow_cut += received == 0 || (received < 0 && errno != EAGAIN);
+    }
+}
+
 /* Publishes for `duration_ns`, then waits until everything has been delivered. */
 static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
     uint64_t now_ns = monotonic_ns();
@@ -147,6 +155,7 @@ static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
             fail("out of time: %" PRIu64 " of %" PRIu64 " publishes delivered", fanout->completed,
                  fanout->published);
         }
+        read_slowly(fanout, now_ns);
         pool_poll(&fanout->pool, timeout_ms(fanout, publishing, now_ns), on_message, fanout);
         now_ns = monotonic_ns();
     }
@@ -155,104 +164,48 @@ static void run_phase(struct fanout *fanout, uint64_t duration_ns) {
 static void prepare(struct fanout *fanout, const struct options *options) {
     fanout->outstanding = options->outstanding;
     fanout->interval_ns = options->interval_ns;
-    fanout->text = strdup(options->publish);
-    fanout->text_length = strlen(options->publish);
+    fanout->slow = options->slow;
+    const struct texts *sends = &clients_at(&options->target.clients, 0)->sends;
+    if (sends->count != 1 || options->outstanding > OUTSTANDING_MAX) {
+        fail("the first client has one text to send, at most %d outstanding", OUTSTANDING_MAX);
+    }
+    fanout->text = sends->items[0];
+    fanout->text_length = strlen(fanout->text);
     fanout->digits = strstr(fanout->text, PLACEHOLDER);
     fanout->scratch = malloc(FRAME_HEADER_MAX + fanout->text_length);
-    fanout->expected = calloc(options->subscribers, sizeof *fanout->expected);
+    fanout->expected = calloc(options->connections, sizeof *fanout->expected);
     if (fanout->digits == NULL) {
-        fail("--publish has no %s to put the sequence number in", PLACEHOLDER);
+        fail("the text to send has no %s to put the sequence number in", PLACEHOLDER);
     }
     latencies_reset(&fanout->latencies);
 }
 
 static void print_result(const struct fanout *fanout, const struct usage *used,
                          uint64_t publishes, uint64_t open_ns) {
-    double wall_ns = (double)used->wall_ns;
     printf("{\"publishes\": %" PRIu64 ", \"deliveries\": %" PRIu64
            ", \"delivered_bytes\": %" PRIu64 ", \"other_messages\": %" PRIu64
-           ", \"open_s\": %.4f, \"wall_s\": %.6f, \"server_cpu_s\": %.6f"
-           ", \"server_kernel_s\": %.3f, \"loadgen_cpu_s\": %.6f, \"server_busy\": %.4f"
-           ", \"loadgen_busy\": %.4f, \"server_core_busy\": %.4f, \"loadgen_core_busy\": %.4f"
-           ", \"latency_p50_us\": %" PRIu64 ", \"latency_p99_us\": %" PRIu64 "}\n",
+           ", \"slow_cut\": %zu, \"open_s\": %.4f, ",
            publishes, fanout->latencies.count, fanout->delivered_bytes, fanout->other_messages,
-           (double)open_ns / 1e9, wall_ns / 1e9, (double)used->server_cpu_ns / 1e9,
-           (double)used->server_kernel_ns / 1e9, (double)used->loadgen_cpu_ns / 1e9,
-           (double)used->server_cpu_ns / wall_ns, (double)used->loadgen_cpu_ns / wall_ns,
-           (double)used->server_core_busy_ns / wall_ns,
-           (double)used->loadgen_core_busy_ns / wall_ns,
-           latencies_quantile_us(&fanout->latencies, 0.50),
-           latencies_quantile_us(&fanout->latencies, 0.99));
-}
-
-static void add_server(struct machine_share *share, const char *process) {
-    if (share->server_count == SERVER_PROCESSES_MAX) {
-        fail("more than %d server processes", SERVER_PROCESSES_MAX);
-    }
-    share->server[share->server_count++] = (pid_t)strtol(process, NULL, 10);
-}
-
-static uint64_t seconds_to_ns(const char *seconds) {
-    return (uint64_t)(strtod(seconds, NULL) * 1e9);
-}
-
-static struct options read_options(int count, char **values) {
-    static const struct option names[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"path", required_argument, NULL, 'u'},
-        {"join", required_argument, NULL, 'j'},
-        {"join-reply", required_argument, NULL, 'r'},
-        {"publish", required_argument, NULL, 't'},
-        {"subscribers", required_argument, NULL, 'n'},
-        {"outstanding", required_argument, NULL, 'o'},
-        {"interval", required_argument, NULL, 'i'},
-        {"warmup", required_argument, NULL, 'w'},
-        {"measure", required_argument, NULL, 'm'},
-        {"deadline", required_argument, NULL, 'd'},
-        {"server-process", required_argument, NULL, 's'},
-        {"server-core", required_argument, NULL, 'c'},
-        {"loadgen-core", required_argument, NULL, 'g'},
-        {0},
-    };
-    struct options options = {.outstanding = 1};
-    int option;
-    while ((option = getopt_long(count, values, "", names, NULL)) != -1) {
-        switch (option) {
-        case 'p': options.target.port = (uint16_t)atoi(optarg); break;
-        case 'u': options.target.path = optarg; break;
-        case 'j': options.target.join = optarg; break;
-        case 'r': options.target.join_reply = optarg; break;
-        case 't': options.publish = optarg; break;
-        case 'n': options.subscribers = strtoul(optarg, NULL, 10); break;
-        case 'o': options.outstanding = strtoul(optarg, NULL, 10); break;
-        case 'i': options.interval_ns = seconds_to_ns(optarg); break;
-        case 'w': options.warmup_ns = seconds_to_ns(optarg); break;
-        case 'm': options.measure_ns = seconds_to_ns(optarg); break;
-        case 'd': options.deadline_ns = seconds_to_ns(optarg); break;
-        case 's': add_server(&options.share, optarg); break;
-        case 'c': options.share.server_core = atoi(optarg); break;
-        case 'g': options.share.loadgen_core = atoi(optarg); break;
-        default: exit(2);
-        }
-    }
-    if (options.target.path == NULL || options.target.join == NULL ||
-        options.target.join_reply == NULL || options.publish == NULL ||
-        options.subscribers == 0 || options.deadline_ns == 0 ||
-        options.outstanding == 0 || options.outstanding > OUTSTANDING_MAX) {
-        fail("missing or impossible option; see bench/harness.py for a call");
-    }
-    return options;
+           fanout->slow_cut,
+           (double)open_ns / 1e9);
+    usage_print(used);
+    printf(", ");
+    latencies_print(&fanout->latencies);
+    printf("}\n");
 }
 
 int main(int count, char **values) {
-    struct options options = read_options(count, values);
+    struct options options = options_read(count, values);
     static struct fanout fanout;
     prepare(&fanout, &options);
 
     uint64_t start_ns = monotonic_ns();
     fanout.deadline_ns = start_ns + options.deadline_ns;
-    pool_open(&fanout.pool, options.target, options.subscribers, fanout.deadline_ns);
+    pool_open(&fanout.pool, options.target, options.connections, fanout.deadline_ns);
     uint64_t open_ns = monotonic_ns() - start_ns;
+    for (size_t i = options.connections - options.slow; i < options.connections; i++) {
+        pool_ignore(&fanout.pool, &fanout.pool.connections[i]);
+    }
 
     run_phase(&fanout, options.warmup_ns);
     latencies_reset(&fanout.latencies);

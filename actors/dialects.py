@@ -1,0 +1,53 @@
+"""The doors of the dialects besides Supabase's, put together for `node.py` from settings and tenant."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase, digits
+from typing import TYPE_CHECKING, Final
+
+from actors.auth.roles import NoRoles, RoleVerifier
+from actors.web import goforward_socket
+from actors.web.goforward_socket import GoForwardEndpoint, GoForwardOptions
+from protocol.goforward.envelope import Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from actors.database import Database
+    from actors.realtime.connections import Connections
+    from actors.realtime.tenant import Tenant
+    from actors.settings import Settings
+    from actors.web.endpoint import WebSocketEndpoint
+
+_LUCK: Final = ascii_lowercase + digits
+_LUCK_CHARACTERS: Final = 6
+
+
+def websockets(
+    settings: Settings,
+    tenant: Tenant,
+    connections: Connections,
+    database: Database | None,
+    now: Callable[[], float],
+) -> Mapping[str, WebSocketEndpoint]:
+    """Return the doors by their paths."""
+    roles = NoRoles() if database is None else database.roles
+    verifier = RoleVerifier(tenant.verifier, roles)
+    goforward = GoForwardEndpoint(
+        verifier,
+        connections,
+        stamps(now, tenant.random),
+        options=GoForwardOptions(refusal_delay_s=settings.connect_error_delay_s),
+    )
+    return {goforward_socket.PATH: goforward}
+
+
+def stamps(now: Callable[[], float], random: Random) -> Callable[[], Stamp]:
+    """Return what stamps the messages of GoForward; `now` returns seconds since 1970-01-01 UTC."""
+
+    def stamp() -> Stamp:
+        luck = "".join(random.choices(_LUCK, k=_LUCK_CHARACTERS))
+        return Stamp(int(now() * 1000), luck)
+
+    return stamp

@@ -1,0 +1,1 @@
+"""What `changes.py` measures of row changes, one question to a file."""

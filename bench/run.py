@@ -1,0 +1,169 @@
+"""Runs the benchmarks: Troupe and its peers in the same minutes, interleaved and in shuffled order.
+
+Prints a table, and writes every run with the summary as JSON and a plot of it.
+With --compare it ends with status 1 when something has become dearer than `baseline.json` allows.
+"""
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import baseline
+import machine
+import report
+from attrs import define, field, frozen
+from cases import FULL_PLAN, QUICK_PLAN, Case, Plan
+from harness import BENCH, RunFailed
+from machine import Cores
+from peers.catalogue import CATALOGUE
+from report import Run
+from workloads.place import Place
+
+#: Before a case that looks dearer counts as dearer, it is measured so many times more.
+SECOND_LOOKS = 2
+
+
+@frozen
+class Servers:
+    """The commands of the servers that take part, prepared once."""
+
+    commands: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def prepared(cls, names: Sequence[str]) -> "Servers":
+        return cls({name: tuple(CATALOGUE[name].prepare()) for name in names})
+
+
+@define
+class Session:
+    """All runs of one call."""
+
+    plan: Plan
+    servers: Servers
+    cores: Cores
+    random: random.Random
+    runs: list[Run] = field(factory=list)
+    failures: list[str] = field(factory=list)
+
+    def run_round(self, number: int, cases: Sequence[Case]) -> None:
+        """Run every case in shuffled order, and in each its servers in shuffled order."""
+        for case in self.random.sample(cases, len(cases)):
+            peers = [name for name in case.peers if name in self.servers.commands]
+            for name in self.random.sample(peers, len(peers)):
+                self._run(number, case, name)
+
+    def _run(self, number: int, case: Case, peer: str) -> None:
+        command = self.servers.commands[peer]
+        place = Place(CATALOGUE[peer], command, self.cores, self.plan.pace)
+        try:
+            measured = case.workload.measure(place)
+        except RunFailed as error:
+            self.failures.append(f"{case.workload.name}, {peer}")
+            print(f"FAILED  {self.failures[-1]}: {error}", flush=True)
+            return
+        self.runs.append(Run(case.workload.name, peer, number, measured))
+        print(report.progress(self.runs[-1]), flush=True)
+
+
+def main() -> None:
+    options = _parse()
+    plan = QUICK_PLAN if options.quick else FULL_PLAN
+    cases = [case for case in plan.cases if options.only in case.workload.name]
+    machine.raise_descriptor_limit(max(case.workload.connections for case in cases))
+    servers = Servers.prepared(options.peers)
+    session = Session(plan, servers, machine.choose_cores(), random.Random(options.seed))
+    rounds = options.rounds or plan.rounds
+    for number in range(rounds):
+        session.run_round(number, cases)
+
+    summary = {case.workload.name: report.summarise(case, session.runs) for case in cases}
+    print(report.table(cases, summary, rounds))
+    found = baseline.relative_costs(cases, session.runs)
+    if options.write_baseline:
+        baseline.write(found)
+    result = _result(session, summary, options, rounds)
+    _write(result, options.output)
+    if options.compare and not _is_as_cheap(session, cases, found, rounds):
+        raise SystemExit(1)
+    if session.failures:
+        raise SystemExit("no result:\n" + "\n".join(session.failures))
+
+
+def _is_as_cheap(
+    session: Session, cases: Sequence[Case], found: dict[str, float], rounds: int
+) -> bool:
+    """Compare with the baseline; what looks dearer is measured again before it counts."""
+    known = baseline.read()
+    for look in range(SECOND_LOOKS):
+        suspects = baseline.dearer(found, known)
+        if not suspects:
+            break
+        again = [case for case in cases if case.workload.name in suspects]
+        session.run_round(rounds + look, again)
+        found = baseline.relative_costs(cases, session.runs)
+    print(baseline.table(found, known))
+    return not baseline.dearer(found, known)
+
+
+def _result(
+    session: Session, summary: dict[str, Any], options: argparse.Namespace, rounds: int
+) -> dict[str, Any]:
+    return {
+        "plan": session.plan.name,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "rounds": rounds,
+        "warmup_s": session.plan.pace.warmup_s,
+        "measure_s": session.plan.pace.measure_s,
+        "seed": options.seed,
+        "note": options.note,
+        "machine": machine.describe(),
+        "servers": {name: CATALOGUE[name].versions() for name in session.servers.commands},
+        "curves": {
+            case.workload.name: {"curve": case.curve, "at": case.at}
+            for case in session.plan.cases
+            if case.curve
+        },
+        "summary": summary,
+        "failures": session.failures,
+        "runs": [run.as_json() for run in session.runs],
+    }
+
+
+def _write(result: dict[str, Any], output: Path) -> None:
+    # Only the bench extra has matplotlib, and who looks for help needs none.
+    from plot import draw  # noqa: PLC0415
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+    draw(result, output.with_suffix(".png"))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="under three minutes, for comparing ratios"
+    )
+    parser.add_argument("--peers", nargs="+", choices=CATALOGUE, default=list(CATALOGUE))
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="cases with this in their name"
+    )
+    parser.add_argument("--rounds", type=int, help="instead of the plan's")
+    parser.add_argument("--seed", type=int, default=1, help="of the order of cases and servers")
+    parser.add_argument(
+        "--compare", action="store_true", help="fail if dearer than the baseline"
+    )
+    parser.add_argument("--write-baseline", action="store_true", help="make this the baseline")
+    parser.add_argument("--note", default="", help="what else the machine did, for the file")
+    default_output = BENCH / "results" / time.strftime("%Y-%m-%d-bench.json", time.gmtime())
+    parser.add_argument(
+        "--output", type=Path, default=default_output, help="JSON file to write"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

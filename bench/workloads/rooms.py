@@ -1,0 +1,64 @@
+"""Supabase's published broadcast workload: each user is in an echo channel and in a room of six.
+
+Source: supabase.com/docs/guides/realtime/benchmarks, read 2026-11-21: 32 000 users receive 224 000 messages a second,
+seven each, with 6 ms at the median, 28 at the 95th and 213 at the 99th percentile, on a cluster.
+Each user sends one message a second to each of his two channels, which makes those seven.
+"""
+
+import json
+
+from attrs import frozen
+from generator import Client, Measured
+from peers.catalogue import TROUPE_PATH, phoenix_join
+
+from workloads.place import Place, costs
+
+ROOM = 6
+MOMENT = "#" * 19
+#: Of one message of each user to each of his channels: what he gets himself.
+HEARD = 1 + ROOM
+
+
+@frozen
+class Rooms:
+    users: int = 3000
+    seconds: float = 10.0
+    unit: str = "delivery"
+
+    @property
+    def name(self) -> str:
+        return f"{self.users} users, each in an echo channel and a room of {ROOM}"
+
+    @property
+    def connections(self) -> int:
+        return self.users
+
+    def measure(self, place: Place) -> Measured:
+        options = {
+            "join-reply": '"ok"',
+            "connections": self.users,
+            "interval": 1 / (2 * self.users),
+            "measure": self.seconds,
+            "marker": '"sent_ns":"',
+            "expected": HEARD * self.users,
+        }
+        clients = [_client(number) for number in range(self.users)]
+        with place.server() as server:
+            measured = place.generate("talk", clients, options, server)
+        delivered = measured["deliveries"] / measured["expected"]
+        return costs(measured, measured["deliveries"]) | {"delivered": delivered}
+
+
+def _client(number: int) -> Client:
+    topics = (f"realtime:echo-{number}", f"realtime:room-{number // ROOM}")
+    return Client(
+        TROUPE_PATH,
+        tuple(phoenix_join(topic, is_echoed=True) for topic in topics),
+        tuple(_text(topic) for topic in topics),
+    )
+
+
+def _text(topic: str) -> str:
+    payload = {"sent_ns": MOMENT, "text": "x" * 60}
+    broadcast = {"type": "broadcast", "event": "bench", "payload": payload}
+    return json.dumps(["1", "2", topic, "broadcast", broadcast], separators=(",", ":"))

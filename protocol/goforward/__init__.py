@@ -1,0 +1,1 @@
+"""The GoForward dialect: managed channels over HTTP, and one WebSocket per channel."""

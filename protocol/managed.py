@@ -1,0 +1,63 @@
+"""What somebody decided about a channel: how many may be in it, and who may do what.
+
+Read from requests by `protocol.goforward.rest`, enforced in every dialect by `actors.realtime.managed_channels`.
+
+**Source**: ledger GF-010…015, GF-108, GF-124, C31 (two kinds of keys), C38 (service_role; no permissions).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+SERVICE_ROLE: Final = "service_role"
+ANONYMOUS: Final = "anon"
+
+
+class Permission(Enum):
+    """What a role may do in a channel: join it, say something in it, manage it."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@frozen
+class ChannelConfig:
+    """The configuration of a channel.
+
+    `max_subscribers` is None for the server's default.
+    `read`, `write` and `admin` are roles; one that is None is the one before it, and without `read` everybody
+    may, but anonymous clients only if `require_auth` is false, and never manage the channel.
+    `max_message_bytes` bounds a payload, `rate_limit` the messages of one user per second.
+    `permissions` and `metadata` are the JSON objects as they were given.
+    """
+
+    max_subscribers: int | None = None
+    require_auth: bool = True
+    read: frozenset[str] | None = None
+    write: frozenset[str] | None = None
+    admin: frozenset[str] | None = None
+    max_message_bytes: int | None = None
+    rate_limit: int | None = None
+    permissions: bytes = b"{}"
+    metadata: bytes = b"{}"
+
+    def allows(self, role: str, permission: Permission) -> bool:
+        """Whether a role has a permission here."""
+        if role == SERVICE_ROLE:
+            return True
+        roles = self._roles(permission)
+        if roles is not None:
+            return role in roles
+        if role == ANONYMOUS:
+            return not self.require_auth and permission is not Permission.ADMIN
+        return True
+
+    def _roles(self, permission: Permission) -> frozenset[str] | None:
+        lists = [self.read, self.write, self.admin]
+        wanted = list(Permission).index(permission)
+        given = [roles for roles in lists[: wanted + 1] if roles is not None]
+        return given[-1] if given else None

@@ -1,0 +1,76 @@
+"""Clients of the GoForward dialect: on a real port, and in memory."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from protocol.goforward.dialect import GoForwardDialect
+from protocol.goforward.envelope import Stamp
+from tests.support.tokens import mint
+from tests.support.websocket import WebSocketClient, open_websocket
+
+
+def counting_stamps(first_ms: int = 1_642_234_567_890):
+    """Return stamps that differ from one another, and are the same in every run."""
+    numbers = count()
+
+    def stamp() -> Stamp:
+        number = next(numbers)
+        return Stamp(first_ms + number, f"{number:06}")
+
+    return stamp
+
+
+def dialect(channel: str = "room", **options: Any) -> GoForwardDialect:
+    """Return the dialect of a channel for tests."""
+    return GoForwardDialect(channel, counting_stamps(), **options)
+
+
+def path_of(channel: str, **query: str) -> str:
+    """Return the target to dial for a channel."""
+    return f"/realtime/channels/{quote(channel, safe='')}/ws?{urlencode(query)}"
+
+
+def user_token(user: str, role: str = "authenticated", **claims: Any) -> str:
+    """Return a token of a user."""
+    return mint(role, sub=user, **claims)
+
+
+class GoForwardClient:
+    """A client on a real port."""
+
+    def __init__(self, websocket: WebSocketClient) -> None:
+        self._websocket = websocket
+
+    async def send(self, type: str, event: str = "", **payload: Any) -> None:  # noqa: A002
+        await self._websocket.send(
+            json.dumps({"type": type, "event": event, "payload": payload})
+        )
+
+    async def send_raw(self, data: str | bytes) -> None:
+        await self._websocket.send(data)
+
+    async def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(await self._websocket.receive())
+        return message
+
+    async def expect(self, type: str, event: str) -> dict[str, Any]:  # noqa: A002
+        """Return the next message of that kind; others before it are passed over."""
+        while True:
+            message = await self.receive()
+            if (message["type"], message["event"]) == (type, event):
+                return message
+
+
+@asynccontextmanager
+async def open_channel(port: int, channel: str, user: str = "u1", token: str | None = None):
+    """Connect to a channel of the server on this machine, and wait until the client is in it."""
+    target = path_of(channel, token=token or user_token(user))
+    async with open_websocket(port, target) as websocket:
+        client = GoForwardClient(websocket)
+        await client.expect("system", "connected")
+        yield client

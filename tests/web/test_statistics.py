@@ -1,0 +1,78 @@
+"""Statistics in the shapes of the dialects, made of one snapshot."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.realtime.snapshot import (
+    ChannelSnapshot,
+    ConnectionSnapshot,
+    PresenceSnapshot,
+    Snapshot,
+    Totals,
+)
+from actors.web.statistics import fluxbase, goforward, goforward_channel, sblite
+
+ROOM = ChannelSnapshot(
+    "chat-room-1", False, 25, 20, ("user123", "user456"), (PresenceSnapshot("user123", b"{}"),)
+)
+NEWS = ChannelSnapshot("notifications", False, 1, 0, ("user123",), ())
+CONNECTIONS = tuple(
+    ConnectionSnapshot(f"conn_{number}", user, "authenticated", "192.0.2.1", 1.0, ())
+    for number, user in enumerate(["user123", "user123", "user456"])
+)
+SNAPSHOT = Snapshot(2.0, Totals(3, 2, 26, 20, 4), (ROOM, NEWS), CONNECTIONS, ())
+
+
+def test_the_shape_of_sblite():
+    assert sblite(SNAPSHOT) == {
+        "connections": 3,
+        "channels": 2,
+        "channel_details": [
+            {"topic": "realtime:chat-room-1", "subscribers": 25, "has_presence": True},
+            {"topic": "realtime:notifications", "subscribers": 1, "has_presence": False},
+        ],
+    }
+
+
+def test_the_shape_of_fluxbase():
+    assert fluxbase(SNAPSHOT.totals) == {"connections": 3, "channels": 2}
+
+
+@pytest.mark.capability("GF-061")
+def test_the_shape_of_goforward():
+    assert goforward(SNAPSHOT) == {
+        "total_channels": 2,
+        "total_subscribers": 26,
+        "total_presence": 20,
+        "channels": [
+            {"name": "chat-room-1", "subscriber_count": 25, "presence_count": 20},
+            {"name": "notifications", "subscriber_count": 1, "presence_count": 0},
+        ],
+        "connections": {
+            "active_connections": 3,
+            "connections_per_user": {"user123": 2, "user456": 1},
+            "channel_connections": {"chat-room-1": 25, "notifications": 1},
+        },
+        "database_subscriptions": 4,
+    }
+
+
+def test_the_shape_of_one_channel_of_goforward():
+    assert goforward_channel("chat-room-1", ROOM) == {
+        "channel": "chat-room-1",
+        "subscriber_count": 25,
+        "presence_count": 20,
+        "connected_users": 2,
+        "users": ["user123", "user456"],
+    }
+
+
+def test_a_channel_without_subscribers_has_figures_of_zero():
+    assert goforward_channel("empty", None) == {
+        "channel": "empty",
+        "subscriber_count": 0,
+        "presence_count": 0,
+        "connected_users": 0,
+        "users": [],
+    }
