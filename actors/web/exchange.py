@@ -15,7 +15,6 @@ import structlog
 
 from actors.web.asgi import AsgiExchange
 from actors.web.endpoint import Refusal, WebSocketRequest
-from actors.web.handshake import Replay, handshake_head
 from actors.web.http1 import HttpWire, RequestRefused
 from actors.web.transport import linger
 from actors.web.websocket import Upgrade
@@ -106,7 +105,8 @@ class HttpConnection:
             self._transport,
             self._options.websocket,
             self._cap,
-            Replay(handshake_head(key), self._wire.early),
+            key,
+            self._wire.early,
         )
         request = WebSocketRequest(
             method=head.method,

@@ -23,7 +23,7 @@ from attrs import asdict, evolve
 
 from actors.realtime.errors import SocketClosed
 from actors.web.endpoint import NO_LIMITS
-from actors.web.handshake import shake_hands
+from actors.web.handshake import switching_protocols
 from actors.web.outbox import ABNORMAL, Outbox
 from actors.web.rare_frames import Control
 from actors.web.splitting import Splitter
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from actors.realtime.ports import Receiver
     from actors.web.endpoint import SocketLimits
-    from actors.web.handshake import Replay
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
     from actors.web.reading import Reading
@@ -131,11 +130,13 @@ class WebSocket:
             self._receiver.fail(error)
         self._end(CloseCode.INTERNAL_ERROR)
 
-    async def accept(self, replay: Replay) -> bool:
-        """Complete the handshake in time, or return False."""
-        within_s = self._options.handshake_within_s
-        self._splitter.feed(replay.early)
-        return await shake_hands(replay.head, self._outbox, within_s=within_s)
+    async def accept(self, key: bytes, early: bytes) -> bool:
+        """Answer the request to upgrade and see the answer written; False if that was not done in time."""
+        self._splitter.feed(early)
+        with trio.move_on_after(self._options.handshake_within_s) as waiting:
+            self._outbox.push(switching_protocols(key))
+            await self._outbox.wait_drained()
+        return not waiting.cancelled_caught and not self._outbox.is_ended
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
@@ -187,6 +188,7 @@ class WebSocket:
 class Upgrade:
     """A client's wish for a WebSocket, and the context that fulfils it.
 
+    `key` is its `Sec-WebSocket-Key`; `early` is what came right behind the head of its request.
     Entered once, by whoever owns the socket from then on.
     """
 
@@ -195,12 +197,14 @@ class Upgrade:
         transport: Transport,
         options: WebSocketOptions,
         cap: OutboxCap,
-        replay: Replay,
+        key: bytes,
+        early: bytes = b"",
     ) -> None:
         self._transport = transport
         self._options = options
         self._cap = cap
-        self._replay = replay
+        self._key = key
+        self._early = early
         self._claimed = trio.Event()
         self._is_revoked = False
         self._cleanup: AsyncExitStack
@@ -242,7 +246,7 @@ class Upgrade:
             nursery = await stack.enter_async_context(trio.open_nursery())
             self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
             stack.callback(self._socket.leave)
-            if await self._socket.accept(self._replay):
+            if await self._socket.accept(self._key, self._early):
                 self._cleanup = stack.pop_all()
                 return self._socket
         raise SocketClosed(ABNORMAL)

@@ -17,7 +17,6 @@ from actors.core.supervisor import Supervisor
 from actors.realtime.errors import Refused, SocketClosed, Unauthorized
 from actors.realtime.ports import Identity
 from actors.web.endpoint import Site
-from actors.web.handshake import Replay, handshake_head
 from actors.web.options import WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
@@ -268,15 +267,12 @@ def text(content: str) -> bytes:
 class WebSocketPeers:
     """A memory socket with an upgrade at one end and a raw client at the other."""
 
-    def __init__(
-        self, *, window: int = 1 << 20, early: bytes = b"", head=None, **options
-    ) -> None:
+    def __init__(self, *, window: int = 1 << 20, early: bytes = b"", **options) -> None:
         self.transport = MemoryTransport(window)
         self.client = RawClient(self.transport.client)
         self.cap = OutboxCap(1 << 30)
-        replay = Replay(handshake_head(KEY) if head is None else head, early)
         self.upgrade = Upgrade(
-            self.transport, evolve(WebSocketOptions(), **options), self.cap, replay
+            self.transport, evolve(WebSocketOptions(), **options), self.cap, KEY, early
         )
 
     @asynccontextmanager

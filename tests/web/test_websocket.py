@@ -8,9 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.realtime.errors import SocketClosed
-from actors.web.handshake import handshake_head
 from protocol.frames import CloseCode, Opcode, close
-from tests.support.web import KEY, WebSocketPeers, text
+from tests.support.web import WebSocketPeers, text
 
 LIMIT = 5_000_000
 
@@ -57,23 +56,6 @@ async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
         assert await peers.client.event() == "before"
         assert await peers.client.event() == events.Pong(bytearray(b"?"))
         assert await peers.client.event() == "after"
-
-
-@pytest.mark.parametrize(
-    "head",
-    [b"garbage\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", handshake_head(KEY)[:40]],
-    ids=["garbage", "a plain GET", "half a handshake, then silence"],
-)
-async def test_what_is_no_handshake_does_not_hang(autojump_clock, head):
-    peers = WebSocketPeers(head=head, handshake_within_s=10)
-    start = trio.current_time()
-
-    with pytest.raises(SocketClosed):
-        async with peers.open_socket():
-            pytest.fail("there was no handshake")
-
-    assert trio.current_time() - start <= 11
-    assert peers.transport.is_closed
 
 
 async def test_a_peer_that_is_gone_does_not_complete_the_handshake(autojump_clock):
