@@ -80,7 +80,11 @@ class ConnectionActor:
         self._departures = departures
         self._session = opening.dialect.session(opening.identity.user_id)
         self._close_code: int = frames.CloseCode.NORMAL
-        self._log: BoundLogger = structlog.get_logger().bind(conn=name)
+
+    @property
+    def _log(self) -> BoundLogger:
+        logger: BoundLogger = structlog.get_logger().bind(conn=self._name)
+        return logger
 
     async def run(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Serve the client until the socket ends or the node stops."""

@@ -87,12 +87,16 @@ class Joins:
         self._places = trio.Semaphore(UNDER_WAY)
         self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
-        self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
         #: Rings when the identity of a membership is to be looked at again.
         self.alarm = Alarm()
         self._idle_since = trio.current_time()
         self.limit_idleness()
+
+    @property
+    def _log(self) -> BoundLogger:
+        logger: BoundLogger = structlog.get_logger().bind(conn=self._seat.name)
+        return logger
 
     @property
     def is_idle(self) -> bool:

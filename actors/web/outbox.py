@@ -14,7 +14,6 @@ What the socket does not take is queued, and a drain task exists only while some
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -104,7 +103,8 @@ class Outbox:
         self._farewell: Callable[[], bytes] | None = None
         #: What was pushed while corked, None when that is not so.
         self._corked: list[bytes] | None = None
-        self._queue: deque[bytes] = deque()
+        #: A list, for an empty deque takes a kilobyte nearly; what was sent leaves it once per flush.
+        self._queue: list[bytes] = []
         #: Bytes of the first queued entry that were sent.
         self._offset = 0
         self._queued_bytes = 0
@@ -115,7 +115,8 @@ class Outbox:
         self._is_draining = False
         self._drain_scope: trio.CancelScope | None = None
         self._drain_deadline = math.inf
-        self._drained = trio.Event()
+        #: Set when nothing is queued any more, None until something was.
+        self._drained: trio.Event | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -164,14 +165,14 @@ class Outbox:
     async def wait_drained(self) -> None:
         """Wait until nothing is queued, be it sent or dropped; bounded once a CLOSE frame was pushed."""
         await trio.lowlevel.checkpoint()
-        while self._queue:
+        while self._queue and self._drained is not None:
             await self._drained.wait()
 
     def discard(self) -> None:
         """End, and drop what is queued: the owner is leaving."""
         self._end()
         self._drop_queue()
-        self._drained.set()
+        self._note_drained()
 
     def _push_held(self, data: bytes) -> bool:
         if self._is_ended:
@@ -207,24 +208,30 @@ class Outbox:
 
     def _flush(self) -> bool:
         """Send from the queue until it is empty or the socket full, and have the rest drained; False if it is dead."""
-        while self._queue:
-            data = self._queue[0]
-            rest = memoryview(data)[self._offset :]
-            try:
+        sent_entries = 0
+        try:
+            for data in self._queue:
+                rest = memoryview(data)[self._offset :]
                 sent = send_what_fits(self._sink, rest)
-            except OSError:
-                self._die()
-                return False
-            self._count(-sent)
-            if sent != len(rest):
-                self._offset += sent
-                self._wait_for_room()
-                return True
-            self._queue.popleft()
-            self._offset = 0
+                self._count(-sent)
+                if sent != len(rest):
+                    self._offset += sent
+                    self._wait_for_room()
+                    return True
+                sent_entries += 1
+                self._offset = 0
+        except OSError:
+            self._die()
+            return False
+        finally:
+            del self._queue[:sent_entries]
         self._is_held = self._is_ended
-        self._drained.set()
+        self._note_drained()
         return True
+
+    def _note_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
 
     def _wait_for_room(self) -> None:
         self._is_held = True

@@ -15,7 +15,6 @@ Ownership of the transport moves when the context is entered; until then the exc
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 import trio
@@ -32,6 +31,7 @@ from protocol.frames import CloseCode, close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from actors.realtime.ports import Receiver
@@ -70,8 +70,10 @@ class WebSocket:
         #: Until there is a receiver, and while it is busy.
         self._is_paused = True
         self._is_closing = False
-        self._ended = trio.Event()
-        self._ended_with = ABNORMAL
+        #: The close code, once there is nothing more to come.
+        self._ended_with: int | None = None
+        #: Made for who waits for that.
+        self._ended: trio.Event | None = None
 
     @property
     def outbox(self) -> Outbox:
@@ -82,7 +84,7 @@ class WebSocket:
 
     async def hand_to(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        if self._ended.is_set():
+        if self._ended_with is not None:
             receiver.note_end(self._ended_with)
         await self.resume()
 
@@ -92,7 +94,7 @@ class WebSocket:
         self._is_paused = False
         while not self.go_on():
             await trio.lowlevel.checkpoint()
-        if self._is_paused or self._ended.is_set():
+        if self._is_paused or self._ended_with is not None:
             return
         if self._reading is not None:
             self._reading.resume()
@@ -105,7 +107,9 @@ class WebSocket:
         self._is_closing = True
         self._outbox.push(close(code, reason))
         await self.resume()
-        await self._ended.wait()
+        if self._ended_with is None:
+            self._ended = self._ended or trio.Event()
+            await self._ended.wait()
 
     def consume(self, data: bytes) -> bool:
         if not data:
@@ -154,7 +158,7 @@ class WebSocket:
     def _hand_out(self) -> bool:
         """Hand out some of what was read; False if there is more."""
         for _ in range(EVENTS_PER_TURN):
-            if self._is_paused or self._ended.is_set():
+            if self._is_paused or self._ended_with is not None:
                 return True
             event = self._splitter.next_event()
             if event is None:
@@ -175,10 +179,11 @@ class WebSocket:
 
     def _end(self, code: int) -> None:
         """Note that nothing more will come; the first code counts."""
-        if self._ended.is_set():
+        if self._ended_with is not None:
             return
         self._ended_with = code
-        self._ended.set()
+        if self._ended is not None:
+            self._ended.set()
         if self._reading is not None:
             self._reading.stop()
         if self._receiver is not None:
@@ -207,7 +212,8 @@ class Upgrade:
         self._early = early
         self._claimed = trio.Event()
         self._is_revoked = False
-        self._cleanup: AsyncExitStack
+        # Not `async with`, nor a stack of contexts, which would take kilobytes for as long as the client stays.
+        self._tasks: AbstractAsyncContextManager[trio.Nursery]
         self._socket: WebSocket
 
     def open_socket(self, limits: SocketLimits = NO_LIMITS) -> Self:
@@ -240,16 +246,18 @@ class Upgrade:
         if self._is_revoked:
             raise SocketClosed(ABNORMAL)
         self._claimed.set()
-        async with AsyncExitStack() as stack:
-            stack.callback(self._transport.close)
-            stack.push_async_callback(linger, self._transport, within_s=self._options.linger_s)
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
-            stack.callback(self._socket.leave)
-            if await self._socket.accept(self._key, self._early):
-                self._cleanup = stack.pop_all()
-                return self._socket
-        raise SocketClosed(ABNORMAL)
+        self._tasks = trio.open_nursery()
+        nursery = await self._tasks.__aenter__()
+        self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
+        is_open = False
+        try:
+            is_open = await self._socket.accept(self._key, self._early)
+        finally:
+            if not is_open:
+                await self._leave()
+        if not is_open:
+            raise SocketClosed(ABNORMAL)
+        return self._socket
 
     async def __aexit__(
         self,
@@ -261,4 +269,15 @@ class Upgrade:
         try:
             await self._socket.finish(error)
         finally:
-            await self._cleanup.aclose()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """End the tasks of the socket, let what was sent arrive, and close."""
+        try:
+            self._socket.leave()
+            try:
+                await self._tasks.__aexit__(None, None, None)
+            finally:
+                await linger(self._transport, within_s=self._options.linger_s)
+        finally:
+            self._transport.close()
