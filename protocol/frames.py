@@ -58,7 +58,10 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011, "a bug in this server ended the connection, and no other one"
     SERVICE_RESTART = (
         1012,
-        "the server stops or restarts: each joined topic is told `Server requested disconnect` before it",
+        (
+            "the server stops or restarts: each joined topic is told `Server requested disconnect` before it; "
+            "without a word when the part of it that reads was restarted"
+        ),
     )
 
 

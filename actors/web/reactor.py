@@ -147,13 +147,15 @@ class Reactor:
             self._slice_end = perf_counter() + SLICE_S
             for _ in range(len(self._busy)):
                 self._go_on(self._busy.popleft())
-                await self._share()
+                if perf_counter() >= self._slice_end:
+                    await self._share()
             for descriptor, _ in sockets.epoll.poll(0):
                 reading = sockets.find(descriptor)
                 # Somebody may have left meanwhile, and somebody else have come under the same number.
                 if reading is not None and not reading.is_busy:
                     self._read_one(reading, now)
-                    await self._share()
+                    if perf_counter() >= self._slice_end:
+                        await self._share()
 
     def _read_one(self, reading: SocketReading, now: float) -> None:
         data = reading.read()
@@ -163,35 +165,31 @@ class Reactor:
         if not data:
             reading.stop()
         try:
-            is_done = reading.consumer.consume(data)
+            if not reading.consumer.consume(data):
+                self._continue(reading)
         except Exception as error:  # noqa: BLE001  # charged to whoever is read
             self._charge(reading, error)
-        else:
-            self._note(reading, is_done=is_done)
 
     def _go_on(self, reading: SocketReading) -> None:
         reading.is_busy = False
         try:
-            is_done = reading.consumer.go_on()
+            if not reading.consumer.go_on():
+                self._continue(reading)
         except Exception as error:  # noqa: BLE001  # charged to whoever is read
             self._charge(reading, error)
-        else:
-            self._note(reading, is_done=is_done)
 
-    def _note(self, reading: SocketReading, *, is_done: bool) -> None:
-        if not is_done:
-            reading.is_busy = True
-            self._busy.append(reading)
+    def _continue(self, reading: SocketReading) -> None:
+        reading.is_busy = True
+        self._busy.append(reading)
 
     def _charge(self, reading: SocketReading, error: Exception) -> None:
         reading.stop()
         reading.consumer.fail(error)
 
     async def _share(self) -> None:
-        """Let others have a turn when ours was long enough."""
-        if perf_counter() >= self._slice_end:
-            await trio.lowlevel.checkpoint()
-            self._slice_end = perf_counter() + SLICE_S
+        """Let others have a turn: ours was long enough."""
+        await trio.lowlevel.checkpoint()
+        self._slice_end = perf_counter() + SLICE_S
 
     async def _sweep(self) -> None:
         """Say goodbye to those who were silent for too long."""

@@ -9,7 +9,7 @@ Ownership of the transport moves when the context is entered; until then the exc
 
 **Invariants**
 - Messages are handed out in their order, one at a time, and none while the owner is busy with one or has closed.
-- What is pushed while messages are handed out leaves in one piece afterwards.
+- What is pushed while several messages are handed out leaves in one piece afterwards.
 - The idle limit runs only while bytes are waited for, so a connection that is paused by its owner is never called idle.
 """
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
+    from actors.web.rare_frames import Received
     from actors.web.reading import Reading
     from actors.web.transport import Transport
 
@@ -119,11 +120,24 @@ class WebSocket:
         return self.go_on()
 
     def go_on(self) -> bool:
-        self._outbox.cork()
+        """Hand out some of what was read; False if there is more."""
+        splitter = self._splitter
+        is_corked = False
         try:
-            return self._hand_out()
+            for _ in range(EVENTS_PER_TURN):
+                if self._is_paused or self._ended_with is not None:
+                    return True
+                event = splitter.next_event()
+                if event is None:
+                    return True
+                if not is_corked and splitter.has_more:
+                    is_corked = True
+                    self._outbox.cork()
+                self._handle(event)
+            return not splitter.has_more
         finally:
-            self._outbox.uncork()
+            if is_corked:
+                self._outbox.uncork()
 
     def refuse(self, code: CloseCode) -> None:
         self._outbox.push(close(code))
@@ -155,24 +169,14 @@ class WebSocket:
         self._outbox.discard()
         self._nursery.cancel_scope.cancel()
 
-    def _hand_out(self) -> bool:
-        """Hand out some of what was read; False if there is more."""
-        for _ in range(EVENTS_PER_TURN):
-            if self._is_paused or self._ended_with is not None:
-                return True
-            event = self._splitter.next_event()
-            if event is None:
-                return True
-            if isinstance(event, Control):
-                self._outbox.push(event.reply)
-                if event.ended_with is not None:
-                    self._end(event.ended_with)
-            elif self._receiver is not None and not self._is_closing:
-                self._take(event, self._receiver)
-        return not self._splitter.has_more
-
-    def _take(self, message: str | bytes, receiver: Receiver) -> None:
-        if not receiver.take(message):
+    def _handle(self, event: Received) -> None:
+        if isinstance(event, Control):
+            self._outbox.push(event.reply)
+            if event.ended_with is not None:
+                self._end(event.ended_with)
+        elif self._receiver is None or self._is_closing:
+            return
+        elif not self._receiver.take(event):
             self._is_paused = True
             if self._reading is not None:
                 self._reading.pause()
