@@ -50,3 +50,14 @@ class InvalidFilter(ProtocolError):
     """The text of a filter follows no grammar; `reason` is for the client and shows what could not be read."""
 
     code = "InvalidFilter"
+
+
+class ConditionError(ProtocolError):
+    """The text of a condition is none, or asks for what none may; `reason` is a sentence for the client."""
+
+    code = "InvalidCondition"
+
+    @classmethod
+    def at(cls, place: int, what: str) -> ConditionError:
+        """Return the error at a character of the condition, counted from 0."""
+        return cls(f"Character {place + 1} of the condition: {what}.")

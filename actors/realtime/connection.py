@@ -21,7 +21,8 @@ from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
-from actors.realtime.messages import SharedChangesMoved, SubscriptionEnded
+from actors.realtime.managed_pushes import refusal_of, refuse
+from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
 from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
@@ -201,7 +202,11 @@ class ConnectionActor:
         match command:
             case Broadcast():
                 membership = self._membership(command)
-                return membership is None or self._publisher.publish_nowait(command, membership)
+                if membership is None:
+                    return True
+                if refusal_of(command, membership, self._tenant) is not None:
+                    return False
+                return self._publisher.publish_nowait(command, membership)
             case UnknownPush():
                 self._tenant.quota.events.count()
             case Heartbeat(topic, ref):
@@ -241,6 +246,10 @@ class ConnectionActor:
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
+        refused = refusal_of(command, membership, self._tenant)
+        if refused is not None:
+            refuse(refused, command, membership, self._seat, self._metrics)
+            return
         is_allowed = True
         if membership.channel_key.is_private:
             is_allowed = await membership.permissions.allow(command)
@@ -260,6 +269,10 @@ class ConnectionActor:
                 self._joins.note_end(message)
             case SharedChangesMoved(sub_topic):
                 self._nursery.start_soon(self._joins.share, sub_topic)
+            case StateSet(topic, number, payload):
+                membership = self._joins.memberships.get(topic)
+                if membership is not None and membership.number == number:
+                    self._tracker.show(payload, membership)
             case Terminated(_, Reason.RETURNED):
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass
@@ -288,7 +301,14 @@ class ConnectionActor:
         told = islice(self._joins.memberships.values(), TOPICS_TOLD)
         return b"".join(
             member.encode(
-                System(member.join_ref, "system", False, SLOW_CONSUMER, member.sub_topic)
+                System(
+                    member.join_ref,
+                    "system",
+                    ok=False,
+                    message=SLOW_CONSUMER,
+                    channel=member.sub_topic,
+                    code="SlowConsumer",
+                )
             )
             for member in told
         )

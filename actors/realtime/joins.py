@@ -22,6 +22,8 @@ from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
+from actors.realtime.managed_joins import managed_place
+from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from actors.realtime.replaying import replay_gate
 from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
 from protocol.frames import CloseCode
@@ -223,10 +225,11 @@ class Joins:
         seat = self._seat
         with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
             subscription, permissions = await prepare(join, seat, gate)
-            await self._end_earlier(join.topic, pending)
-            membership = await enter(
-                join, subscription, permissions, gate, pending.farewell, seat
-            )
+            with managed_place(join, subscription.identity, seat.tenant):
+                await self._end_earlier(join.topic, pending)
+                membership = await enter(
+                    join, subscription, permissions, gate, pending.farewell, seat
+                )
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)
@@ -300,8 +303,13 @@ class Joins:
         if current is None or current.number != membership.number:
             return
         self._session.forget(topic, membership.number)
-        closed = Closed(membership.join_ref, notice, code or "")
-        await self._detach(topic, membership, self._refusal(membership, closed))
+        closed = _closed(membership, notice, code)
+        farewell = self._refusal(membership, closed)
+        if self._end_code(closed) is not None:
+            # The channel would say it later, and nothing can be said behind the end.
+            self._seat.outbox.push(farewell)
+            farewell = b""
+        await self._detach(topic, membership, farewell)
         self._end_with(closed)
 
     def _refusal(self, membership: Membership, closed: Closed) -> bytes:
@@ -327,7 +335,7 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            closed = Closed(membership.join_ref, end.refusal)
+            closed = _closed(membership, end.refusal, end.code)
             self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
             self._end_with(closed)
@@ -341,9 +349,12 @@ class Joins:
 
     def _end_with(self, event: Event) -> None:
         """Close the socket behind an event after which clients of this dialect have no use for it."""
-        code = self._seat.opening.dialect.ends_with(event)
+        code = self._end_code(event)
         if code is not None:
             self._nursery.start_soon(self._seat.end, code)
+
+    def _end_code(self, event: Event) -> CloseCode | None:
+        return self._seat.opening.dialect.ends_with(event)
 
     def _forget(self, membership: Membership) -> None:
         del self.memberships[membership.topic]
@@ -368,3 +379,9 @@ class Joins:
     def _note_parting(self, membership: Membership) -> None:
         membership.lifetime.cancel()
         self._idle_since = trio.current_time()
+
+
+def _closed(membership: Membership, notice: str, code: str | None) -> Closed:
+    if not code and notice in LIMITED:
+        code = QUOTA_EXCEEDED
+    return Closed(membership.join_ref, notice, code or "")

@@ -12,6 +12,7 @@ from typing import Final
 
 from actors.telemetry.code import Code, Fault, Place
 from actors.telemetry.goforward_codes import GOFORWARD
+from actors.telemetry.managed_codes import MANAGED
 
 CODES: Final = (
     # What is said by the client.
@@ -68,6 +69,12 @@ CODES: Final = (
         "The filter of a `postgres_changes` entry cannot be understood, or not be used with its column.",
         Fault.CLIENT,
         (Place.SYSTEM,),
+    ),
+    Code(
+        "InvalidCondition",
+        "The SQL-like condition of a subscription cannot be understood, or asks for too much; the answer says where.",
+        Fault.CLIENT,
+        (Place.REST,),
     ),
     # Who is speaking.
     Code(
@@ -322,5 +329,6 @@ CODES: Final = (
         Fault.OPERATOR,
         (Place.METRIC,),
     ),
+    *MANAGED,
     *GOFORWARD,
 )
