@@ -134,3 +134,4 @@ async def test_a_channel_without_tokens_lets_in_who_has_none(server: Server):
             async with open_websocket(server.port, path_of("gf-nowhere")):
                 pass
         assert refused.value.code == 401
+        assert (await request(server, "DELETE", "/gf-lobby", service)).status_code == 200
