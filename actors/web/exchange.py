@@ -16,9 +16,8 @@ import structlog
 from actors.web.asgi import AsgiExchange
 from actors.web.endpoint import Refusal, WebSocketRequest
 from actors.web.http1 import ANY_ORIGIN, HttpWire, RequestRefused
-from actors.web.stream import Replay
 from actors.web.transport import linger
-from actors.web.websocket import Upgrade, handshake_head
+from actors.web.websocket import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +105,8 @@ class HttpConnection:
             self._transport,
             self._options.websocket,
             self._cap,
-            Replay(handshake_head(key), self._wire.early),
+            key,
+            self._wire.early,
         )
         request = WebSocketRequest(
             method=head.method,
