@@ -7,11 +7,13 @@
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      two children, restarted for ever        relay, listener
     ├─ keepers      one child, restarted for ever           channel_keeper
+    ├─ reading      one child, restarted for ever           reactor
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     ├─ reports      one child, restarted for ever           reporter
     └─ acceptor     the port: HTTP and WebSocket
 
 Younger depends on older: what a crash restarts is exactly what depends on it.
+A crash of the reactor ends the sockets that it read by itself: the port and the connections that come then stay up.
 Stopped newest first: the port closes, clients are told and sent home, and only then do channels and database go.
 """
 
@@ -57,14 +59,14 @@ from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.dashboard_site import Dashboard
 from actors.web.guard import Guard
-from actors.web.openapi_document import ApiDescription
 from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.origins import OriginGuard
 from actors.web.outbox import OutboxCap
+from actors.web.reactor import Sockets, has_reactor, reactor_spec
 from actors.web.report import render_report
 from actors.web.request_rate import RequestRate
-from actors.web.server import Acceptor
+from actors.web.server import Acceptor, listen
 from actors.web.statistics import Statistics
 from actors.web.supabase import ORIGIN_REFUSED, SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
@@ -114,6 +116,7 @@ class Node:
         self.root = self.tree.supervisor("root", ROOT_INTENSITY, Strategy.REST_FOR_ONE)
         self.channels = self.tree.supervisor("channels", CHANNEL_INTENSITY)
         self.connections = self.tree.supervisor("connections", CHANNEL_INTENSITY)
+        self._sockets = Sockets() if has_reactor() else None
         keys = settings.key_set
         self._key_ring = None if keys is None else KeyRing(keys)
         if keys is not None and keys.skipped:
@@ -156,6 +159,7 @@ class Node:
             self._branch(
                 "keepers", self.tree.supervisor("keepers", ENDLESS), management.keeper()
             ),
+            *self._reading(),
             self._branch("connections", self.connections),
             self._reporter(tenant),
             self._acceptor(tenant, self._site(tenant, connections, management)),
@@ -257,6 +261,12 @@ class Node:
         supervisor = self.tree.supervisor("changes", ENDLESS)
         return [self._branch("changes", supervisor, relay, listener)]
 
+    def _reading(self) -> list[ChildSpec[Any]]:
+        if self._sockets is None:
+            return []
+        reactor = reactor_spec(self._sockets)
+        return [self._branch("reading", self.tree.supervisor("reading", ENDLESS), reactor)]
+
     def _reporter(self, tenant: Tenant) -> ChildSpec[Any]:
         now = self._surroundings.now
 
@@ -297,7 +307,7 @@ class Node:
         )
         return site(
             supabase=OriginGuard(settings.allowed_origins, supabase, ORIGIN_REFUSED),
-            api=[*api.routes(), *statistics.routes(), *ApiDescription().routes()],
+            api=[*api.routes(), *statistics.routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
             goforward=management.api(poster, bodies).routes(),
@@ -330,7 +340,12 @@ class Node:
         return ChildSpec(
             name="acceptor",
             factory=lambda: Acceptor(
-                served, options, cap, on_listening=note_port, on_stopping=note_stop
+                served,
+                options,
+                cap,
+                on_listening=note_port,
+                on_stopping=note_stop,
+                open_listener=partial(listen, sockets=self._sockets),
             ),
             rank=3,
             restart=Restart.PERMANENT,

@@ -26,6 +26,7 @@ STATIC_KINDS: dict[Hashable, ActorKind] = {
     "key_set": "resource",
     "listener": "listener",
     "postgres": "resource",
+    "reactor": "reactor",
     "relay": "relay",
     "reporter": "reporter",
 }

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from actors.auth.keys import KeySet, parse_key_set
 from actors.channel_settings import ChannelSettings
-from actors.db.slots import SlotMode
+from actors.db.change_sources import SourceMode
 from actors.key_settings import json_object, key_set_from_file, secret_from_file, web_address
 from actors.realtime.quota import SUPABASE, QuotaLimits
 from actors.setting_values import (
@@ -102,9 +102,9 @@ class Settings(ChannelSettings):
         aliases=("PUBLICATION_NAME",),
     )
     change_source: str = setting(
-        SlotMode.AUTO.value,
-        one_of(*(mode.value for mode in SlotMode)),
-        "slot that keeps the place of a server that is away: auto, durable or temporary",
+        SourceMode.AUTO.value,
+        one_of(*(mode.value for mode in SourceMode)),
+        "where row changes come from: auto, replication (durable or temporary slot) or notify",
     )
     no_migrate: bool = setting(
         default=False, parse=boolean, text="leave the schema of the database as it is"
@@ -132,7 +132,9 @@ class Settings(ChannelSettings):
         "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
     )
     grace_s: float = setting(
-        10.0, seconds(0), "seconds that clients have to go when the server stops"
+        10.0,
+        seconds(0),
+        "seconds that clients have to go when the server stops; HTTP requests in flight have as long before that",
     )
     max_connections: int = setting(
         20_000, number(int, 1), "TCP connections at a time; more are answered with 503"

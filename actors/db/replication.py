@@ -36,6 +36,7 @@ from actors.db.replication_stream import ReplicationStream
 from actors.db.server_facts import end_session, examine
 from actors.db.slot_preparation import SlotPreparation
 from actors.db.slots import SlotOptions
+from actors.realtime.change_ports import Gap
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import format_lsn
 
@@ -166,6 +167,10 @@ class ReplicationSource:
                 await durable.drop(connection)
                 await durable.copy_from(connection, live.slot.temporary)
         live.released = lsn
+
+    def start_over(self, reason: str) -> None:
+        """Announce with the next stream that positions of before mean nothing any more."""
+        self._continuity.owe(Gap(reason, starts_over=True))
 
     async def insert_position(self) -> Lsn:
         """Ask the database where it writes, one query for all who ask at the same time."""

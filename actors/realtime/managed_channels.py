@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.channel_store import StoredSubscription
     from actors.realtime.channels import Channels
+    from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Identity
     from protocol.commands import SharedChanges
     from protocol.presence.meta import Meta
@@ -76,7 +77,7 @@ class Visitor:
 class ManagedChannel:
     """One of them; `changes` are the row changes that all its members get, by id.
 
-    `entering` are joins that hold a place and are not on the roster yet.
+    `entering` are joins that hold a place until they are on the roster, or have ended otherwise.
     `used_at` is when it was last known to be in use (trio clock).
     """
 
@@ -90,7 +91,7 @@ class ManagedChannel:
         factory=dict[str, "StoredSubscription"]
     )
     visitors: dict[str, Visitor] = field(factory=dict[str, Visitor])
-    entering: int = 0
+    entering: set[JoinKey] = field(factory=set["JoinKey"])
     used_at: float = field(factory=trio.current_time)
     _counted: dict[str, FixedWindow] = field(factory=dict[str, FixedWindow])
     _counted_at: dict[str, float] = field(factory=dict[str, float])

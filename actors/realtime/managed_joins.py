@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from actors.realtime.managed_channels import ManagedChannel
     from actors.realtime.ports import Identity
+    from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.commands import Join
 
@@ -51,7 +52,7 @@ def binding(sub_topic: str, tenant: Tenant, *, is_managed: bool) -> ManagedChann
 
 
 @contextmanager
-def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[None]:
+def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Iterator[None]:
     """Hold a place in the managed channel that a join is for, until the join is on its roster; create it if need be.
 
     Raises:
@@ -67,13 +68,14 @@ def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[No
             yield
             return
         channel = _create(join.sub_topic, tenant)
+    identity = subscription.identity
     refuse_if_unreadable(join.sub_topic, identity, tenant, is_managed=is_managed)
     _refuse_if_full(channel, tenant)
-    channel.entering += 1
+    channel.entering.add(subscription.key)
     try:
         yield
     finally:
-        channel.entering -= 1
+        channel.entering.discard(subscription.key)
 
 
 @frozen
@@ -139,8 +141,11 @@ def make_room(tenant: Tenant) -> None:
 
 def _refuse_if_full(channel: ManagedChannel, tenant: Tenant) -> None:
     key = ChannelKey(tenant.name, is_private=False, sub_topic=channel.name)
-    members = len(tenant.channels.roster(key) or ())
-    if members + channel.entering >= tenant.managed.most_subscribers(channel):
+    roster = tenant.channels.roster(key)
+    members = 0 if roster is None else len(roster)
+    # One that is on the roster is still entering until its connection hears of that.
+    entering = sum(roster is None or roster.get(join) is None for join in channel.entering)
+    if members + entering >= tenant.managed.most_subscribers(channel):
         raise RateLimited(
             "ChannelFull", f"Too many subscribers in this channel: {channel.name}"
         )
