@@ -39,7 +39,8 @@ Name = tuple[str, str]
 MAX_TABLES = 10_000
 
 # The one that is published goes before the one that carries a trigger.
-# Neither columns nor filters are known to Postgres 14. Generated columns are listed by every version, but not published before 18.
+# Neither columns nor filters are known to Postgres 14.
+# Generated columns are listed by every version, but not published before 18.
 _LIVE = """
     SELECT asked.schema, asked.name, class.oid::bigint, namespace.nspname, class.relname, class.relreplident::text,
         class.relrowsecurity, live.is_published, live.has_filter, live.kinds,
