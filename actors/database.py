@@ -23,12 +23,17 @@ from actors.db.sights import Strictness
 from actors.db.storing import PostgresStorage
 from actors.db.subscriptions import PostgresSubscriptions
 from actors.db.visibility import DatabaseVisibility, VisibilityOptions
+from actors.realtime.change_feed import ChangeFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.realtime.change_ports import ChangeSource
+    from actors.realtime.changelog import ChangeLog
     from actors.settings import Settings
+
+
+NO_STREAMING = "Row changes are switched off on this server"
 
 
 @frozen
@@ -60,7 +65,8 @@ class Database:
             Catalog(pool),
             now,
             settings.publication,
-            settings.slot_suffix,
+            slot_suffix=settings.slot_suffix,
+            report_within_s=settings.heartbeat_interval_s,
         )
         strictness = Strictness(settings.strict_rows, settings.strict_deletes)
         options = VisibilityOptions(settings.policy_timeout_s, strictness)
@@ -78,6 +84,24 @@ class Database:
             PostgresStorage(conninfo, settings.policy_timeout_s),
             PostgresTableTriggers(pool, settings.publication),
             PostgresRoles(pool),
+        )
+
+    def feed(self, log: ChangeLog) -> ChangeFeed:
+        """Return the feed of row changes; without a source if the operator wants none."""
+        tables = self.settings.table_rules
+        if not self.settings.enable_db_streaming:
+            feed = ChangeFeed(
+                log, self.visibility, None, self.subscriptions, self.filters, tables=tables
+            )
+            feed.state.advice = NO_STREAMING
+            return feed
+        return ChangeFeed(
+            log,
+            self.visibility,
+            self.source,
+            self.subscriptions,
+            self.filters,
+            tables=tables,
         )
 
     def close(self) -> None:

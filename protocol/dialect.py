@@ -99,7 +99,7 @@ class ServerHeartbeat:
     frame: Frame
 
 
-@frozen
+@frozen(cache_hash=True)
 class EncodeKey:
     """What makes two encodings of one event identical: dialect with version, and the topic as joined."""
 

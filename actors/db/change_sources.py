@@ -22,7 +22,7 @@ from actors.db.advice import NoLogicalReplication, unavailable, wal_level_too_lo
 from actors.db.driver import connect
 from actors.db.notify import NotifySource
 from actors.db.publications import PUBLICATION
-from actors.db.replication import ReplicationSource
+from actors.db.replication import REPORT_EVERY_S, ReplicationSource
 from actors.db.slots import SlotMode, SlotOptions
 from actors.db.with_triggers import SourceWithTriggers
 from actors.realtime.errors import DatabaseUnavailable
@@ -63,20 +63,26 @@ class SourceMode(Enum):
 _SLOTS = frozenset({SourceMode.DURABLE, SourceMode.TEMPORARY})
 
 
-def change_source(
+def change_source(  # noqa: PLR0913  # all that a source may need, by name
     mode: SourceMode,
     conninfo: str,
     catalog: Catalog,
     now: Callable[[], float],
     publication: str = PUBLICATION,
+    *,
     slot_suffix: str = "",
+    report_within_s: float = REPORT_EVERY_S,
 ) -> ChangeSource:
-    """Return the source of a mode; nothing is connected yet."""
+    """Return the source of a mode; nothing is connected yet. For `report_within_s` see `ReplicationSource`."""
     told = NotifySource(conninfo, catalog, now, publication)
     if mode is SourceMode.NOTIFY:
         return told
     slots = SlotOptions(mode.slots, slot_suffix)
-    log = SourceWithTriggers(ReplicationSource(conninfo, catalog, now, publication, slots))
+    log = SourceWithTriggers(
+        ReplicationSource(
+            conninfo, catalog, now, publication, slots, report_within_s=report_within_s
+        )
+    )
     return FittingSource(conninfo, log, told) if mode is SourceMode.AUTO else log
 
 

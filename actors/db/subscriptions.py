@@ -21,7 +21,7 @@ from attrs import define, field
 from actors.db.coalescer import Coalescer
 from actors.db.functions import CHANNELS
 from actors.db.isolation import Fault, is_sendable, raised
-from actors.realtime.change_ports import Extent, PublishedTable
+from actors.realtime.change_ports import Extent, PublishedTable, TableAccess
 from protocol.changes.patterns import ANY
 from protocol.changes.stored import SCHEMA
 
@@ -102,6 +102,14 @@ _RESOLVE = f"""
     ORDER BY asked.place
 """  # noqa: S608  # a number of our own
 
+_ACCESS = """
+    SELECT coalesce(has_any_column_privilege(role.oid, class.oid, 'SELECT'), false)
+    FROM pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.rolname = %s
+    WHERE namespace.nspname = %s AND class.relname = %s AND class.relkind IN ('r', 'p')
+"""
+
 _PUBLISHED = f"""
     SELECT md5(coalesce(string_agg(
         quote_ident(schemaname) || '.' || quote_ident(tablename), ',' ORDER BY schemaname, tablename), ''))
@@ -132,6 +140,16 @@ class PostgresSubscriptions:
         if missing:
             known |= await self._questions.answer(missing)
         return [known[scope] for scope in scopes]
+
+    async def access(self, role: str, schema: str, table: str) -> TableAccess:
+        if not all(map(is_sendable, (role, schema, table))):
+            return TableAccess.MISSING
+        async with self._pool.transaction(self._timeout_s) as connection:
+            cursor = await connection.execute(_ACCESS, (role, schema, table))
+            row = await cursor.fetchone()
+        if row is None:
+            return TableAccess.MISSING
+        return TableAccess.GRANTED if row[0] else TableAccess.DENIED
 
     async def published(self) -> str:
         async with self._pool.transaction(self._timeout_s) as connection:
