@@ -41,7 +41,9 @@ def unhashed(text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("lock", "extra"), [("run", "embedded"), ("test", "test"), ("bench", "bench")])
+@pytest.mark.parametrize(
+    ("lock", "extra"), [("run", "embedded"), ("test", "test"), ("bench", "bench")]
+)
 @pytest.mark.capability("SB-005")
 def test_the_lock_file_holds_what_the_project_asks_for(lock, extra):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
