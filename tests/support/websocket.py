@@ -39,12 +39,15 @@ class WebSocketClient:
     async def shake_hands(self, target: str) -> None:
         request = Request(host="localhost", target=target)
         await self.stream.send_all(self._connection.send(request))
-        while True:
-            for event in await self._read():
-                if isinstance(event, AcceptConnection):
-                    return
+        is_accepted = False
+        while not is_accepted:
+            found = await self._read()
+            for event in found:
                 if isinstance(event, RejectConnection):
                     raise Closed(event.status_code)
+            is_accepted = any(isinstance(event, AcceptConnection) for event in found)
+            # A server may have something to say at once.
+            await self._take(found)
 
     async def send(self, message: str | bytes) -> None:
         kind = TextMessage if isinstance(message, str) else BytesMessage
@@ -58,7 +61,10 @@ class WebSocketClient:
         return self._messages.popleft()
 
     async def _read_messages(self) -> None:
-        for event in await self._read():
+        await self._take(await self._read())
+
+    async def _take(self, found) -> None:
+        for event in found:
             match event:
                 case TextMessage() | BytesMessage():
                     self._parts.append(event.data)
