@@ -11,7 +11,7 @@ from random import Random
 import psycopg
 import pytest
 import trio
-from attrs import frozen
+from attrs import field, frozen
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -109,7 +109,7 @@ class Rows:
     """A table's number, and its rows with a text or None for each column."""
 
     oid: int
-    values: list[tuple[str | None, ...]]
+    values: list[tuple[str | None, ...]] = field(repr=False)
 
 
 async def make_rows(database):
