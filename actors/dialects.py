@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from actors.auth.roles import NoRoles, RoleVerifier
 from actors.web import goforward_socket
 from actors.web.goforward_socket import GoForwardEndpoint, GoForwardOptions
+from actors.web.origins import OriginGuard
 from protocol.goforward.envelope import Stamp
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ def websockets(
         stamps(now, tenant.random),
         options=GoForwardOptions(refusal_delay_s=settings.connect_error_delay_s),
     )
-    return {goforward_socket.PATH: goforward}
+    origins = settings.goforward_allowed_origins or settings.allowed_origins
+    return {
+        goforward_socket.PATH: OriginGuard(origins, goforward, goforward_socket.ORIGIN_REFUSED)
+    }
 
 
 def stamps(now: Callable[[], float], random: Random) -> Callable[[], Stamp]:

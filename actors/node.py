@@ -57,12 +57,13 @@ from actors.web.dashboard_site import Dashboard
 from actors.web.guard import Guard
 from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
+from actors.web.origins import OriginGuard
 from actors.web.outbox import OutboxCap
 from actors.web.report import render_report
 from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor
 from actors.web.statistics import Statistics
-from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
+from actors.web.supabase import ORIGIN_REFUSED, SupabaseEndpoint, SupabaseOptions
 from protocol.phoenix.dialect import negotiate
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ class Node:
             tenant, guard, self._surroundings.now, are_counts_open=not settings.private_stats
         )
         return site(
-            supabase=supabase,
+            supabase=OriginGuard(settings.allowed_origins, supabase, ORIGIN_REFUSED),
             api=[*api.routes(), *statistics.routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),

@@ -96,6 +96,11 @@ def announce(node: Node, settings: Settings, surroundings: Surroundings) -> None
         port=node.port,
         psql=None if address is None else address.psql_command,
     )
+    if settings.allowed_origins.are_all_allowed:
+        structlog.get_logger().warning(
+            "origins.unchecked",
+            advice="Pages of any origin may connect: list yours with --allowed-origins.",
+        )
     if settings.signing_secret == DEVELOPMENT_SECRET:
         url = f"http://{settings.host}:{node.port}"
         text = welcome(url, DEVELOPMENT_SECRET, surroundings.now(), address)

@@ -25,6 +25,7 @@ from actors.setting_values import (
     slot_suffix,
     text_of,
 )
+from actors.web.origins import EVERY_ORIGIN, Origins, parse_origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +160,17 @@ class Settings:
         3000,
         number(int, 1),
         "largest payload of a broadcast or a track, in kB of 1000 bytes and 500 more",
+    )
+    allowed_origins: Origins = setting(
+        EVERY_ORIGIN,
+        parse_origins,
+        "origins whose pages may open a WebSocket, with commas between them; * is any",
+    )
+    goforward_allowed_origins: Origins | None = setting(
+        None, parse_origins, "those that may on GoForward's channels (default: the same)"
+    )
+    fluxbase_allowed_origins: Origins | None = setting(
+        None, parse_origins, "those that may on Fluxbase's endpoint (default: the same)"
     )
     idle_timeout_s: float = setting(
         60.0, number(float, 1), "seconds without any byte from a client before it is closed"

@@ -82,6 +82,8 @@ class JoinOptions:
     """Answer the join only when row changes flow, and refuse it if they do not within so many seconds."""
     access_token: str | None = None
     user_token: str | None = None
+    managed: bool = False
+    """The topic is a channel that somebody created, or else is created by this join, or the join is refused."""
 
 
 @frozen

@@ -44,7 +44,7 @@ class CloseCode(IntEnum):
         1000,
         (
             "nothing came from the client for `--idle-timeout-s` seconds, "
-            "or it joined nothing for `--no-channel-timeout-s`"
+            "it joined nothing for `--no-channel-timeout-s`, or its channel was closed (GoForward)"
         ),
     )
     GOING_AWAY = 1001, "a join found a limit that speaks against the whole connection"
@@ -52,13 +52,19 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007, "a text frame was not UTF-8"
     POLICY = (
         1008,
-        "the client reads too slowly, of which a `system` error tells, or floods a topic while it joins it",
+        (
+            "the client reads too slowly, of which a `system` error tells, or floods a topic while it joins it; "
+            "GoForward: it may not be in its channel, or not any more, as `system`/`error` says"
+        ),
     )
-    TOO_BIG = 1009, "a message had more than 5 000 000 bytes"
+    TOO_BIG = 1009, "a message had more than 5 000 000 bytes; GoForward: more than 512 KiB"
     INTERNAL_ERROR = 1011, "a bug in this server ended the connection, and no other one"
     SERVICE_RESTART = (
         1012,
-        "the server stops or restarts: each joined topic is told `Server requested disconnect` before it",
+        (
+            "the server stops or restarts: each joined topic is told `Server requested disconnect` before it; "
+            "GoForward: its channel failed"
+        ),
     )
 
 

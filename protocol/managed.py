@@ -1,8 +1,9 @@
-"""What somebody decided about a channel: how many may be in it, and who may do what.
+"""What somebody decided about a channel: how many may be in it, who may do what, whose row changes its members get.
 
 Read from requests by `protocol.goforward.rest`, enforced in every dialect by `actors.realtime.managed_channels`.
 
-**Source**: ledger GF-010…015, GF-108, GF-124, C31 (two kinds of keys), C38 (service_role; no permissions).
+**Source**: ledger GF-010…015, GF-108, GF-124, C31 (two kinds of keys), C38 (service_role; no permissions),
+GF-051…056 (row changes).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from enum import Enum
 from typing import Final
 
 from attrs import frozen
+
+from protocol.commands import ChangeBinding
 
 SERVICE_ROLE: Final = "service_role"
 ANONYMOUS: Final = "anon"
@@ -61,3 +64,27 @@ class ChannelConfig:
         wanted = list(Permission).index(permission)
         given = [roles for roles in lists[: wanted + 1] if roles is not None]
         return given[-1] if given else None
+
+
+@frozen
+class ChangeFilter:
+    """Whose row changes all members of a channel get.
+
+    `condition` is as it was given, `filters` what it comes to: a row is delivered that matches any of them,
+    or every row if there is none.
+    """
+
+    table: str
+    schema: str
+    events: tuple[str, ...]
+    columns: tuple[str, ...] | None = None
+    condition: str | None = None
+    filters: tuple[str, ...] = ()
+
+    def bindings(self) -> tuple[ChangeBinding, ...]:
+        """Return what a member is subscribed to."""
+        wanted = [(event, text) for event in self.events for text in self.filters or (None,)]
+        return tuple(
+            ChangeBinding(number, b"{}", event, self.schema, self.table, text, self.columns)
+            for number, (event, text) in enumerate(wanted, 1)
+        )

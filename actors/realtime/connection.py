@@ -280,7 +280,14 @@ class ConnectionActor:
         told = islice(self._joins.memberships.values(), TOPICS_TOLD)
         return b"".join(
             member.encode(
-                System(member.join_ref, "system", False, SLOW_CONSUMER, member.sub_topic)
+                System(
+                    member.join_ref,
+                    "system",
+                    ok=False,
+                    message=SLOW_CONSUMER,
+                    channel=member.sub_topic,
+                    code="SlowConsumer",
+                )
             )
             for member in told
         )

@@ -13,7 +13,7 @@ It is a refusal: the client is told why and that its subscription is closed, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
     from protocol.commands import AccessToken
+
+
+#: The code of a token that is refused without one.
+UNACCEPTABLE: Final = "InvalidJWTToken"
 
 
 class Credentials:
@@ -85,7 +89,8 @@ class Credentials:
 
     async def _end(self, topic: str, membership: Membership, refused: Refused) -> None:
         if self._is_current(topic, membership):
-            await self._joins.expel(topic, membership, refused.notice, refused.code)
+            code = refused.code or UNACCEPTABLE
+            await self._joins.expel(topic, membership, refused.notice, code)
 
     def _is_current(self, topic: str, membership: Membership) -> bool:
         return self._joins.memberships.get(topic) is membership

@@ -22,6 +22,7 @@ from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
+from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from actors.realtime.replaying import replay_gate
 from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
 from protocol.frames import CloseCode
@@ -267,8 +268,13 @@ class Joins:
         if current is None or current.number != membership.number:
             return
         self._session.forget(topic, membership.number)
-        closed = Closed(membership.join_ref, notice, code or "")
-        await self._detach(topic, membership, self._refusal(membership, closed))
+        closed = _closed(membership, notice, code)
+        farewell = self._refusal(membership, closed)
+        if self._end_code(closed) is not None:
+            # The channel would say it later, and nothing can be said behind the end.
+            self._seat.outbox.push(farewell)
+            farewell = b""
+        await self._detach(topic, membership, farewell)
         self._end_with(closed)
 
     def _refusal(self, membership: Membership, closed: Closed) -> bytes:
@@ -294,7 +300,7 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            closed = Closed(membership.join_ref, end.refusal)
+            closed = _closed(membership, end.refusal)
             self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
             self._end_with(closed)
@@ -308,9 +314,12 @@ class Joins:
 
     def _end_with(self, event: Event) -> None:
         """Close the socket behind an event after which clients of this dialect have no use for it."""
-        code = self._seat.opening.dialect.ends_with(event)
+        code = self._end_code(event)
         if code is not None:
             self._nursery.start_soon(self._seat.end, code)
+
+    def _end_code(self, event: Event) -> CloseCode | None:
+        return self._seat.opening.dialect.ends_with(event)
 
     def _forget(self, membership: Membership) -> None:
         del self.memberships[membership.topic]
@@ -335,3 +344,9 @@ class Joins:
     def _note_parting(self, membership: Membership) -> None:
         membership.lifetime.cancel()
         self.idle_since = trio.current_time()
+
+
+def _closed(membership: Membership, notice: str, code: str | None = None) -> Closed:
+    if code is None and notice in LIMITED:
+        code = QUOTA_EXCEEDED
+    return Closed(membership.join_ref, notice, code or "")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TOO_MANY_MESSAGES = "Too many messages per second"
 TOO_MANY_PRESENCE_MESSAGES = "Too many presence messages per second"
 CLIENT_PRESENCE_LIMITED = "Client presence rate limit exceeded"
+#: What ends a subscription with one of these; for clients that are told codes.
+QUOTA_EXCEEDED = "MessagePerSecondRateLimitReached"
+LIMITED = frozenset({TOO_MANY_MESSAGES, TOO_MANY_PRESENCE_MESSAGES, CLIENT_PRESENCE_LIMITED})
 
 
 @frozen

@@ -120,6 +120,24 @@ GOFORWARD: Final = (
         ),
     ),
     Code(
+        "ORIGIN_NOT_ALLOWED",
+        "GoForward: the page that wants a WebSocket is of no origin that is listed: status 403.",
+        Fault.OPERATOR,
+        (Place.CONNECT,),
+    ),
+    Code(
+        "SLOW_CONSUMER",
+        "GoForward: the client does not read what it is sent; its socket ends behind it.",
+        Fault.CLIENT,
+        (Place.SYSTEM,),
+    ),
+    Code(
+        "SlowConsumer",
+        "The client does not read what it is sent, and is disconnected with 1008.",
+        Fault.CLIENT,
+        (Place.SYSTEM,),
+    ),
+    Code(
         "UNAVAILABLE",
         "GoForward: something that is needed is away, the database for one: status 503.",
         Fault.SERVER,

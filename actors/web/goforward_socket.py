@@ -84,6 +84,11 @@ class OpenGate:
         return
 
 
+ORIGIN_REFUSED: Final = Refusal(
+    codes.ORIGIN_NOT_ALLOWED.status, codes.ORIGIN_NOT_ALLOWED.body(), JSON
+)
+
+
 class _NotHere(Exception):
     """What is asked for cannot be had; `problem` says why."""
 

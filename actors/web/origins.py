@@ -8,6 +8,7 @@ What a client may do is said by its token, never by a cookie, so all origins are
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ANY: Final = "*"
+#: `null` is what a page from a file says, as one in a sandbox does.
+NULL: Final = "null"
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^/*@\s]+")
+RULE: Final = "* or a list of origins with commas between them, like https://example.com,https://*.example.org"
 
 
 @frozen
@@ -26,6 +31,9 @@ class Origins:
     """Those that are allowed, in lower case; `*` alone is any, `https://*.example.com` any below that domain."""
 
     allowed: tuple[str, ...] = (ANY,)
+
+    def __str__(self) -> str:
+        return ",".join(self.allowed)
 
     @property
     def are_all_allowed(self) -> bool:
@@ -37,6 +45,22 @@ class Origins:
         if origin is None or self.are_all_allowed:
             return True
         return any(_matches(pattern, origin.lower()) for pattern in self.allowed)
+
+
+EVERY_ORIGIN: Final = Origins()
+
+
+def parse_origins(text: str) -> Origins:
+    """Return the origins that a list with commas names.
+
+    Raises:
+        ValueError: an entry is no origin; the text says what they are.
+    """
+    entries = tuple(entry.strip().lower() for entry in text.split(","))
+    for entry in entries:
+        if entry not in (ANY, NULL) and _ORIGIN.fullmatch(entry) is None:
+            raise ValueError(RULE)
+    return Origins(entries)
 
 
 @frozen

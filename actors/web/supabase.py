@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 JSON: Final = "application/json; charset=utf-8"
+#: For pages that may not connect; upstream lets all of them in.
+ORIGIN_REFUSED: Final = Refusal(
+    HTTPStatus.FORBIDDEN, b'{"error":"This origin is not allowed"}', JSON
+)
 #: What every reason becomes that is not the client's business; with status 500.
 CANNOT_CONNECT: Final = "Error connecting to Realtime"
 

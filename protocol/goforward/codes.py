@@ -139,6 +139,19 @@ def disabled(feature: str) -> Problem:
     return Problem(403, code="FEATURE_DISABLED", error=f"{feature} is disabled")
 
 
+def slow_consumer() -> Problem:
+    """The client does not read what it is sent; its connection ends."""
+    return Problem(
+        503, code="SLOW_CONSUMER", error="this client reads too slowly", retry_after_s=1
+    )
+
+
+#: The page that wants a WebSocket comes from an origin that the operator does not list.
+ORIGIN_NOT_ALLOWED: Final = Problem(
+    403, code="ORIGIN_NOT_ALLOWED", error="this origin is not allowed"
+)
+
+
 def unavailable(details: str) -> Problem:
     """Something that is needed for this is away for now."""
     return Problem(
@@ -204,6 +217,7 @@ _PROBLEMS: Final[Mapping[str, Callable[[_Said], Problem]]] = {
     "TopicNameRequired": lambda said: invalid_request(said.reason),
     "UnableToSubscribeToPostgres": lambda said: subscription_failed(said.reason),
     "DatabaseLackOfRetention": lambda said: subscription_failed(said.reason),
+    "SlowConsumer": lambda _said: slow_consumer(),
     "feature_disabled": lambda said: disabled(said.reason),
 }
 

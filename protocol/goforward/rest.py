@@ -20,7 +20,8 @@ from msgspec.json import Decoder
 from protocol import jsontext
 from protocol.errors import MalformedFrame, ProtocolError
 from protocol.goforward.names import NAME_RULE, is_channel_name
-from protocol.managed import ChannelConfig
+from protocol.managed import ChangeFilter, ChannelConfig
+from protocol.managed_json import InvalidConfig, read_config
 from protocol.presence.meta import readable
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Room for configuration and metadata: they are kept in memory for every channel, and sent to whoever asks.
-CONFIG_BYTES: Final = 16 * 1024
-MOST_SUBSCRIBERS: Final = 1_000_000
-MOST_ROLES: Final = 64
 MOST_COLUMNS: Final = 200
 EVENT_CHARACTERS: Final = 255
 #: Longer than any name of Postgres, and than any condition that people write.
@@ -39,9 +36,6 @@ NAME_CHARACTERS: Final = 63
 CONDITION_CHARACTERS: Final = 4096
 KINDS: Final = ("INSERT", "UPDATE", "DELETE")
 
-_EMPTY: Final = Raw(b"{}")
-_Role = Annotated[str, Meta(min_length=1, max_length=63)]
-_Roles = Annotated[list[_Role], Meta(max_length=MOST_ROLES)]
 _Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)]
 
 
@@ -70,51 +64,14 @@ class PostedMessage:
     private: bool
 
 
-@frozen
-class ChangeFilter:
-    """Whose changes are wanted; `given` is the body, with the defaults in it, to be told again."""
-
-    table: str
-    schema: str
-    events: tuple[str, ...]
-    columns: tuple[str, ...] | None
-    condition: str | None
-
-    @property
-    def given(self) -> dict[str, str | Sequence[str]]:
-        """What it was given as; JSON values only."""
-        members: dict[str, str | Sequence[str]] = {
-            "table": self.table,
-            "schema": self.schema,
-            "events": self.events,
-        }
-        if self.columns is not None:
-            members["columns"] = self.columns
-        if self.condition is not None:
-            members["condition"] = self.condition
-        return members
-
-
-class _Permissions(Struct):
-    read: _Roles | None = None
-    write: _Roles | None = None
-    admin: _Roles | None = None
-    max_message_size: Annotated[int, Meta(ge=1)] | None = None
-    rate_limit: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-
-
-class _Channel(Struct):
+class _Named(Struct):
     name: str
-    max_subscribers: Annotated[int, Meta(ge=1, le=MOST_SUBSCRIBERS)] | None = None
-    require_auth: bool = True
-    permissions: Raw = _EMPTY
-    metadata: Raw = _EMPTY
 
 
 class _Message(Struct):
     event: Annotated[str, Meta(min_length=1, max_length=EVENT_CHARACTERS)]
     type: str = "message"
-    payload: Raw = _EMPTY
+    payload: Raw = Raw(b"{}")
     private: bool = False
 
 
@@ -130,20 +87,12 @@ class _Filter(Struct):
     condition: Annotated[str, Meta(max_length=CONDITION_CHARACTERS)] | None = None
 
 
-_permissions: Final = Decoder(_Permissions)
-_channel: Final = Decoder(_Channel)
+_named: Final = Decoder(_Named)
 _message: Final = Decoder(_Message)
 _state: Final = Decoder(_State)
 _filter: Final = Decoder(_Filter)
+_members: Final = Decoder(dict[str, Raw])
 
-_CHANNEL_RULE: Final = (
-    "a channel has a name, and may have max_subscribers (a number of at least 1), require_auth (true or false),"
-    " permissions and metadata (objects)"
-)
-_PERMISSIONS_RULE: Final = (
-    "permissions are lists of roles (read, write, admin),"
-    " and max_message_size and rate_limit, which are numbers of at least 1"
-)
 _MESSAGE_RULE: Final = (
     f"a broadcast has an event of 1 to {EVENT_CHARACTERS} characters, and may have type (message or broadcast),"
     " payload and private (true or false)"
@@ -160,36 +109,13 @@ def parse_channel(body: bytes) -> tuple[str, ChannelConfig]:
     Raises:
         InvalidRequest: it cannot be created like this.
     """
-    if len(body) > CONFIG_BYTES:
-        raise InvalidRequest(f"a channel is described in at most {CONFIG_BYTES} bytes")
-    channel = _decoded(_channel, body, _CHANNEL_RULE)
-    if not is_channel_name(channel.name):
+    name = _decoded(_named, body, NAME_RULE).name
+    if not is_channel_name(name):
         raise InvalidRequest(NAME_RULE)
-    return channel.name, _config(channel)
-
-
-def read_config(stored: bytes) -> ChannelConfig:
-    """Return the configuration that `config_json` wrote.
-
-    Raises:
-        InvalidRequest: somebody else wrote it.
-    """
-    members = _decoded(Decoder(dict[str, Raw]), stored, _CHANNEL_RULE)
-    text = jsontext.write({**members, "name": "stored"})
-    return _config(_decoded(_channel, text, _CHANNEL_RULE))
-
-
-def config_json(config: ChannelConfig, default_subscribers: int) -> bytes:
-    """Return `{"max_subscribers", "require_auth", "permissions", "metadata"}`."""
-    most = config.max_subscribers
-    return jsontext.write(
-        {
-            "max_subscribers": default_subscribers if most is None else most,
-            "require_auth": config.require_auth,
-            "permissions": Raw(config.permissions),
-            "metadata": Raw(config.metadata),
-        }
-    )
+    try:
+        return name, read_config(body)
+    except InvalidConfig as fault:
+        raise InvalidRequest(fault.reason) from None
 
 
 def parse_message(body: bytes) -> PostedMessage:
@@ -219,20 +145,20 @@ def parse_state(body: bytes) -> bytes:
 
 
 def parse_filter(body: bytes) -> ChangeFilter:
-    """Return whose changes a body asks for.
+    """Return whose changes a body asks for; what its condition comes to is for the caller to find out.
 
     Raises:
         InvalidRequest: the body is no JSON object.
         InvalidSubscription: it is one, and asks for no changes that there could be.
     """
-    _decoded(Decoder(dict[str, Raw]), body, _FILTER_RULE)
+    _decoded(_members, body, _FILTER_RULE)
     try:
         asked = _decoded(_filter, body, _FILTER_RULE)
     except InvalidRequest as fault:
         raise InvalidSubscription(fault.reason) from None
     # With these a name would be a pattern, and stand for other tables as well.
     names = (asked.table, asked.schema, *(asked.columns or ()))
-    if any(set(name) & set("*%\0") or not name.isprintable() for name in names):
+    if any(set(name) & set("*%") or not name.isprintable() for name in names):
         raise InvalidSubscription("a name has characters that are not taken")
     events = (
         KINDS if asked.events is None else tuple(dict.fromkeys(map(str.upper, asked.events)))
@@ -244,29 +170,18 @@ def parse_filter(body: bytes) -> ChangeFilter:
     return ChangeFilter(asked.table, asked.schema, events, columns, condition)
 
 
-def _config(channel: _Channel) -> ChannelConfig:
-    given, metadata = (
-        b"{}" if raw == b"null" else raw
-        for raw in (bytes(channel.permissions), bytes(channel.metadata))
-    )
-    if not metadata.startswith(b"{"):
-        raise InvalidRequest(_CHANNEL_RULE)
-    permissions = _decoded(_permissions, given, _PERMISSIONS_RULE)
-    return ChannelConfig(
-        channel.max_subscribers,
-        channel.require_auth,
-        _roles(permissions.read),
-        _roles(permissions.write),
-        _roles(permissions.admin),
-        permissions.max_message_size,
-        permissions.rate_limit,
-        given,
-        metadata,
-    )
-
-
-def _roles(roles: list[str] | None) -> frozenset[str] | None:
-    return None if roles is None else frozenset(roles)
+def filter_members(wanted: ChangeFilter) -> dict[str, str | Sequence[str]]:
+    """Return a filter as its client gave it, with the defaults in it; JSON values only."""
+    members: dict[str, str | Sequence[str]] = {
+        "table": wanted.table,
+        "schema": wanted.schema,
+        "events": wanted.events,
+    }
+    if wanted.columns is not None:
+        members["columns"] = wanted.columns
+    if wanted.condition is not None:
+        members["condition"] = wanted.condition
+    return members
 
 
 def _decoded(decoder: Decoder[T], body: bytes, rule: str) -> T:

@@ -93,7 +93,9 @@ class GoForwardSession:
 
     def begin(self) -> Sequence[Command]:
         """Return the join of the channel that the client connected to."""
-        options = JoinOptions(echo=True, presence_enabled=True, presence_key=self._user_id)
+        options = JoinOptions(
+            echo=True, presence_enabled=True, presence_key=self._user_id, managed=True
+        )
         return (self._join(self._topic, self._channel, _NUMBER, options),)
 
     def receive(self, data: str | bytes) -> Sequence[Command]:

@@ -8,6 +8,8 @@ from itertools import count
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from trio.testing import wait_all_tasks_blocked
+
 from protocol.goforward.dialect import GoForwardDialect
 from protocol.goforward.envelope import Stamp
 from tests.support.tokens import mint
@@ -74,3 +76,40 @@ async def open_channel(port: int, channel: str, user: str = "u1", token: str | N
         client = GoForwardClient(websocket)
         await client.expect("system", "connected")
         yield client
+
+
+class Member:
+    """A client in memory that is in a channel of a stage, or on its way there."""
+
+    def __init__(self, stage, user: str = "", channel: str = "room", **opening: Any) -> None:
+        options = {"dialect": dialect(channel), "role": "authenticated", **opening}
+        self._client = stage.connect(sub=user, **options)
+
+    @property
+    def outbox(self):
+        return self._client.socket.outbox
+
+    @property
+    def close_code(self) -> int | None:
+        return self.outbox.close_code
+
+    def send(self, type: str, event: str = "", **payload: Any) -> None:  # noqa: A002
+        self.send_raw(json.dumps({"type": type, "event": event, "payload": payload}))
+
+    def send_raw(self, data: str | bytes) -> None:
+        self._client.send_raw(data)
+
+    def go(self) -> None:
+        """Leave without a word."""
+        self._client.leave_socket()
+
+    async def received(self) -> list[dict[str, Any]]:
+        """Return what came, once everybody is blocked."""
+        await wait_all_tasks_blocked()
+        found = [json.loads(data) for data in self.outbox.messages]
+        self.outbox.messages.clear()
+        return found
+
+    async def heard(self) -> list[tuple[str, str, Any]]:
+        """Return type, event and payload of what came, once everybody is blocked."""
+        return [(m["type"], m["event"], m["payload"]) for m in await self.received()]

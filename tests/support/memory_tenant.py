@@ -318,18 +318,26 @@ class Stage:
     reports: list = field(factory=list)
 
     def connect(
-        self, version="2.0.0", role="anon", expires_at=1e12, headers=b"{}", dialect=None, sub=""
+        self,
+        version="2.0.0",
+        role="anon",
+        expires_at=1e12,
+        headers=b"{}",
+        dialect=None,
+        sub="",
+        verifier=None,
     ) -> Client:
         """Admit a client; its token expires at that time of the trio clock."""
         client = Client(version)
         token = fake_token(role, expires_at=expires_at, sub=sub)
-        identity = Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token)
+        identity = Identity(role, json.dumps({"sub": sub}).encode(), expires_at, token, sub)
         opening = Opening(
             dialect or PhoenixDialect(version),
             identity,
             "192.0.2.1",
             client.open_socket,
             headers,
+            verifier,
         )
         self.connections.admit(opening)
         return client

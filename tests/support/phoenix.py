@@ -1,4 +1,4 @@
-"""Client frames of the Phoenix dialect, and a server made of a session alone.
+"""Client frames of the Phoenix dialect, and a server made of a session alone, of any dialect.
 
 `SessionServer` does what a connection with one client does: it accepts every join, acknowledges, echoes, closes.
 """
@@ -26,10 +26,9 @@ from protocol.presence.published import Published
 
 if TYPE_CHECKING:
     from protocol.commands import Command
-    from protocol.dialect import Session
+    from protocol.dialect import Dialect, Session
     from protocol.events import Event
     from protocol.frames import Frame
-    from protocol.phoenix import PhoenixDialect
 
 ROOM = "realtime:room"
 
@@ -49,14 +48,23 @@ def frame(version, topic, event, payload=None, ref=None, join_ref=None):
 class SessionServer:
     """Answers frames as a node with one client and one topic would, without a node."""
 
-    dialect: PhoenixDialect
+    dialect: Dialect
+    user_id: str = ""
     _session: Session = field(
-        default=Factory(lambda self: self.dialect.session(), takes_self=True), init=False
+        default=Factory(lambda self: self.dialect.session(self.user_id), takes_self=True),
+        init=False,
     )
     _published: Published[None] = field(factory=Published, init=False)
     _tracked: Meta | None = field(default=None, init=False)
     _joins: dict[str, Join] = field(factory=dict, init=False)
     _sent: list[Frame] = field(factory=list, init=False)
+
+    def begin(self) -> list[Frame]:
+        """Return what is sent to who connected."""
+        self._sent = []
+        for command in self._session.begin():
+            self._carry_out(command)
+        return self._sent
 
     def receive(self, data: str | bytes) -> list[Frame]:
         """Return what is sent because of one frame."""
@@ -72,9 +80,7 @@ class SessionServer:
         return self._sent
 
     def _push(self, topic: str, event: Event) -> None:
-        encoded = self.dialect.frame(event, topic)
-        if encoded is not None:
-            self._sent.append(encoded)
+        self._sent.extend(self.dialect.encode(event, topic, self.user_id))
 
     def _carry_out(self, command: Command) -> None:
         match command:

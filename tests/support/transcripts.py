@@ -94,6 +94,9 @@ def parse_transcript(name: str, text: str) -> Transcript:
                     exchanges.append(([], []))
                 exchanges[-1][0].append(client_frame(rest))
             case "S:":
+                if not exchanges:
+                    # What is sent to who connected.
+                    exchanges.append(([], []))
                 exchanges[-1][1].append(read_pattern(rest))
             case "version":
                 version = rest

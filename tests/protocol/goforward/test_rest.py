@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.goforward import rest
-from protocol.managed import ChannelConfig, Permission
+from protocol.managed import ChangeFilter, ChannelConfig, Permission
+from protocol.managed_json import config_json, filter_json, read_config, read_filter
 
 FULL = {
     "name": "chat-room-1",
@@ -29,7 +30,7 @@ def test_a_channel_is_described_by_its_document():
     name, config = rest.parse_channel(as_body(FULL))
 
     assert name == "chat-room-1"
-    assert json.loads(rest.config_json(config, 100)) == {
+    assert json.loads(config_json(config, 100)) == {
         k: v for k, v in FULL.items() if k != "name"
     }
 
@@ -37,7 +38,7 @@ def test_a_channel_is_described_by_its_document():
 def test_a_partial_description_gets_defaults():
     _, config = rest.parse_channel(b'{"name": "test-channel"}')
 
-    assert json.loads(rest.config_json(config, 100)) == {
+    assert json.loads(config_json(config, 100)) == {
         "max_subscribers": 100,
         "require_auth": True,
         "permissions": {},
@@ -48,7 +49,7 @@ def test_a_partial_description_gets_defaults():
 def test_a_stored_configuration_is_read_back_as_it_was():
     _, config = rest.parse_channel(as_body(FULL))
 
-    assert rest.read_config(rest.config_json(config, 100)) == config
+    assert read_config(config_json(config, 100)) == config
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_what_is_no_message_is_refused(body):
 def test_a_filter_may_say_no_more_than_the_table():
     found = rest.parse_filter(b'{"table":"test_table","events":["INSERT","update"]}')
 
-    assert found.given == {
+    assert rest.filter_members(found) == {
         "table": "test_table",
         "schema": "public",
         "events": ("INSERT", "UPDATE"),
@@ -159,6 +160,25 @@ def test_a_filter_may_say_no_more_than_the_table():
 def test_what_asks_for_no_changes_is_refused_as_a_subscription(body):
     with pytest.raises(rest.InvalidSubscription):
         rest.parse_filter(body)
+
+
+def test_a_stored_filter_is_read_back_as_it_was():
+    wanted = ChangeFilter("t", "public", ("INSERT",), ("id",), "a = 1", ("a=eq.1",))
+
+    assert read_filter(filter_json(wanted)) == wanted
+
+
+def test_a_filter_is_a_binding_per_event_and_alternative():
+    wanted = ChangeFilter("t", "public", ("INSERT", "DELETE"), filters=("a=eq.1", "b=eq.2"))
+
+    found = [(b.id, b.kind, b.filter) for b in wanted.bindings()]
+
+    assert found == [
+        (1, "INSERT", "a=eq.1"),
+        (2, "INSERT", "b=eq.2"),
+        (3, "DELETE", "a=eq.1"),
+        (4, "DELETE", "b=eq.2"),
+    ]
 
 
 @pytest.mark.parametrize("body", [b'{"state":5}', b"{}", b'{"state":null}', b'{"state":[]}'])
