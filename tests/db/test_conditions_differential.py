@@ -27,7 +27,12 @@ from tests.support.extent import is_long
 from tests.support.filter_cases import TYPES, columns
 from tests.support.random_rows import literal
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    # Of what failed, the database has a long one.
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
+]
 
 OPTIONS = "-c timezone=UTC"
 ROWS = 30
@@ -55,11 +60,17 @@ KINDS = {
 }
 
 
+def quoted(text):
+    """Return the text as a literal that has backslashes as they are, as SQL has it."""
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
 def value_of(kind):
     def written(text):
         is_number = kind.definition in NUMBERS and text.lstrip("-").isdigit()
         is_short = len(text) < 5
-        return text if is_number and is_short else literal(text)
+        return text if is_number and is_short else quoted(text)
 
     short = [one for one in kind.values + kind.filters if len(one) <= LONGEST_VALUE]
     return st.sampled_from(short).map(written)
@@ -83,7 +94,7 @@ def comparison(name):
         ),
         st.builds("{1} <= {0}".format, st.just(name), value),
         st.builds("{} {}IN ({})".format, st.just(name), negation, values),
-        st.builds("{} {}LIKE {}".format, st.just(name), negation, pattern.map(literal)),
+        st.builds("{} {}LIKE {}".format, st.just(name), negation, pattern.map(quoted)),
         st.builds("{} {}BETWEEN {} AND {}".format, st.just(name), negation, value, value),
         st.builds("{} IS {}{}".format, st.just(name), negation, truths),
         st.builds("{} IS {}DISTINCT FROM {}".format, st.just(name), negation, value),
