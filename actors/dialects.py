@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from string import ascii_lowercase, digits
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from actors.auth.roles import NoRoles, RoleVerifier
-from actors.web import goforward_socket
+from actors.realtime.managed_joins import ManagedGate
+from actors.web import fluxbase, goforward_socket
+from actors.web.fluxbase import FluxbaseEndpoint, FluxbaseOptions
 from actors.web.goforward_socket import GoForwardEndpoint, GoForwardOptions
 from actors.web.origins import OriginGuard
+from protocol.fluxbase import FluxbaseDialect
 from protocol.goforward.envelope import Stamp
+from protocol.goforward.ids import LUCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,9 +23,6 @@ if TYPE_CHECKING:
     from actors.realtime.tenant import Tenant
     from actors.settings import Settings
     from actors.web.endpoint import WebSocketEndpoint
-
-_LUCK: Final = ascii_lowercase + digits
-_LUCK_CHARACTERS: Final = 6
 
 
 def websockets(
@@ -39,11 +39,26 @@ def websockets(
         verifier,
         connections,
         stamps(now, tenant.random),
-        options=GoForwardOptions(refusal_delay_s=settings.connect_error_delay_s),
+        ManagedGate(tenant),
+        GoForwardOptions(refusal_delay_s=settings.connect_error_delay_s),
     )
-    origins = settings.goforward_allowed_origins or settings.allowed_origins
+    flux = FluxbaseEndpoint(
+        verifier,
+        connections,
+        FluxbaseDialect(settings.fluxbase_heartbeat_s),
+        FluxbaseOptions(
+            is_token_needed=not settings.fluxbase_anonymous,
+            max_message_bytes=settings.fluxbase_max_frame_bytes,
+            refusal_delay_s=settings.connect_error_delay_s,
+        ),
+    )
+    of_goforward = settings.goforward_allowed_origins or settings.allowed_origins
+    of_fluxbase = settings.fluxbase_allowed_origins or settings.allowed_origins
     return {
-        goforward_socket.PATH: OriginGuard(origins, goforward, goforward_socket.ORIGIN_REFUSED)
+        goforward_socket.PATH: OriginGuard(
+            of_goforward, goforward, goforward_socket.ORIGIN_REFUSED
+        ),
+        fluxbase.PATH: OriginGuard(of_fluxbase, flux, fluxbase.ORIGIN_REFUSED),
     }
 
 
@@ -51,7 +66,6 @@ def stamps(now: Callable[[], float], random: Random) -> Callable[[], Stamp]:
     """Return what stamps the messages of GoForward; `now` returns seconds since 1970-01-01 UTC."""
 
     def stamp() -> Stamp:
-        luck = "".join(random.choices(_LUCK, k=_LUCK_CHARACTERS))
-        return Stamp(int(now() * 1000), luck)
+        return Stamp(now(), random.randbytes(LUCK_BYTES))
 
     return stamp

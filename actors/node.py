@@ -55,6 +55,7 @@ from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.dashboard_site import Dashboard
 from actors.web.guard import Guard
+from actors.web.openapi_document import ApiDescription
 from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.origins import OriginGuard
@@ -290,7 +291,7 @@ class Node:
         )
         return site(
             supabase=OriginGuard(settings.allowed_origins, supabase, ORIGIN_REFUSED),
-            api=[*api.routes(), *statistics.routes()],
+            api=[*api.routes(), *statistics.routes(), *ApiDescription().routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
             websockets=websockets(

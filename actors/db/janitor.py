@@ -93,6 +93,8 @@ class Janitor:
             ) from None
         except psycopg.Error as error:
             raise DatabaseUnavailable(f"The schema could not be installed: {error}") from None
+        for sentence in upkeep.left_out:
+            log.warning("partition.left_out", reason=sentence)
         if upkeep.made or upkeep.dropped:
             log.info("partitions.kept", made=upkeep.made, dropped=upkeep.dropped)
 

@@ -39,6 +39,7 @@ Name = tuple[str, str]
 MAX_TABLES = 10_000
 
 # The one that is published goes before the one that carries a trigger.
+# Generated columns are listed by every version, but not published before 18.
 _LIVE = """
     SELECT asked.schema, asked.name, class.oid::bigint, namespace.nspname, class.relname, class.relreplident::text,
         class.relrowsecurity, live.is_published, live.has_filter, live.kinds,
@@ -64,8 +65,9 @@ _LIVE = """
                 ) ORDER BY attribute.attnum)
             FROM pg_catalog.pg_attribute AS attribute
             WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
-            AND CASE WHEN live.columns IS NULL THEN attribute.attgenerated = ''
-                ELSE attribute.attname = ANY(live.columns) END), '[]')
+            AND (live.columns IS NULL OR attribute.attname = ANY(live.columns))
+            AND (attribute.attgenerated = '' OR (
+                live.columns IS NOT NULL AND current_setting('server_version_num')::int >= 180000))), '[]')
     FROM unnest(%(schemas)s::text[], %(names)s::text[]) AS asked(schema, name)
     CROSS JOIN LATERAL (
         SELECT told.oid AS told, above.oid, listed.pubname IS NOT NULL AS is_published,

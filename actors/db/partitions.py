@@ -8,13 +8,16 @@ Called by `janitor`; without today's partition nothing can be sent from SQL and 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 from attrs import field, frozen
 from psycopg import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import LiteralString
 
     from actors.db.driver import TrioConnection
@@ -25,8 +28,11 @@ DAYS_AHEAD: Final = 3
 _NAME: Final = re.compile(r"messages_(\d{4})_(\d{2})_(\d{2})")
 _DAYS = "SELECT now.utc::date, (now.utc - %s)::date FROM (SELECT now() AT TIME ZONE 'utc' AS utc) AS now"
 _IS_PARTITIONED = "SELECT FROM pg_catalog.pg_partitioned_table WHERE partrelid = to_regclass('realtime.messages')"
-_PRESENT = """
-    SELECT child.relname FROM pg_catalog.pg_inherits AS link
+# A default partition has no end.
+_PRESENT = r"""
+    SELECT child.relname,
+        (regexp_match(pg_get_expr(child.relpartbound, child.oid), $$ TO \('([^']+)'\)$$))[1]::timestamp
+    FROM pg_catalog.pg_inherits AS link
     JOIN pg_catalog.pg_class AS child ON child.oid = link.inhrelid
     WHERE link.inhparent = to_regclass('realtime.messages')
     AND child.relnamespace = 'realtime'::regnamespace
@@ -34,16 +40,24 @@ _PRESENT = """
 _MAKE = """
     CREATE TABLE realtime.{name} PARTITION OF realtime.messages FOR VALUES FROM ({start}) TO ({end})
 """
+#: Another partition has that time, a table that name, the default partition such rows; or a view depends on it.
+_IN_THE_WAY = (
+    psycopg.errors.InvalidObjectDefinition,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.CheckViolation,
+    psycopg.errors.DependentObjectsStillExist,
+)
 # Else who names the partition instead of the table would pass by the policies.
 _SECURE = "ALTER TABLE realtime.{name} ENABLE ROW LEVEL SECURITY"
 
 
 @frozen
 class Upkeep:
-    """Names of the partitions that were made and dropped."""
+    """Names of the partitions that were made and dropped, and in sentences those that could not be."""
 
     made: list[str] = field(factory=list[str])
     dropped: list[str] = field(factory=list[str])
+    left_out: list[str] = field(factory=list[str])
 
 
 async def keep_partitions(connection: TrioConnection, retention: timedelta) -> Upkeep:
@@ -60,19 +74,32 @@ async def keep_partitions(connection: TrioConnection, retention: timedelta) -> U
         if await _rows(connection, _IS_PARTITIONED) == []:
             return upkeep
         ((today, oldest),) = await _rows(connection, _DAYS, retention)
-        present = {name for (name,) in await _rows(connection, _PRESENT)}
+        present = dict(await _rows(connection, _PRESENT))
         for offset in range(-DAYS_BEFORE, DAYS_AHEAD + 1):
             day = today + timedelta(days=offset)
             if (name := partition_name(day)) not in present:
-                await _make(connection, name, day)
-                upkeep.made.append(name)
-        for name in sorted(present):
-            day_of_name = partition_day(name)
-            if day_of_name is not None and day_of_name < oldest:
+                with _each(name, upkeep.made, upkeep.left_out):
+                    async with connection.transaction():
+                        await _make(connection, name, day)
+        for name, end in sorted(present.items()):
+            # It is the end that says how old it is; the name says that it is one of these.
+            if partition_day(name) is not None and end is not None and end.date() <= oldest:
                 drop = sql.SQL("DROP TABLE realtime.{}").format(sql.Identifier(name))
-                await connection.execute(drop)
-                upkeep.dropped.append(name)
+                with _each(name, upkeep.dropped, upkeep.left_out):
+                    async with connection.transaction():
+                        await connection.execute(drop)
     return upkeep
+
+
+@contextmanager
+def _each(name: str, done: list[str], left_out: list[str]) -> Iterator[None]:
+    """Note what became of one partition; what is in its way is in nobody else's."""
+    try:
+        yield
+    except _IN_THE_WAY as error:
+        left_out.append(f"{name}: {error.diag.message_primary}")
+    else:
+        done.append(name)
 
 
 def partition_name(day: date) -> str:

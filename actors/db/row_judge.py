@@ -1,10 +1,14 @@
 """Asks Postgres which rows may be seen with which claims, and finds out whose fault it is when that fails.
 
 Called by `visibility` for one query (`row_query`) at a time; the statements run in `row_sessions`.
+Many are asked about together, with a part of the time; whose claims were slow there is asked about alone,
+with all of it, and the others have their answer before that.
 
 **Invariants**
 - Claims under which a policy fails or dawdles are refused alone, and so is a row.
 - A judgement is made only when the transactions that wrote the rows are through for other sessions.
+
+**Source**: ADR 0081 for who waits for whom.
 """
 
 from __future__ import annotations
@@ -12,16 +16,16 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 from attrs import define, field, frozen
 
-from actors.db.row_query import RENAMED, UNFINISHED, text_array
+from actors.db.row_faults import ERROR_SLOW, TIMED_OUT, RowFaults
+from actors.db.row_query import OUT_OF_TIME, RENAMED, UNFINISHED, text_array
 from actors.db.row_sessions import StatementFailed
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from actors.db.row_query import RowQuery
     from actors.db.row_sessions import RowSessions
@@ -29,24 +33,16 @@ if TYPE_CHECKING:
 
 #: How many judgements one statement makes at most: some tenths of a second's worth under a usual policy.
 MAX_PAIRS = 20_000
-#: After so many timeouts without anything else a policy is taken to be slow for everybody, and the rest is not tried.
+#: After so many slow claims among many a policy is taken to be slow for everybody, and everybody is asked alone.
+SLOW_ONES = 5
+#: After so many timeouts without anything else, of those who are asked alone, the rest is not tried.
 MAX_TIMEOUTS = 5
-#: How long claims that took too long are refused without asking, in seconds.
-QUARANTINE_S = 30.0
-MAX_QUARANTINED = 10_000
 #: What takes longer is slow, in seconds.
-SLOW_S = 0.5
+SLOW_S = 0.25
 #: How long to wait for a commit to be through, and how often to look, in seconds.
 COMMIT_WITHIN_S = 2.0
 LOOK_AGAIN_S = 0.002
-#: How often the same failure of the same query is logged, in seconds.
-LOG_AGAIN_S = 60.0
 
-ERROR_FAILED = "Error 500: Internal Server Error, row security failed"
-ERROR_SLOW = "Error 504: Gateway Timeout, row security took too long"
-
-TIMED_OUT = "57014"
-NOT_TRIED = "not tried"
 #: The table is locked, or Postgres has no room: this is not about the claims.
 TRANSIENT = ("55P03", "53")
 #: The table, a column, the schema or the session's function is not there under the name known.
@@ -54,9 +50,15 @@ OUTDATED = ("42P01", "42703", "3F000", "42883", RENAMED)
 #: A value that psycopg cannot send (it has no SQLSTATE then), or Postgres cannot take: it spoils the whole statement.
 UNSENT = ""
 UNREADABLE = "22"
+#: The time of the statement was over.
+OUT = (TIMED_OUT, OUT_OF_TIME)
 
 _UNFINISHED = "A commit is not through yet: Postgres waits for a standby."
 _TRANSIENT = "Postgres could not judge rows: a table is locked, or a resource is used up."
+
+
+#: The values that the query wants of each row.
+Rows = dict["Change", tuple[str | None, ...]]
 
 
 @frozen
@@ -77,9 +79,13 @@ class Verdict:
 
 @define
 class Verdicts:
-    """What came out, by claims; `is_outdated` says that the names in the query mean nothing any more."""
+    """What came out, by claims; `is_outdated` says that the names in the query mean nothing any more.
+
+    About claims that are `slow` nothing is said yet.
+    """
 
     by_claims: dict[str, Verdict] = field(factory=dict[str, Verdict])
+    slow: set[str] = field(factory=set[str])
     is_outdated: bool = False
 
 
@@ -97,104 +103,128 @@ _Outcome = list[int] | str
 
 @define(eq=False)
 class RowJudge:
-    """Judges rows by one query; used by one task at a time."""
+    """Judges rows by one query; `judge` is used by one task at a time, `judge_alone` by any."""
 
     _query: RowQuery
     _sessions: RowSessions
     _is_slow: bool = field(default=False, init=False)
-    _quarantine: dict[str, float] = field(factory=dict[str, float], init=False)
-    _logged: dict[str, float] = field(factory=dict[str, float], init=False)
+    _faults: RowFaults = field(init=False)
+
+    @_faults.default
+    def _no_faults(self) -> RowFaults:
+        return RowFaults(self._query)
 
     async def judge(self, batch: Sequence[Sequence[Request]]) -> Verdicts:
-        """Answer all requests, with one statement if nothing is wrong.
+        """Answer all requests, with one statement if nothing is wrong; leave out claims that are slow.
 
         Raises:
             DatabaseUnavailable: Postgres could not be asked.
         """
-        rows: dict[Change, tuple[str | None, ...]] = {}
-        wanted: dict[str, dict[Change, None]] = {}
-        merged: Mapping[Change, tuple[str | None, ...]] | None = None
-        for request in chain.from_iterable(batch):
-            if request.rows is not merged:
-                merged = request.rows
-                rows.update(merged)
-            wanted.setdefault(request.claims, {}).update(dict.fromkeys(request.rows))
-        cases = [_Case(claims, tuple(changes)) for claims, changes in wanted.items()]
-        verdicts = Verdicts({claims: Verdict() for claims in wanted})
+        cases, rows = _merged(chain.from_iterable(batch))
+        verdicts = Verdicts({case.claims: Verdict() for case in cases})
         await self._settle(cases, rows, verdicts)
         return verdicts
 
-    async def _settle(
-        self,
-        cases: Sequence[_Case],
-        rows: Mapping[Change, tuple[str | None, ...]],
-        verdicts: Verdicts,
-    ) -> None:
+    async def judge_alone(self, requests: Iterable[Request]) -> Verdicts:
+        """Answer requests whose claims are slow, each by itself.
+
+        Raises:
+            DatabaseUnavailable: Postgres could not be asked.
+        """
+        cases, rows = _merged(requests)
+        verdicts = Verdicts({case.claims: Verdict() for case in cases})
+        timeouts = answers = 0
+        for case in cases:
+            waiting = [case]
+            while waiting:
+                one = waiting.pop(0)
+                is_hopeless = timeouts >= MAX_TIMEOUTS and not answers
+                if is_hopeless or self._faults.is_held(one.claims):
+                    faults = dict.fromkeys(one.changes, ERROR_SLOW)
+                    verdicts.by_claims[one.claims].faults.update(faults)
+                    continue
+                (outcome,) = await self._found([one], rows, is_alone=True)
+                timeouts += outcome == TIMED_OUT
+                answers += outcome != TIMED_OUT
+                waiting += self._note(one, outcome, verdicts)
+        return verdicts
+
+    async def _settle(self, cases: Sequence[_Case], rows: Rows, verdicts: Verdicts) -> None:
         """Judge the cases and note the outcome; the rows of one that failed are judged one by one."""
-        alone: list[_Case] = []
+        again: list[_Case] = []
         for part in _parts(cases):
             outcomes = await self._outcomes(part, rows)
-            if all(
-                isinstance(outcome, str) and outcome.startswith(TRANSIENT)
-                for outcome in outcomes
-            ):
-                raise DatabaseUnavailable(_TRANSIENT)
             for case, outcome in zip(part, outcomes, strict=True):
-                verdict = verdicts.by_claims[case.claims]
-                if not isinstance(outcome, str):
-                    verdict.visible.update(case.changes[place - 1] for place in outcome)
-                elif outcome in OUTDATED:
-                    verdicts.is_outdated = True
-                    fault = self._fault(case.claims, outcome)
-                    verdict.faults.update(dict.fromkeys(case.changes, fault))
-                elif outcome == NOT_TRIED:
-                    verdict.faults.update(dict.fromkeys(case.changes, ERROR_SLOW))
-                elif len(case.changes) > 1:
-                    alone += (_Case(case.claims, (change,)) for change in case.changes)
+                if outcome == TIMED_OUT:
+                    self._set_aside(case, verdicts)
                 else:
-                    verdict.faults[case.changes[0]] = self._fault(case.claims, outcome)
-        if alone:
-            await self._settle(alone, rows, verdicts)
+                    again += self._note(case, outcome, verdicts)
+        if again:
+            await self._settle(again, rows, verdicts)
 
-    async def _outcomes(
-        self, cases: Sequence[_Case], rows: Mapping[Change, tuple[str | None, ...]]
-    ) -> list[_Outcome]:
-        """Return what came out for each case; if all of them fail together, each is tried alone."""
+    def _set_aside(self, case: _Case, verdicts: Verdicts) -> None:
+        if self._faults.is_held(case.claims):
+            faults = dict.fromkeys(case.changes, ERROR_SLOW)
+            verdicts.by_claims[case.claims].faults.update(faults)
+        else:
+            verdicts.slow.add(case.claims)
+
+    def _note(self, case: _Case, outcome: _Outcome, verdicts: Verdicts) -> list[_Case]:
+        """Note an outcome; return what has to be asked again to know which row is to blame."""
+        verdict = verdicts.by_claims[case.claims]
+        if not isinstance(outcome, str):
+            verdict.visible.update(case.changes[place - 1] for place in outcome)
+        elif outcome in OUTDATED or len(case.changes) == 1:
+            verdicts.is_outdated |= outcome in OUTDATED
+            fault = self._faults.note(case.claims, outcome)
+            verdict.faults.update(dict.fromkeys(case.changes, fault))
+        else:
+            return [_Case(case.claims, (change,)) for change in case.changes]
+        return []
+
+    async def _outcomes(self, cases: Sequence[_Case], rows: Rows) -> list[_Outcome]:
+        """Return what came out for each case: that the time was over for those who are slow, or were."""
         outcomes: list[_Outcome] = [TIMED_OUT] * len(cases)
-        places = [place for place, case in enumerate(cases) if not self._is_held(case.claims)]
-        if not places:
-            return outcomes
-        try:
-            found = await self._ask([cases[place] for place in places], rows)
-        except StatementFailed as failed:
-            is_of_one = failed.sqlstate in {TIMED_OUT, UNSENT} or failed.sqlstate.startswith(
-                UNREADABLE
-            )
-            if len(places) == 1 or not is_of_one:
-                found = [failed.sqlstate] * len(places)
-            else:
-                found = await self._ask_alone([cases[place] for place in places], rows)
-        for place, outcome in zip(places, found, strict=True):
-            outcomes[place] = outcome
+        rest = [
+            place for place, case in enumerate(cases) if not self._faults.is_held(case.claims)
+        ]
+        slow = 0
+        while rest and slow < SLOW_ONES:
+            found = await self._found([cases[place] for place in rest], rows)
+            for place, outcome in zip(rest, found, strict=True):
+                outcomes[place] = TIMED_OUT if outcome == OUT_OF_TIME else outcome
+            slow += found.count(TIMED_OUT)
+            rest = [
+                place
+                for place, outcome in zip(rest, found, strict=True)
+                if outcome == OUT_OF_TIME
+            ]
         return outcomes
 
-    async def _ask_alone(
-        self, cases: Sequence[_Case], rows: Mapping[Change, tuple[str | None, ...]]
+    async def _found(
+        self, cases: Sequence[_Case], rows: Rows, *, is_alone: bool = False
     ) -> list[_Outcome]:
-        found: list[_Outcome] = []
-        for case in cases:
-            if len(found) == MAX_TIMEOUTS and found.count(TIMED_OUT) == MAX_TIMEOUTS:
-                break
-            try:
-                found += await self._ask([case], rows)
-            except StatementFailed as failed:
-                found.append(failed.sqlstate)
-        return found + [NOT_TRIED] * (len(cases) - len(found))
+        """Return what came out of one statement; if a value of one kept Postgres from reading it, of one for each.
+
+        Raises:
+            DatabaseUnavailable: Postgres could not be asked, or could judge nothing for now.
+        """
+        try:
+            found = await self._ask(cases, rows, is_alone=is_alone)
+        except StatementFailed as failed:
+            is_of_one = failed.sqlstate == UNSENT or failed.sqlstate.startswith(UNREADABLE)
+            if len(cases) == 1 or not is_of_one:
+                found = [failed.sqlstate] * len(cases)
+            else:
+                found = [(await self._found([case], rows))[0] for case in cases]
+        if all(isinstance(outcome, str) and outcome.startswith(TRANSIENT) for outcome in found):
+            raise DatabaseUnavailable(_TRANSIENT)
+        return found
 
     async def _ask(
-        self, cases: Sequence[_Case], rows: Mapping[Change, tuple[str | None, ...]]
+        self, cases: Sequence[_Case], rows: Rows, *, is_alone: bool
     ) -> list[_Outcome]:
-        """Put the cases to Postgres by one statement.
+        """Put the cases to Postgres by one statement; those behind one that took too long are out of time, too.
 
         Raises:
             StatementFailed: Postgres refused it.
@@ -217,52 +247,50 @@ class RowJudge:
             ),
         ]
         found: list[_Outcome] = [[] for _ in cases]
-        for place, seen, failure in await self._call(arguments):
+        for place, seen, failure in await self._call(arguments, is_alone=is_alone):
             found[order[place - 1]] = seen or failure or []
+            if failure in OUT:
+                # Whoever comes first had all of the time.
+                found[order[place - 1]] = TIMED_OUT if place == 1 else failure
+                for behind in order[place:]:
+                    found[behind] = OUT_OF_TIME
         return found
 
     async def _call(
-        self, arguments: Sequence[object]
+        self, arguments: Sequence[object], *, is_alone: bool
     ) -> Sequence[tuple[int, list[int] | None, str | None]]:
         deadline = trio.current_time() + COMMIT_WITHIN_S
         while True:
             try:
                 answer = await self._sessions.call(
-                    self._query, arguments, is_slow=self._is_slow
+                    self._query, arguments, is_slow=self._is_slow, is_alone=is_alone
                 )
             except StatementFailed as failed:
-                self._is_slow = failed.sqlstate == TIMED_OUT
+                if not is_alone:
+                    self._is_slow = failed.sqlstate == TIMED_OUT
                 if failed.sqlstate != UNFINISHED:
                     raise
             else:
-                self._is_slow = answer.took_s > SLOW_S
+                is_over = any(failure in OUT for _, _, failure in answer.rows)
+                if not is_alone:
+                    self._is_slow = is_over or answer.took_s > SLOW_S
                 return answer.rows
             if trio.current_time() > deadline:
                 raise DatabaseUnavailable(_UNFINISHED)
             await trio.sleep(LOOK_AGAIN_S)
 
-    def _is_held(self, claims: str) -> bool:
-        return self._quarantine.get(claims, 0.0) > trio.current_time()
 
-    def _fault(self, claims: str, sqlstate: str) -> str:
-        """Note why a row cannot be judged, and return what the client is told."""
-        now = trio.current_time()
-        if now >= self._logged.get(sqlstate, 0.0) + LOG_AGAIN_S:
-            self._logged[sqlstate] = now
-            structlog.get_logger().warning(
-                "policy.failed",
-                schema=self._query.schema,
-                table=self._query.table,
-                role=self._query.role,
-                sqlstate=sqlstate,
-            )
-        if sqlstate != TIMED_OUT:
-            return ERROR_FAILED
-        if not self._is_held(claims):
-            if len(self._quarantine) >= MAX_QUARANTINED:
-                self._quarantine.clear()
-            self._quarantine[claims] = now + QUARANTINE_S
-        return ERROR_SLOW
+def _merged(requests: Iterable[Request]) -> tuple[list[_Case], Rows]:
+    """Return one case for each set of claims, and the values of all rows."""
+    rows: Rows = {}
+    wanted: dict[str, dict[Change, None]] = {}
+    merged: Mapping[Change, tuple[str | None, ...]] | None = None
+    for request in requests:
+        if request.rows is not merged:
+            merged = request.rows
+            rows.update(merged)
+        wanted.setdefault(request.claims, {}).update(dict.fromkeys(request.rows))
+    return [_Case(claims, tuple(changes)) for claims, changes in wanted.items()], rows
 
 
 def _parts(cases: Sequence[_Case]) -> Iterator[Sequence[_Case]]:

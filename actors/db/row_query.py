@@ -8,6 +8,7 @@ It takes the role, and then judges the rows of one list after the other, each li
 - Each judgement is a subtransaction that is rolled back whatever it said,
   so no claims, setting or error of one identity reaches the next.
 - Every name has its schema, identifiers are quoted, and values are parameters.
+- A judgement that takes too long is the last one of a statement, as the time of a statement is over only once.
 - The rows of another table that took over the name meanwhile are not judged in place of these.
 
 **Source**: ADR 0045, with the figures that decided on this form.
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from psycopg import sql
 
+from actors.db.row_faults import TIMED_OUT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -33,6 +36,8 @@ SEARCH_PATH = "public, extensions, pg_temp"
 JUDGED = "TR000"
 RENAMED = "TR001"
 UNFINISHED = "TR002"
+#: Told in place of an answer: the time was over, but others had used up most of it.
+OUT_OF_TIME = "TR003"
 
 # A transaction is in the log before other sessions see it. Its number comes without epoch: the nearest one is meant.
 _FUNCTION = """
@@ -40,6 +45,8 @@ _FUNCTION = """
 DECLARE
     _list int := 0;
     _claim text;
+    _began timestamptz := pg_catalog.clock_timestamp();
+    _asked_at timestamptz;
     _newest bigint := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint;
     {declarations}
 BEGIN
@@ -61,6 +68,7 @@ BEGIN
         END IF;
         _seen := NULL;
         _failure := NULL;
+        _asked_at := pg_catalog.clock_timestamp();
         IF NOT _keeps_plans THEN
             EXECUTE 'DISCARD PLANS';
         END IF;
@@ -73,11 +81,16 @@ BEGIN
             RAISE SQLSTATE {judged};
         EXCEPTION
             WHEN SQLSTATE {judged} THEN NULL;
+            WHEN QUERY_CANCELED THEN
+                _seen := NULL;
+                _failure := CASE WHEN pg_catalog.clock_timestamp() - _asked_at < _asked_at - _began
+                    THEN {out_of_time} ELSE SQLSTATE END;
             WHEN OTHERS OR ASSERT_FAILURE THEN _seen := NULL; _failure := SQLSTATE;
         END;
         IF _seen IS NOT NULL OR _failure IS NOT NULL THEN
             RETURN NEXT;
         END IF;
+        EXIT WHEN _failure IN ({out_of_time}, {timed_out});
     END LOOP;
     IF pg_catalog.to_regclass({table_name})::oid IS DISTINCT FROM {oid}::oid THEN
         RAISE SQLSTATE {renamed};
@@ -192,6 +205,8 @@ def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
         unfinished=sql.Literal(UNFINISHED),
         judged=sql.Literal(JUDGED),
         renamed=sql.Literal(RENAMED),
+        out_of_time=sql.Literal(OUT_OF_TIME),
+        timed_out=sql.Literal(TIMED_OUT),
     )
     text = body.as_string()
     name = "visible_" + hashlib.sha256(text.encode()).hexdigest()[:32]

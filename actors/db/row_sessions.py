@@ -1,4 +1,4 @@
-"""Connections on which rows are judged: a few for everybody, and one for what is slow.
+"""Connections on which rows are judged: a few for everybody, one for queries that are slow, a few for slow claims.
 
 Called by `row_judge`; a session keeps the functions of `row_query` that it has met.
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 MAX_FUNCTIONS = 500
 #: How many connections there are for everybody.
 CONNECTIONS = 3
+#: How many are asked alone at a time, because their claims were slow.
+ALONE = 3
+#: Of the time limit: how much a statement for many may take.
+TOGETHER = 1 / 4
 #: Gives back what policies may take beyond their transaction.
 UNLOCK = "SELECT pg_catalog.pg_advisory_unlock_all()"
 #: Ends a transaction that may have failed.
@@ -55,46 +59,52 @@ class Answer:
 
 @define(eq=False)
 class RowSessions:
-    """Both pools, and what their sessions know."""
+    """The pools, and what their sessions know."""
 
     _usual: Pool
     _slow: Pool
+    _alone: Pool
     _functions: WeakKeyDictionary[TrioConnection, set[str]] = field(
         factory=WeakKeyDictionary, init=False
     )
+    _places: trio.Semaphore = field(factory=lambda: trio.Semaphore(ALONE), init=False)
     _plans: PlanReuse = field(factory=PlanReuse, init=False)
 
     @classmethod
     def open(cls, conninfo: str, timeout_s: float) -> RowSessions:
         """Return sessions whose statements end within `timeout_s`; connections are made when needed."""
-        settings = {
-            "statement_timeout": f"{timeout_s * 1000:.0f}",
-            "lock_timeout": f"{timeout_s * 500:.0f}",
-            "row_security": "on",
-            # What an image is compared with must be written as the stream writes it.
-            "TimeZone": "UTC",
-            "DateStyle": "ISO",
-            "IntervalStyle": "postgres",
-            "extra_float_digits": "1",
-            "bytea_output": "hex",
-            "jit": "off",
-        }
+        together, alone = (_settings(limit_s) for limit_s in (timeout_s * TOGETHER, timeout_s))
         return cls(
-            Pool(conninfo, CONNECTIONS, settings=settings), Pool(conninfo, 1, settings=settings)
+            Pool(conninfo, CONNECTIONS, settings=together),
+            Pool(conninfo, 1, settings=together),
+            Pool(conninfo, ALONE, settings=alone),
         )
 
     def close(self) -> None:
         self._usual.close()
         self._slow.close()
+        self._alone.close()
 
-    async def call(self, query: RowQuery, arguments: Sequence[Any], *, is_slow: bool) -> Answer:
-        """Call the function of a query.
+    async def call(
+        self,
+        query: RowQuery,
+        arguments: Sequence[Any],
+        *,
+        is_slow: bool = False,
+        is_alone: bool = False,
+    ) -> Answer:
+        """Call the function of a query, which was slow the last time, or for one set of claims with all of the time.
 
         Raises:
             StatementFailed: Postgres refused, or it took too long.
             DatabaseUnavailable: there was no connection, or it broke.
         """
-        pool = self._slow if is_slow else self._usual
+        if is_alone:
+            async with self._places:
+                return await self._call_on(self._alone, query, arguments)
+        return await self._call_on(self._slow if is_slow else self._usual, query, arguments)
+
+    async def _call_on(self, pool: Pool, query: RowQuery, arguments: Sequence[Any]) -> Answer:
         async with pool.connection() as connection:
             try:
                 keeps_plans = await self._plans.is_safe(connection)
@@ -131,3 +141,18 @@ async def _call(
         await connection.execute(UNLOCK)
     rows = await cursor.fetchall()
     return Answer(rows, trio.current_time() - started)
+
+
+def _settings(limit_s: float) -> dict[str, str]:
+    return {
+        "statement_timeout": f"{limit_s * 1000:.0f}",
+        "lock_timeout": f"{limit_s * 500:.0f}",
+        "row_security": "on",
+        # What an image is compared with must be written as the stream writes it.
+        "TimeZone": "UTC",
+        "DateStyle": "ISO",
+        "IntervalStyle": "postgres",
+        "extra_float_digits": "1",
+        "bytea_output": "hex",
+        "jit": "off",
+    }

@@ -4,7 +4,7 @@ Called by `janitor` at start and by the command `troupe migrate`; the statements
 Steps run once, in the order of their numbers; functions are restated when they are ours and have changed.
 
 **Invariants**
-- What is there already stays as it is: nothing is dropped, and a function somebody else made is not replaced.
+- What is there already stays as it is: nothing of others is dropped, and a function somebody else made is not replaced.
 - One transaction under one lock: a step that fails leaves no trace, of itself or of the others.
 - What the login role may not do is left out, with a sentence that names the missing right, and tried again next time.
 
@@ -52,6 +52,7 @@ STEPS: Final = (
     Step("0004_auth", "CREATE on the database and on the schema auth"),
     Step("0005_publications", "CREATE on the database and ownership of realtime.messages"),
     Step("0006_replay_until", "ownership of realtime.messages"),
+    Step("0007_replay_index", "ownership of realtime.messages and of its partitions"),
 )
 #: How a function that we may restate is told from one that came with a Supabase stack; a digest of it follows.
 MARK: Final = "Made by Troupe, "

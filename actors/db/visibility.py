@@ -50,15 +50,41 @@ class VisibilityOptions:
 
 
 @define(eq=False)
+class _Line:
+    """Those who wait for the same query: who has slow claims waits longer, after the others have their answer."""
+
+    _judge: RowJudge
+    _together: Coalescer[Sequence[Request], Verdicts] = field(init=False)
+
+    @_together.default
+    def _make_together(self) -> Coalescer[Sequence[Request], Verdicts]:
+        return Coalescer(self._judge.judge)
+
+    async def answer(self, requests: Sequence[Request]) -> Verdicts:
+        """Return what came out for these requests, and maybe for others.
+
+        Raises:
+            DatabaseUnavailable: Postgres could not be asked.
+        """
+        verdicts = await self._together.answer(requests)
+        slow = [request for request in requests if request.claims in verdicts.slow]
+        if not slow:
+            return verdicts
+        alone = await self._judge.judge_alone(slow)
+        return Verdicts(
+            verdicts.by_claims | alone.by_claims,
+            is_outdated=verdicts.is_outdated or alone.is_outdated,
+        )
+
+
+@define(eq=False)
 class DatabaseVisibility:
     """Answers by privileges and row security; see the port for the contract."""
 
     _privileges: Privileges
     _sessions: RowSessions
     _decider: Decider
-    _lines: dict[RowQuery, Coalescer[Sequence[Request], Verdicts]] = field(
-        factory=dict["RowQuery", "Coalescer[Sequence[Request], Verdicts]"], init=False
-    )
+    _lines: dict[RowQuery, _Line] = field(factory=dict["RowQuery", "_Line"], init=False)
 
     @classmethod
     def open(cls, pool: Pool, options: VisibilityOptions | None = None) -> DatabaseVisibility:
@@ -144,12 +170,12 @@ class DatabaseVisibility:
             raise refusals[0]
         return verdicts
 
-    def _line(self, query: RowQuery) -> Coalescer[Sequence[Request], Verdicts]:
+    def _line(self, query: RowQuery) -> _Line:
         line = self._lines.get(query)
         if line is None:
             if len(self._lines) >= MAX_LINES:
                 self._lines.clear()
-            line = self._lines[query] = Coalescer(RowJudge(query, self._sessions).judge)
+            line = self._lines[query] = _Line(RowJudge(query, self._sessions))
         return line
 
 

@@ -18,6 +18,7 @@ from actors.realtime.fanout import Delivery
 from actors.realtime.messages import (
     Attach,
     Detach,
+    EndSubscriptions,
     HearPresence,
     PresenceChanged,
     PresenceKey,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from actors.realtime.roster import Roster, Subscription
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics
+
+    _RosterMessage = Attach | Detach | Refresh | EndSubscriptions | HearPresence | Terminated
 
 BATCH = 64
 #: Bytes prepared for one group of subscribers before they are sent, although the batch is not over.
@@ -100,27 +103,33 @@ class ChannelActor:
                 self._delivery.add(event, () if skip is None else (skip,), sender)
                 if self._delivery.size_bytes >= FLUSH_BYTES:
                     await self._flush(inbox)
-            case Attach():
-                await self._flush(inbox)
-                self._attach(message, inbox)
-            case Detach(subscription, farewell):
-                await self._flush(inbox)
-                self._remove(subscription, inbox)
-                subscription.outbox.push(farewell)
-            case Refresh(subscription, refreshed):
-                await self._flush(inbox)
-                if self._roster.replace(subscription) and subscription.changes:
-                    self._channels.wake_rows(self._key, inbox.ref)
-                refreshed.set(None)
-            case Terminated(ref, reason):
-                await self._flush(inbox)
-                self._let_go(ref, reason, inbox)
-            case HearPresence(key):
-                await self._flush(inbox)
-                self._roster.hear_presence(key)
             # Of presence is looked after every batch.
             case PresenceChanged() | Restarted() | Stopping():
                 pass
+            case _:
+                # What was said so far is for those who are on the roster so far.
+                await self._flush(inbox)
+                self._move(message, inbox)
+
+    def _move(self, message: _RosterMessage, inbox: Inbox[ChannelMessage]) -> None:
+        """Carry out what changes the roster, or an entry of it; never waits."""
+        match message:
+            case Attach():
+                self._attach(message, inbox)
+            case Detach(subscription, farewell):
+                self._remove(subscription, inbox)
+                subscription.outbox.push(farewell)
+            case Refresh(subscription, refreshed):
+                if self._roster.replace(subscription) and subscription.changes:
+                    self._channels.wake_rows(self._key, inbox.ref)
+                refreshed.set(None)
+            case EndSubscriptions(keeps, refusal, code):
+                ended = [one for one in self._roster if not keeps(one)]
+                self._end(ended, inbox, refusal, code)
+            case Terminated(ref, reason):
+                self._let_go(ref, reason, inbox)
+            case HearPresence(key):
+                self._roster.hear_presence(key)
 
     def _publish_presence(self, inbox: Inbox[ChannelMessage]) -> None:
         """Prepare to tell everybody who came and who went; what is too much for now is for the next batch."""
@@ -201,12 +210,13 @@ class ChannelActor:
         subscriptions: Iterable[Subscription],
         inbox: Inbox[ChannelMessage],
         refusal: str | None = None,
+        code: str = "",
     ) -> None:
         """End subscriptions; their clients shall join again, or read the refusal."""
         for subscription in subscriptions:
             self._remove(subscription, inbox)
             topic, number = subscription.encode_key.topic, subscription.key.number
-            subscription.connection.tell(SubscriptionEnded(topic, number, refusal))
+            subscription.connection.tell(SubscriptionEnded(topic, number, refusal, code))
 
     def _remove(self, subscription: Subscription, inbox: Inbox[ChannelMessage]) -> None:
         """Take a subscription out of roster and router; one that is out already stays out."""

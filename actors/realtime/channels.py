@@ -87,10 +87,10 @@ class Channels:
 
     def living(self) -> Iterator[tuple[ChannelKey, Roster, TopicPresence]]:
         """Return every channel that lives, with its tables; never waits."""
-        for key in tuple(self._rosters):
-            found = self.tables(key)
-            if found is not None:
-                yield key, *found
+        for key, presence in tuple(self._presences.items()):
+            channel, roster = presence.channel, self._rosters.get(key)
+            if roster is not None and channel is not None and channel.alive:
+                yield key, roster, presence
 
     def get_or_start(self, key: ChannelKey) -> Ref[ChannelMessage]:
         """Return the channel of that key, starting it if need be."""

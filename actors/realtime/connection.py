@@ -20,7 +20,8 @@ from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.joins import Joins
-from actors.realtime.messages import SharedChangesMoved, SubscriptionEnded
+from actors.realtime.managed_pushes import refusal_of, refuse
+from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
 from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
@@ -161,7 +162,7 @@ class ConnectionActor:
 
     async def _beat(self, heartbeat: ServerHeartbeat) -> None:
         """Show the client at regular intervals that the server is there."""
-        data = heartbeat.frame.wire()
+        data = b"".join([frame.wire() for frame in heartbeat.frames])
         while True:
             await trio.sleep(heartbeat.interval_s)
             self._socket.outbox.push(data)
@@ -232,6 +233,10 @@ class ConnectionActor:
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
+        refused = refusal_of(command, membership, self._tenant)
+        if refused is not None:
+            refuse(refused, command, membership, self._seat, self._metrics)
+            return
         is_allowed = True
         if membership.channel_key.is_private:
             is_allowed = await membership.permissions.allow(command)
@@ -252,6 +257,10 @@ class ConnectionActor:
                 self._joins.note_end(message)
             case SharedChangesMoved(sub_topic):
                 self._nursery.start_soon(self._joins.share, sub_topic)
+            case StateSet(topic, number, payload):
+                membership = self._joins.memberships.get(topic)
+                if membership is not None and membership.number == number:
+                    self._tracker.show(payload, membership)
             case Terminated(_, Reason.RETURNED):
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass

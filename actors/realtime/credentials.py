@@ -19,14 +19,20 @@ import trio
 
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
+from actors.realtime.managed_joins import refuse_if_unreadable
 from protocol.events import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors.realtime.joins import Joins
     from actors.realtime.membership import Membership
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
     from protocol.commands import AccessToken
+
+#: Tokens of one connection that are verified again at a time; each may wait for a key to be fetched.
+AT_A_TIME = 8
 
 
 #: The code of a token that is refused without one.
@@ -41,6 +47,7 @@ class Credentials:
         self._tenant = seat.tenant
         self._verifier = seat.verifier
         self._joins = joins
+        self._places = trio.CapacityLimiter(AT_A_TIME)
         #: Topics whose token is being exchanged: what becomes of the old one does not matter any more.
         self._exchanging: set[str] = set()
 
@@ -64,6 +71,10 @@ class Credentials:
         self._exchanging.add(command.topic)
         try:
             identity = await self._verifier.verify(token)
+            _, is_private, sub_topic = membership.channel_key
+            if not is_private:
+                is_managed = membership.subscription.is_managed
+                refuse_if_unreadable(sub_topic, identity, self._tenant, is_managed=is_managed)
             permissions = await membership.permissions.for_identity(identity)
             renewed = membership.speaking_with(permissions)
             await refresh(membership.channel, renewed.subscription, self._tenant)
@@ -78,24 +89,33 @@ class Credentials:
     async def verify_again(self) -> None:
         """Verify the tokens that are in use, and set the alarm for the next time."""
         # Most clients use one token for all their topics, which is then verified once.
-        refusals: dict[str, Refused | None] = {}
-        for topic, membership in tuple(self._joins.memberships.items()):
-            identity = membership.identity
-            if identity.token not in refusals:
-                await trio.lowlevel.checkpoint()
-                refusals[identity.token] = await self._refusal(identity)
-            refusal = refusals[identity.token]
-            if refusal is not None and topic not in self._exchanging:
-                await self._end(topic, membership, refusal)
+        speakers: dict[str, list[tuple[str, Membership]]] = {}
         for topic, membership in self._joins.memberships.items():
-            if topic not in self._exchanging:
-                self._joins.set_alarm(membership.identity)
+            speakers.setdefault(membership.identity.token, []).append((topic, membership))
+        async with trio.open_nursery() as nursery:
+            for memberships in speakers.values():
+                nursery.start_soon(self._verify_again, memberships, nursery)
+
+    async def _verify_again(
+        self, speakers: Sequence[tuple[str, Membership]], nursery: trio.Nursery
+    ) -> None:
+        """Verify the token of these memberships; the end of one may wait for its channel, and delays no other."""
+        identity = speakers[0][1].identity
+        refusal = await self._refusal(identity)
+        for topic, membership in speakers:
+            if topic in self._exchanging:
+                continue
+            if refusal is not None:
+                nursery.start_soon(self._end, topic, membership, refusal)
+            elif self._is_current(topic, membership):
+                self._joins.set_alarm(identity)
 
     async def _refusal(self, identity: Identity) -> Refused | None:
-        try:
-            await self._verifier.verify(identity.token)
-        except Refused as refused:
-            return refused
+        async with self._places:
+            try:
+                await self._verifier.verify(identity.token)
+            except Refused as refused:
+                return refused
         return None
 
     async def _end(self, topic: str, membership: Membership, refused: Refused) -> None:

@@ -88,6 +88,7 @@ async def prepare(
         hears_presence=hears or not options.private,
         hears_broadcasts=permissions.read.broadcast,
         replayed=frozenset() if gate is None else gate.replayed,
+        is_managed=options.managed,
     )
     return subscription, permissions
 

@@ -22,6 +22,7 @@ from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
+from actors.realtime.managed_joins import managed_place
 from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from actors.realtime.replaying import replay_gate
 from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
@@ -191,10 +192,11 @@ class Joins:
         seat = self._seat
         with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
             subscription, permissions = await prepare(join, seat, gate)
-            await self._end_earlier(join.topic, pending)
-            membership = await enter(
-                join, subscription, permissions, gate, pending.farewell, seat
-            )
+            with managed_place(join, subscription.identity, seat.tenant):
+                await self._end_earlier(join.topic, pending)
+                membership = await enter(
+                    join, subscription, permissions, gate, pending.farewell, seat
+                )
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)
@@ -300,7 +302,7 @@ class Joins:
         if end.refusal is None:
             self.fail(membership)
         else:
-            closed = _closed(membership, end.refusal)
+            closed = _closed(membership, end.refusal, end.code)
             self._seat.outbox.push(self._refusal(membership, closed))
             self._forget(membership)
             self._end_with(closed)
@@ -346,7 +348,7 @@ class Joins:
         self.idle_since = trio.current_time()
 
 
-def _closed(membership: Membership, notice: str, code: str | None = None) -> Closed:
-    if code is None and notice in LIMITED:
+def _closed(membership: Membership, notice: str, code: str | None) -> Closed:
+    if not code and notice in LIMITED:
         code = QUOTA_EXCEEDED
     return Closed(membership.join_ref, notice, code or "")

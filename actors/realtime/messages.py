@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.core.ref import Ref, Reply
     from actors.realtime.replaying import ReplayGate
     from actors.realtime.roster import Subscription
@@ -95,6 +97,15 @@ class Publish:
 
 
 @frozen
+class EndSubscriptions:
+    """End the subscriptions that `keeps` does not want; their clients read the refusal, and are not to join again."""
+
+    keeps: Callable[[Subscription], bool]
+    refusal: str
+    code: str = ""
+
+
+@frozen
 class PresenceChanged:
     """There may be something to tell of who is present; the channel looks after every batch."""
 
@@ -106,7 +117,9 @@ class HearPresence:
     key: JoinKey
 
 
-ChannelMessage = Attach | Detach | Refresh | Publish | PresenceChanged | HearPresence
+ChannelMessage = (
+    Attach | Detach | Refresh | Publish | EndSubscriptions | PresenceChanged | HearPresence
+)
 
 
 @frozen
@@ -137,6 +150,7 @@ class SubscriptionEnded:
     topic: str
     number: int
     refusal: str | None = None
+    code: str = ""
 
 
 @frozen
@@ -146,7 +160,16 @@ class SharedChangesMoved:
     sub_topic: str
 
 
-ConnectionMessage = SubscriptionEnded | SharedChangesMoved
+@frozen
+class StateSet:
+    """Let the subscription of that join be present with a payload that its user set from elsewhere."""
+
+    topic: str
+    number: int
+    payload: bytes = field(repr=False)
+
+
+ConnectionMessage = SubscriptionEnded | SharedChangesMoved | StateSet
 
 
 def weight_bytes(message: ChannelMessage) -> int:

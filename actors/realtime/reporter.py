@@ -1,6 +1,6 @@
 """ReporterActor: shows a tenant to its operators, live.
 
-While anybody is subscribed to its topic it broadcasts a report there, once a second; else it reads nothing at all.
+While anybody is subscribed to its topic it broadcasts a report there, once a second or less often; else it rests.
 Neighbours: reads the tables of the tenant through `snapshot.py`, tells the channel of its topic like any publisher.
 
 Truth: none. Rank 3, takes no messages. Recovery: the next incarnation reports on.
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 #: Where reports are broadcast; private, and of the service role alone.
 SUB_TOPIC: Final = PREFIX + "stats"
 EVENT: Final = "report"
-#: Seconds between two reports.
+#: Seconds between two reports, at the least.
 INTERVAL_S: Final = 1.0
+#: The part of the time that reports may take: the loop stands still for one, and a large tenant takes longer.
+SHARE: Final = 0.02
 
 
 class ReporterActor:
@@ -41,12 +43,15 @@ class ReporterActor:
     async def run(self, inbox: Inbox[Never]) -> None:
         """Report until told to stop."""
         inbox.ready()
+        pause_s = INTERVAL_S
         while True:
-            with trio.move_on_after(INTERVAL_S):
+            with trio.move_on_after(pause_s):
                 async for signal in inbox:
                     if isinstance(signal, Stopping):
                         return
+            begun_at = trio.current_time()
             self._publish()
+            pause_s = max(INTERVAL_S, (trio.current_time() - begun_at) / SHARE)
 
     def _publish(self) -> None:
         channel = self._tenant.channels.get(self._key)

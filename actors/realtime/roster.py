@@ -56,6 +56,8 @@ class Subscription:
     hears_broadcasts: bool = True
     #: The rows of stored broadcasts that it was sent when it joined.
     replayed: frozenset[str] = frozenset()
+    #: It came for a managed channel, and has no use for the topic without that.
+    is_managed: bool = False
 
     @property
     def audience(self) -> Audience:

@@ -69,12 +69,15 @@ class TenantStatus:
     `is_private_only`: nobody may join a public channel.
     `is_presence_enabled`: every join has presence, whether it asked for it or not.
     `is_restarting`: the node is about to stop, so nobody may join any more.
+    `takes_broadcasts`, `takes_presence`: clients may broadcast, and be present.
     """
 
     is_suspended: bool = False
     is_private_only: bool = False
     is_presence_enabled: bool = False
     is_restarting: bool = False
+    takes_broadcasts: bool = True
+    takes_presence: bool = True
 
 
 @frozen(eq=False)

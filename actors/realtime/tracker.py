@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from actors.realtime.messages import HearPresence
 from actors.realtime.tracks import Track
 from protocol.commands import PresenceAction
@@ -82,6 +84,12 @@ class Tracker:
         self._seat.push(reply, push.topic)
         return None
 
+    def show(self, payload: bytes, membership: Membership) -> None:
+        """Let a join be present with what its user said elsewhere; what does not fit changes nothing."""
+        fault = self._track(payload, membership)
+        if fault is not None:
+            self._metrics.presence_refused[fault].inc()
+
     def untrack(self, join: JoinKey) -> None:
         """Let a join be absent; one that is absent already stays so."""
         topic = self._topics.pop(join, None)
@@ -123,6 +131,7 @@ class Tracker:
             membership.channel.tell(HearPresence(membership.key))
         old = membership.presence.tracks.get(membership.key)
         if old is not None and are_same(old.meta.payload, payload):
+            old.seen_at = trio.current_time()
             return None
         return self._write(payload, old, membership)
 
@@ -131,7 +140,11 @@ class Tracker:
     ) -> PresenceFault | None:
         topic, join, tenant = membership.presence, membership.key, self._seat.tenant
         ref = ref_from(tenant.random.randbytes(REF_BYTES))
-        new = Track(Meta(membership.presence_key, payload, ref), self._seat.inbox.ref)
+        new = Track(
+            Meta(membership.presence_key, payload, ref),
+            self._seat.inbox.ref,
+            trio.current_time(),
+        )
         growth = new.size_bytes - (0 if old is None else old.size_bytes)
         if self._size_bytes + growth > self._limits.tracked_bytes_per_connection:
             return "connection_full"

@@ -13,23 +13,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actors.core.ref import Ref
-    from actors.realtime.messages import ConnectionMessage, JoinKey
+    from actors.realtime.messages import JoinKey
     from actors.telemetry.metrics import Metrics
     from protocol.presence.meta import Meta
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Track:
-    """What one join tracks, and the connection it belongs to."""
+    """What one join tracks, and who answers for it; `seen_at` is when its client last said so (trio clock)."""
 
     meta: Meta
-    owner: Ref[ConnectionMessage]
+    owner: Ref[Any]
+    seen_at: float = 0.0
 
     @property
     def size_bytes(self) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 
 from actors.telemetry.code import Code, Fault, Place
 from actors.telemetry.goforward_codes import GOFORWARD
+from actors.telemetry.managed_codes import MANAGED
 
 CODES: Final = (
     # What is said by the client.
@@ -328,5 +329,6 @@ CODES: Final = (
         Fault.OPERATOR,
         (Place.METRIC,),
     ),
+    *MANAGED,
     *GOFORWARD,
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CROSS_ORIGIN = Middleware(
     CORSMiddleware,
     allow_origins=["*"],
-    allow_methods=["GET", "POST"],
+    allow_methods=["GET", "POST", "DELETE"],
     allow_headers=["*"],
     expose_headers=["x-rate-rolling", "x-rate-limit", "x-rate-limit-remaining"],
     max_age=86_400,
@@ -54,6 +54,7 @@ def site(
     api: Sequence[Route] = (),
     operations: Sequence[Route] = (),
     dashboard: Dashboard | None = None,
+    goforward: Sequence[Route] = (),
     websockets: Mapping[str, WebSocketEndpoint] = NO_WEBSOCKETS,
 ) -> Site:
     """Return the routes of this server; `api` is what a Supabase client may call over HTTP.
@@ -70,6 +71,7 @@ def site(
                 # A gateway of Supabase rewrites the first to the second; we answer to both.
                 Mount("/realtime/v1/api", routes=api, middleware=[CROSS_ORIGIN]),
                 Mount("/api", routes=api, middleware=[CROSS_ORIGIN]),
+                Mount("/realtime", routes=goforward, middleware=[CROSS_ORIGIN]),
             ],
             exception_handlers={404: not_found},
         ),

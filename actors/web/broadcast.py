@@ -5,7 +5,7 @@ Here are addresses, statuses and headers; what stands in a body is for `protocol
 who hears it is for the `Poster`.
 Nothing of a body is read before its sender is known to be somebody (`bodies.py` bounds what is read then).
 
-**Source**: spec 4.2, 4.3 and clients.md 6; docs/reference/rest.md lists what is ours.
+**Source**: spec 4.2, 4.3 and clients.md 6; docs/reference/broadcast-over-http.md lists what is ours.
 """
 
 from __future__ import annotations

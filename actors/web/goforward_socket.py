@@ -73,17 +73,6 @@ class ChannelGate(Protocol):
         ...
 
 
-@frozen
-class OpenGate:
-    """The gate of channels that nobody decided anything about: whoever has a token may come in."""
-
-    def admits_anonymous(self, _name: str) -> bool:
-        return False
-
-    def refuse(self, _name: str, _identity: Identity) -> None:
-        return
-
-
 ORIGIN_REFUSED: Final = Refusal(
     codes.ORIGIN_NOT_ALLOWED.status, codes.ORIGIN_NOT_ALLOWED.body(), JSON
 )
@@ -104,7 +93,7 @@ class GoForwardEndpoint:
     verifier: TokenVerifier
     door: Door
     stamp: Callable[[], Stamp] = field(repr=False)
-    gate: ChannelGate = field(factory=OpenGate)
+    gate: ChannelGate
     options: GoForwardOptions = field(factory=GoForwardOptions)
 
     async def __call__(self, request: WebSocketRequest) -> Refusal | None:

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from protocol.events import Event
 
-_HEARTBEAT: Final = Frame(Opcode.TEXT, Message("heartbeat").text())
+#: The message is for the client; the ping has even one that never says anything show that it is there.
+_HEARTBEAT: Final = (
+    Frame(Opcode.TEXT, Message("heartbeat").text()),
+    Frame(Opcode.PING, b""),
+)
 
 
 @frozen
@@ -48,7 +52,7 @@ class FluxbaseDialect:
 
     @property
     def heartbeat(self) -> ServerHeartbeat | None:
-        """A message that says nothing but that the server is there."""
+        """A message that says nothing but that the server is there, and a ping to hear the same of the client."""
         if self.heartbeat_s <= 0:
             return None
         return ServerHeartbeat(self.heartbeat_s, _HEARTBEAT)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NULL: Final = b"null"
 
 
-class Push(Struct):
+class Push(Struct, rename={"message_id": "messageId"}):
     """What a client sent; texts that are missing are empty, JSON that is missing is null."""
 
     type: str
@@ -36,10 +36,6 @@ class Push(Struct):
     subscription_id: str = ""
     message_id: str = ""
     token: str = ""
-
-
-class _Push(Push, rename={"message_id": "messageId"}):
-    """The same under the names on the wire."""
 
 
 class ChangesConfig(Struct):
@@ -59,7 +55,7 @@ class Presence(Struct):
     state: Raw = Raw(b"{}")
 
 
-_push: Final = Decoder(_Push)
+_push: Final = Decoder(Push)
 _config: Final = Decoder(ChangesConfig)
 _presence: Final = Decoder(Presence)
 

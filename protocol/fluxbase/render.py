@@ -56,25 +56,25 @@ _text: Final = Decoder(_Text)
 
 def render(event: Event, topic: Topic) -> Sequence[Message]:
     """Return the messages for an event on a topic, none if it is not told there."""
+    messages: Sequence[Message]
     match event:
         case Joined():
-            return _joined(event, topic)
+            messages = _joined(event, topic)
         case Reply():
-            return _answer(event, topic)
+            messages = _answer(event, topic)
         case JoinRefused() | PushRefused():
-            return (_error(topic, event.reason),)
+            messages = (_error(topic, event.reason),)
         case System():
             # The good news are for who waits for them: here an ack has said so.
-            return () if event.ok else (_error(topic, event.message),)
+            messages = () if event.ok else (_error(topic, event.message),)
         case Failed():
-            return (_error(topic, FAILED),)
+            messages = (_error(topic, FAILED),)
         case RowChange() | BareRowChange():
-            return rows.messages(event.data, topic)
-        case _ if topic.kind is TopicKind.ROOM:
-            return _said(event, topic.channel)
+            messages = rows.messages(event.data, topic)
         case _:
             # Clients of other dialects can say something in the room of a table; nobody is to take it for a row.
-            return ()
+            messages = _said(event, topic.channel) if topic.kind is TopicKind.ROOM else ()
+    return messages
 
 
 def _said(event: Event, channel: str) -> Sequence[Message]:
@@ -112,17 +112,19 @@ def _answer(reply: Reply, topic: Topic) -> Sequence[Message]:
         return _published(message_id) if reply.ok and message_id else ()
     if not reply.ok:
         return (_error(topic, _reason(reply.response)),)
+    messages: Sequence[Message] = ()
     match reply.ref:
         case refs.SUBSCRIBE:
-            return (Message("ack", topic.channel),)
+            messages = (Message("ack", topic.channel),)
         case refs.UNSUBSCRIBE:
-            return (_unsubscribed(topic),)
+            messages = (_unsubscribed(topic),)
         case refs.UNSUBSCRIBE_ALL:
-            return (Message("ack", payload=json_object({"unsubscribed": _TRUE})),)
+            messages = (Message("ack", payload=json_object({"unsubscribed": _TRUE})),)
         case refs.TOKEN:
-            return (Message("ack", payload=b'{"type":"access_token","updated":true}'),)
+            messages = (Message("ack", payload=b'{"type":"access_token","updated":true}'),)
         case _:
-            return ()
+            pass
+    return messages
 
 
 def _unsubscribed(topic: Topic) -> Message:

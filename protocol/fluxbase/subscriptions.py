@@ -90,7 +90,9 @@ def read_changes(push: Push) -> SubscribedChanges | None:
 
 def _binding(kind: str, schema: str, table: str, condition: str) -> ChangeBinding:
     if max(len(schema), len(table)) > NAME_LIMIT:
-        raise MalformedFrame(f"names of schemas and tables have at most {NAME_LIMIT} characters")
+        raise MalformedFrame(
+            f"names of schemas and tables have at most {NAME_LIMIT} characters"
+        )
     members = {"event": kind, "schema": schema, "table": table}
     if condition:
         members["filter"] = condition

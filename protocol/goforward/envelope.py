@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from attrs import frozen
@@ -17,30 +16,27 @@ from msgspec.json import Decoder, Encoder
 from protocol import jsontext
 from protocol.errors import MalformedFrame
 from protocol.events import EMPTY_OBJECT
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from protocol.goforward.ids import change_id, message_id, timestamp
 
 
 @frozen
 class Stamp:
-    """What makes a message this one: `ms` since 1970-01-01 UTC, and six characters of luck."""
+    """What makes a message this one: `at` in seconds since 1970-01-01 UTC, and some bytes of luck."""
 
-    ms: int
-    luck: str
+    at: float
+    luck: bytes
 
     @property
     def message_id(self) -> str:
-        return f"msg_{self.ms:013}_{self.luck}"
+        return message_id(self.at, self.luck)
 
     @property
     def change_id(self) -> str:
-        return f"change_{self.ms:013}"
+        return change_id(self.at)
 
     @property
     def timestamp(self) -> str:
-        """The time as ISO 8601 in UTC, with milliseconds."""
-        moment = _EPOCH + timedelta(milliseconds=self.ms)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return timestamp(self.at)
 
 
 @frozen

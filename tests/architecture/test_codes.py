@@ -24,6 +24,7 @@ CARRIERS = {"JoinFault", "Refused"}
 TABLES = {
     "actors.telemetry.codes",
     "actors.telemetry.goforward_codes",
+    "actors.telemetry.managed_codes",
     "actors.telemetry.absent_codes",
 }
 #: Two words at least, so that "Error: …" is no code.

@@ -121,7 +121,7 @@ def request_of(command: str) -> tuple[str, dict[str, str], str]:
 
 
 def test_the_commands_of_the_reference_do_what_they_show(server, start_client):
-    page = (PROJECT / "docs" / "reference" / "rest.md").read_text("utf-8")
+    page = (PROJECT / "docs" / "reference" / "broadcast-over-http.md").read_text("utf-8")
     commands = re.findall(r"```sh\n(curl.*?)```", page, re.DOTALL)
     receiver = start_client(REALTIME_PY)
     receiver.join("room")

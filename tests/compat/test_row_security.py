@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from actors.db.row_judge import ERROR_FAILED
+from actors.db.row_faults import ERROR_FAILED
 from tests.compat.client import KINDS, REALTIME_PY, SUPABASE_JS_V2, running_client
 from tests.support.tokens import mint
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors.db.driver import connect
-from actors.db.schema import migrate
 from tests.contracts.change_source import CONTRACT
-from tests.support.notify import NotifyHarness, notify_source
+from tests.support.notify import NotifyHarness, install, notify_source
 
 pytestmark = pytest.mark.postgres
 
@@ -15,8 +13,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 async def notes(database):
     """A database with everything that is installed, and a published table."""
-    async with await connect(database.conninfo) as connection:
-        await migrate(connection)
+    await install(database)
     database.execute(
         "create table notes (id int primary key, body text)",
         "alter publication supabase_realtime add table notes",

@@ -95,6 +95,45 @@ async def test_what_is_older_than_messages_are_kept_is_dropped(migrated):
     assert upkeep.dropped == [partition_name(day) for day in reversed(old[2:])]
 
 
+async def test_one_that_has_more_than_its_name_says_is_not_dropped(migrated):
+    today = today_of(migrated)
+    old, younger = partition_name(today - timedelta(days=9)), today - timedelta(days=2)
+    migrated.execute(
+        f"create table realtime.{old} partition of realtime.messages"
+        f" for values from ('{today - timedelta(days=9)}') to ('{younger}')",
+        "create table realtime.messages_2020_01_01 partition of realtime.messages default",
+    )
+
+    assert (await keep(migrated)).dropped == []
+    assert (await keep(migrated, timedelta(hours=24))).dropped == [old]
+
+
+async def test_a_day_that_cannot_be_made_or_dropped_keeps_no_other_from_it(migrated):
+    today = today_of(migrated)
+    ancient, older = (partition_name(today - timedelta(days=number)) for number in (8, 9))
+    migrated.execute(
+        f"create table realtime.elsewhere partition of realtime.messages"
+        f" for values from ('{today}') to ('{today + timedelta(days=1)}')",
+        f"create table realtime.{partition_name(today + timedelta(days=1))} (precious int)",
+        *(
+            f"create table realtime.{partition_name(day)} partition of realtime.messages"
+            f" for values from ('{day}') to ('{day + timedelta(days=1)}')"
+            for day in (today - timedelta(days=number) for number in (8, 9))
+        ),
+        f"create view kept as select * from realtime.{older}",
+    )
+
+    upkeep = await keep(migrated)
+
+    (yesterday,), later = days(migrated, -1, -1), days(migrated, 2, 3)
+    assert upkeep.made == [yesterday, *later]
+    assert upkeep.dropped == [ancient]
+    assert [sentence.split(":")[0] for sentence in upkeep.left_out] == [
+        *days(migrated, 0, 1),
+        older,
+    ]
+
+
 async def test_partitions_that_are_not_a_day_s_are_left_alone(migrated):
     await keep(migrated)
     query(

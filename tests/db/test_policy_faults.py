@@ -4,9 +4,11 @@ import psycopg
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from structlog.testing import capture_logs
 
-from actors.db.row_judge import ERROR_FAILED, ERROR_SLOW, MAX_TIMEOUTS
+from actors.db.row_faults import ERROR_FAILED, ERROR_SLOW
+from actors.db.row_judge import MAX_TIMEOUTS, SLOW_ONES
 from actors.realtime.change_ports import Question
 from actors.realtime.errors import DatabaseUnavailable
 from actors.realtime.ports import Identity
@@ -210,9 +212,34 @@ async def test_a_policy_that_is_slow_for_everybody_is_not_tried_for_everybody(no
 
         answers = await judge.visibility.check(questions)
 
-        # All together, and then a few alone.
-        assert len(judge.calls) == 1 + MAX_TIMEOUTS
+        # A few together with all, and then a few alone.
+        assert len(judge.calls) <= SLOW_ONES + MAX_TIMEOUTS + 1
         assert [answer[change].fault for answer in answers] == [ERROR_SLOW] * 100
+
+
+async def test_claims_that_are_slow_delay_nobody_else(notes):
+    notes.execute(DAWDLE, f"create policy slow on notes using (dawdle(auth.uid() = '{BOB}'))")
+    async with court(notes, timeout_s=4.0) as judge:
+        (change,) = await judge.written(insert(1, ALICE))
+        await judge.seen([change], user(ALICE))
+        took_s = {}
+
+        async def ask(name, identity):
+            started = trio.current_time()
+            assert (await judge.sight(change, identity)) is not None
+            took_s[name] = trio.current_time() - started
+
+        async with trio.open_nursery() as nursery:
+            # The first is in flight when the others come, who are asked together.
+            nursery.start_soon(ask, "first", user(ALICE, exp=0))
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(3):
+                nursery.start_soon(ask, f"slow {number}", user(BOB, exp=number))
+                nursery.start_soon(ask, f"fast {number}", user(ALICE, exp=number))
+
+    # A quarter of the time for each that is slow, and not all of it after that.
+    assert max(took_s[f"fast {number}"] for number in range(3)) < 4.0
+    assert max(took_s[f"slow {number}"] for number in range(3)) > 4.0
 
 
 async def test_slow_policies_delay_no_other_table(notes):

@@ -5,7 +5,7 @@ import trio
 import trio.lowlevel
 
 from actors.db.privileges import MAX_AGE_S
-from actors.db.row_judge import ERROR_FAILED
+from actors.db.row_faults import ERROR_FAILED
 from actors.realtime.ports import Identity
 from tests.support.row_security import (
     ALICE,

@@ -73,6 +73,65 @@ async def test_the_second_time_nothing_is_done(database):
     assert query(database.conninfo, EVERYTHING) == before
 
 
+INDEXES = """
+    select indrelid::regclass::text from pg_index
+    where indisvalid and pg_get_indexdef(indexrelid) like '%(topic, inserted_at DESC)%' order by 1
+"""
+
+
+async def test_steps_that_were_not_noted_find_all_done(database):
+    await run(database.conninfo)
+    today(database)
+    before = query(database.conninfo, EVERYTHING)
+    database.execute("truncate realtime.troupe_steps")
+
+    await run(database.conninfo)
+
+    assert query(database.conninfo, EVERYTHING) == before
+
+
+async def test_partitions_that_are_there_get_the_index_for_replays(database):
+    await run(database.conninfo)
+    today(database)
+    database.execute(
+        "drop index realtime.messages_topic_inserted_at_idx",
+        "create index messages_inserted_at_topic_idx on realtime.messages (inserted_at desc, topic)",
+        "delete from realtime.troupe_steps where name = '0007_replay_index'",
+        "set timezone to 'UTC'",
+    )
+    assert query(database.conninfo, INDEXES) == []
+
+    assert (await run(database.conninfo)).done == ["0007_replay_index"]
+
+    assert query(database.conninfo, INDEXES) == [("realtime.messages",), ("realtime.now",)]
+    remaining = "select to_regclass('realtime.messages_inserted_at_topic_idx')::text"
+    assert query(database.conninfo, remaining) == [(None,)]
+
+
+async def test_a_large_partition_is_not_indexed_and_later_ones_are(database):
+    await run(database.conninfo)
+    database.execute(
+        "create table realtime.large partition of realtime.messages"
+        " for values from ('2000-01-01') to ('2001-01-01')",
+        "alter table realtime.large alter column payload set storage external",
+        "insert into realtime.large (topic, extension, payload, inserted_at)"
+        " select 't', 'broadcast', to_jsonb(repeat('x', 1900)), '2000-06-01' from generate_series(1, 36000)",
+        "drop index realtime.messages_topic_inserted_at_idx",
+        "create index messages_inserted_at_topic_idx on realtime.messages (inserted_at desc, topic)",
+        "delete from realtime.troupe_steps where name = '0007_replay_index'",
+    )
+
+    await run(database.conninfo)
+    database.execute(
+        "create table realtime.later partition of realtime.messages"
+        " for values from ('2002-01-01') to ('2003-01-01')"
+    )
+
+    assert query(database.conninfo, INDEXES) == [("realtime.later",)]
+    remaining = "select to_regclass('realtime.messages_inserted_at_topic_idx') is not null"
+    assert query(database.conninfo, remaining) == [(True,)]
+
+
 async def test_a_function_of_ours_that_was_changed_is_restated(database):
     await run(database.conninfo)
     query(database.conninfo, "comment on function realtime.topic() is 'Made by Troupe, of old'")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.db.row_judge import ERROR_FAILED
+from actors.db.row_faults import ERROR_FAILED
 from tests.support.row_security import (
     ALICE,
     BOB,

@@ -13,110 +13,9 @@ from actors.db.driver import connect
 from protocol.changes.render import ChangeRenderer
 from tests.contracts.change_source import receive
 from tests.support.streaming import live_stream, reading
+from tests.support.value_cases import EXTENSIONS, TYPES, VALUES
 
 pytestmark = pytest.mark.postgres
-
-TYPES = (
-    "create type mood as enum ('ok', 'very sad')",
-    "create domain age as int",
-    "create domain tags as text[]",
-    "create domain area as box",
-    "create domain rooms as area[]",
-    "create domain flats as rooms[]",
-    "create type nothing as ()",
-    "create type measured as (value float8, bytes bytea, at date)",
-    "create type pair as (label text, number numeric, moods mood[])",
-    "create type nested as (pairs pair[], whole pair, document jsonb)",
-)
-
-#: Type, and values as SQL literals of it; spec 6.4 names the types.
-VALUES = {
-    "int2": ["-32768", "0"],
-    "int4": ["2147483647"],
-    "int8": ["9007199254740993", "-9223372036854775808"],
-    "float4": ["1.1", "3.4e38", "1e-10"],
-    "float8": ["0.1", "1e300", "-0.0", "123456789012345680"],
-    "numeric": ["1.10", "-0.0000000000000000001", "1e100", "12345678901234567890.123456789"],
-    "numeric(10,2)": ["1.1"],
-    "oid": ["16384"],
-    "bool": ["true", "false"],
-    "text": ["", 'it\'s "quoted" \\ é \n\t\u0001\u2028', "NULL", "🙂"],
-    "varchar(3)": ["ab"],
-    "char(5)": ["abc"],
-    "name": ["label"],
-    '"char"': ["x"],
-    "uuid": ["979a8511-1aec-478e-b8a4-2f34ef2be8fd"],
-    "mood": ["very sad"],
-    "inet": ["10.0.0.1/8"],
-    "cidr": ["10.0.0.0/8"],
-    "macaddr": ["08:00:2b:01:02:03"],
-    "tsvector": ["a fat cat"],
-    "point": ["(1,2)"],
-    "box": ["(1,1),(0,0)"],
-    "jsonpath": ["$.a[*]"],
-    "pg_lsn": ["0/16B3748"],
-    "interval": ["1 day 02:00:00", "-1 year 3 months"],
-    "money": ["1234.5"],
-    "int4range": ["[1,5)", "empty"],
-    "int4multirange": ["{[1,5),[7,8)}"],
-    "bit(3)": ["101"],
-    "varbit": ["10"],
-    "date": ["2026-01-02", "4714-11-24 BC", "-infinity", "12026-01-02", "5874897-12-31"],
-    "time": ["03:04:05.1", "24:00:00"],
-    "timetz": ["03:04:05+02", "03:04:05.123-05:30", "24:00:00-15:59:59"],
-    "timestamp": [
-        "2026-01-02 03:04:05.123456",
-        "0044-03-15 01:02:03 BC",
-        "-infinity",
-        "12026-01-02",
-        "294276-12-31 23:59:59.999999",
-        "4714-11-24 00:00:00 BC",
-    ],
-    "timestamptz": [
-        "2026-01-02 03:04:05.1+02",
-        "0044-03-15 01:02:03+00 BC",
-        "infinity",
-        "1800-01-01 BC",
-        "294276-12-31 23:59:59.999999+00",
-        "1800-01-01 00:00:00+00:12:34",
-    ],
-    "json": ['{"b": 1,   "a": [null, true, "x"]}', '"\\u00e9"', "[]", "1.50", "null"],
-    "jsonb": ['{"b": 1, "a": {"c": [1.50, 1e5]}}', '"x"', "null"],
-    "age": ["42"],
-    "tags": ['{a,"b c"}'],
-    "int4[]": [
-        "{}",
-        "{1,NULL,3}",
-        "{{1,2},{3,4}}",
-        "[0:1]={1,2}",
-        "[-3:-2][5:5]={{1},{NULL}}",
-        "{{{1}},{{2}}}",
-        "{{{{{{7}}}}}}",
-    ],
-    "float8[]": ["{NaN,1.5,Infinity,-Infinity,NULL}", "{1e300,-0}"],
-    "bytea[]": [r'{"\\x0102ff",NULL}'],
-    "int2vector": ["1 -2 3", ""],
-    "oidvector": ["1 4294967295"],
-    "area[]": ["{(1,1),(0,0);(3,3),(2,2)}"],
-    "rooms": ["{(1,1),(0,0);(3,3),(2,2)}"],
-    "flats": ['{"{(1,1),(0,0);(3,3),(2,2)}"}'],
-    "nothing": ["()"],
-    "measured": ['(NaN,"\\\\x01",2026-01-02)'],
-    "text[]": ['{a,"b c","","NULL",NULL,"q\\"x\\\\y","{,}","\n"}'],
-    "bool[]": ["{t,f}"],
-    "numeric[]": ["{1.10,2}"],
-    "timestamptz[]": ['{"2026-01-02 03:04:05+02",NULL}'],
-    "date[]": ["{2026-01-02}"],
-    "jsonb[]": ['{"{\\"a\\": [1]}",NULL}'],
-    "uuid[]": ["{979a8511-1aec-478e-b8a4-2f34ef2be8fd}"],
-    "mood[]": ['{ok,"very sad"}'],
-    "box[]": ["{(1,1),(0,0);(3,3),(2,2)}"],
-    "int4range[]": ['{"[1,5)",empty}'],
-    "age[]": ["{1,2}"],
-    "pair": ['("a ""b"" \\\\ (c),",1.10,"{ok,""very sad""}")', "(,,)", '("",0,{})'],
-    "pair[]": ['{"(a,1,)","(\\"b c\\",2,\\"{ok}\\")"}'],
-    "nested": ['("{""(a,1,)""}","(b,2,{ok})","{""x"": [1]}")'],
-}
 
 
 @pytest.fixture
@@ -180,13 +79,6 @@ def normal(value):
             return f"number {value}"
         case _:
             return value
-
-
-EXTENSIONS = {
-    "citext": ["Some Text"],
-    "ltree": ["a.b.c"],
-    "hstore": ['"a\\"\\\\ b"=>"1, \\"2\\"", c=>NULL, bb=>""', ""],
-}
 
 
 @pytest.fixture(params=EXTENSIONS)

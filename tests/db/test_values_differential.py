@@ -1,4 +1,4 @@
-"""Differential test: random tables and rows that came through replication read as `to_jsonb` says.
+"""Differential test: random tables and rows that came through either change source read as `to_jsonb` says.
 
 `DIFFERENTIAL_EXAMPLES=1000` looks at so many batches of tables, and at others each time;
 without it they are always the same few.
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from actors.db.driver import connect
 from protocol.changes.render import ChangeRenderer
 from tests.contracts.change_source import receive
+from tests.support.notify import install, live_notify_stream
 from tests.support.random_rows import batches, identifier
 from tests.support.streaming import all_columns, live_stream
 
@@ -36,12 +37,14 @@ NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+@pytest.mark.parametrize("live", [live_stream, live_notify_stream])
 @given(batch=batches())
-async def test_random_rows_are_rendered_as_to_jsonb_does(database, batch):
+async def test_random_rows_are_rendered_as_to_jsonb_does(database, live, batch):
     with trio.fail_after(60):
+        await install(database)
         async with await connect(database.conninfo, options=OPTIONS) as connection:
             await make_tables(connection, batch)
-            actual = await streamed_rows(database, connection, batch)
+            actual = await streamed_rows(live(database.conninfo), connection, batch)
             expected = await expected_rows(connection, batch)
 
     differences = [
@@ -63,12 +66,14 @@ async def make_tables(connection, batch):
             f", {identifier(name)} {kind.name}" for name, kind in table.columns.items()
         )
         await connection.execute(f"create table {table.name} (id int primary key{columns})")
-    await connection.execute("create publication supabase_realtime for all tables")
+    await connection.execute(
+        "create publication supabase_realtime for tables in schema example"
+    )
 
 
-async def streamed_rows(database, connection, batch):
+async def streamed_rows(live, connection, batch):
     """Insert the rows, and return each value by table, id and column as a client would read it."""
-    async with live_stream(database.conninfo) as stream:
+    async with live as stream:
         count = await insert(connection, batch)
         changes = await receive(stream, count)
     renderer = ChangeRenderer()

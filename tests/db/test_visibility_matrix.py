@@ -9,7 +9,7 @@ import pytest
 from attrs import frozen
 
 from actors.db.binaries import find_binaries
-from actors.db.row_judge import ERROR_FAILED
+from actors.db.row_faults import ERROR_FAILED
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.render import ChangeRenderer
 from tests.support.postgres import fresh_database, running_server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.realtime.credentials import AT_A_TIME
 from actors.realtime.errors import Refused, Unauthorized
 from actors.realtime.tenant import Limits
 from tests.support.memory_tenant import ROOM, fake_token, open_stage
@@ -215,6 +216,38 @@ async def test_a_token_that_comes_while_its_join_waits_counts_after_the_answer(
         reply, *end = await client.received()
         assert (reply.ref, reply.payload["status"]) == (join_ref, "ok")
         assert_expelled(end, join_ref, MALFORMED)
+
+
+async def test_a_token_whose_key_is_waited_for_delays_the_end_of_no_other(
+    autojump_clock, version
+):
+    async with open_stage() as stage:
+        client = stage.connect(version)
+        slow, brief = (in_seconds(3600, sub="slow"), in_seconds(300, sub="brief"))
+        client.join(token=slow)
+        join_ref = client.join(OTHER, token=brief)
+        assert len(await client.received()) == 2
+        stage.verifier.slow_s[slow] = 1000.0
+        await trio.sleep(300)
+
+        expired = "Token has expired 0 seconds ago"
+        assert_expelled(await client.received(), join_ref, expired, OTHER)
+
+
+async def test_no_more_than_a_few_tokens_are_verified_again_at_a_time(autojump_clock, version):
+    async with open_stage() as stage:
+        client = stage.connect(version)
+        tokens = [in_seconds(60, sub=str(number)) for number in range(3 * AT_A_TIME)]
+        for number, token in enumerate(tokens):
+            client.join(f"{ROOM}-{number}", token=token)
+        assert len(await client.received()) == len(tokens)
+        stage.verifier.verified.clear()
+        stage.verifier.hold()
+        await trio.sleep(61)
+        assert len(set(stage.verifier.verified)) == AT_A_TIME
+        stage.verifier.release()
+
+        assert len(await client.received()) == 2 * len(tokens)
 
 
 async def test_what_is_sent_behind_a_token_is_judged_by_it(autojump_clock, version):

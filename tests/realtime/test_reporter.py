@@ -13,18 +13,20 @@ TOPIC = f"realtime:{SUB_TOPIC}"
 
 
 class Reports:
-    """Numbered reports; how often one was asked for is `count`."""
+    """Numbered reports; how often one was asked for is `count`, and `work` is done for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, work) -> None:
         self.count = 0
+        self._work = work
 
     def __call__(self) -> bytes:
         self.count += 1
+        self._work()
         return b'{"number": %d}' % self.count
 
 
-def start_reporter(stage) -> Reports:
-    reports = Reports()
+def start_reporter(stage, work=lambda: None) -> Reports:
+    reports = Reports(work)
     spec = ChildSpec(
         "reporter", lambda: ReporterActor(stage.tenant, reports), 3, Restart.PERMANENT
     )
@@ -69,3 +71,15 @@ async def test_it_reports_on_after_a_crash(autojump_clock):
         await trio.sleep(1.5 * INTERVAL_S)
 
         assert len(await client.received()) == reports.count == 1
+
+
+async def test_reports_that_take_long_come_less_often(mock_clock):
+    async with open_stage() as stage:
+        reports = start_reporter(stage, work=lambda: mock_clock.jump(0.1))
+        client = stage.connect(role="service_role")
+        await client.joined(TOPIC, private=True)
+        mock_clock.autojump_threshold = 0
+        await trio.sleep(60)
+
+        # A tenth of a second each, and of the time a fiftieth: one in five seconds.
+        assert reports.count == 12

@@ -16,13 +16,13 @@ from tests.support.tokens import mint
 from tests.support.websocket import WebSocketClient, open_websocket
 
 
-def counting_stamps(first_ms: int = 1_642_234_567_890):
+def counting_stamps():
     """Return stamps that differ from one another, and are the same in every run."""
     numbers = count()
 
     def stamp() -> Stamp:
         number = next(numbers)
-        return Stamp(first_ms + number, f"{number:06}")
+        return Stamp(1_642_234_567 + number / 1000, number.to_bytes(6, "big"))
 
     return stamp
 

@@ -11,6 +11,7 @@ from actors.db.catalog import Catalog
 from actors.db.driver import connect
 from actors.db.notify import NotifySource
 from actors.db.pool import Pool
+from actors.db.schema import migrate
 
 if TYPE_CHECKING:
     from tests.support.postgres import Database
@@ -47,3 +48,15 @@ class NotifyHarness:
     async def break_off(self):
         async with await connect(self.database.conninfo) as connection:
             await connection.execute(BREAK_OFF)
+
+
+@asynccontextmanager
+async def live_notify_stream(conninfo: str, **options):
+    async with notify_source(conninfo, **options) as source, source.connect(None) as stream:
+        yield stream
+
+
+async def install(database: Database) -> None:
+    """Install everything, as the janitor does."""
+    async with await connect(database.conninfo) as connection:
+        await migrate(connection)

@@ -16,6 +16,8 @@ from actors.telemetry.absent_codes import ABSENT
 from actors.telemetry.codes import CODES
 from protocol.frames import CloseCode
 from tests.support.client_table import clients_page
+from tests.support.metrics_page import metrics_page
+from tests.support.rest_page import rest_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,6 +130,8 @@ def pages() -> Mapping[Path, str]:
         FOLDER / "error-codes.md": error_codes_page(),
         FOLDER / "close-codes.md": close_codes_page(),
         FOLDER / "clients.md": clients_page(),
+        FOLDER / "metrics.md": metrics_page(),
+        FOLDER / "rest.md": rest_page(),
     }
 
 

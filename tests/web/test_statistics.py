@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trio
+import trio.testing
 
 from actors.realtime.snapshot import (
     ChannelSnapshot,
@@ -11,7 +13,15 @@ from actors.realtime.snapshot import (
     Snapshot,
     Totals,
 )
-from actors.web.statistics import fluxbase, goforward, goforward_channel, sblite
+from actors.web.statistics import (
+    FRESH_S,
+    LastCount,
+    fluxbase,
+    goforward,
+    goforward_channel,
+    sblite,
+)
+from tests.support.memory_tenant import open_stage
 
 ROOM = ChannelSnapshot(
     "chat-room-1", False, 25, 20, ("user123", "user456"), (PresenceSnapshot("user123", b"{}"),)
@@ -76,3 +86,16 @@ def test_a_channel_without_subscribers_has_figures_of_zero():
         "connected_users": 0,
         "users": [],
     }
+
+
+async def test_what_strangers_may_ask_is_counted_once_a_second(autojump_clock):
+    async with open_stage() as stage:
+        last = LastCount()
+        before = last.totals(stage.tenant)
+        stage.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        meanwhile = last.totals(stage.tenant)
+        await trio.sleep(FRESH_S)
+
+        assert meanwhile is before
+        assert last.totals(stage.tenant).connections == 1

@@ -73,9 +73,9 @@ def test_a_message_has_an_id_and_a_time():
 
 
 def test_a_stamp_is_written_in_full_to_the_millisecond():
-    stamp = Stamp(1_642_234_567_000, "abc123")
+    stamp = Stamp(1_642_234_567.0, b"\0\1\2\x0a\x0b\x24")
 
-    assert stamp.message_id == "msg_1642234567000_abc123"
+    assert stamp.message_id == "msg_1642234567000_012ab0"
     assert stamp.change_id == "change_1642234567000"
     assert stamp.timestamp == "2022-01-15T08:16:07.000Z"
 
@@ -309,7 +309,8 @@ def test_dialects_of_one_channel_are_equal_whatever_stamps_them():
 def test_pings_are_sent_as_often_as_is_set_or_never():
     heartbeat = dialect(ping_interval_s=5.0).heartbeat
 
-    assert (heartbeat.interval_s, heartbeat.frame.wire()) == (5.0, b"\x89\x00")
+    (ping,) = heartbeat.frames
+    assert (heartbeat.interval_s, ping.wire()) == (5.0, b"\x89\x00")
     assert dialect(ping_interval_s=0.0).heartbeat is None
 
 

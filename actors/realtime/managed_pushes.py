@@ -1,0 +1,144 @@
+"""What a member may say in a managed channel, and what the operator switched off for everybody.
+
+Called by the connection for every broadcast and track, before anything else is done with it:
+where nobody manages a channel this is one look into a table.
+
+**Source**: ledger GF-088, GF-099, GF-108, GF-111, GF-118, C31, C38.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from actors.realtime.managed_joins import binding
+from protocol import jsontext
+from protocol.commands import Broadcast, PresenceAction, PresencePush
+from protocol.errors import MalformedFrame
+from protocol.events import PushRefused, Reply, TextBroadcast
+from protocol.managed import Permission
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors.realtime.managed_channels import ManagedChannel
+    from actors.realtime.membership import Membership
+    from actors.realtime.ports import Identity
+    from actors.realtime.seat import Seat
+    from actors.realtime.tenant import Tenant
+    from actors.telemetry.metrics import DropReason, Metrics, PresenceFault
+    from protocol.events import UserBroadcast
+
+#: Seconds after which a message is within the rate again.
+RETRY_AFTER_S = 1
+#: How refusals are counted.
+_DROPPED: Final[Mapping[str, DropReason]] = {
+    "feature_disabled": "denied",
+    "permission_denied": "denied",
+    "payload_size_exceeded": "payload_size_exceeded",
+    "rate_limit_exceeded": "rate_limited",
+}
+_NOT_SHOWN: Final[Mapping[str, PresenceFault]] = {
+    "feature_disabled": "denied",
+    "permission_denied": "denied",
+    "payload_size_exceeded": "too_large",
+    "rate_limit_exceeded": "rate",
+}
+
+
+def refusal_of(
+    command: Broadcast | PresencePush, membership: Membership, tenant: Tenant
+) -> PushRefused | None:
+    """Return why a push is not carried out, None if it may be."""
+    if isinstance(command, PresencePush) and command.action is not PresenceAction.TRACK:
+        return None
+    fault = switched_off(tenant, is_presence=isinstance(command, PresencePush))
+    _, is_private, sub_topic = membership.channel_key
+    if fault is None and not is_private:
+        is_managed = membership.subscription.is_managed
+        channel = binding(sub_topic, tenant, is_managed=is_managed)
+        if channel is not None:
+            size_bytes = _size_bytes(command, channel)
+            fault = fault_of(
+                channel, membership.identity, size_bytes, membership.key.connection
+            )
+    return None if fault is None else evolve(fault, ref=command.ref, join_ref=command.join_ref)
+
+
+def refuse(
+    refused: PushRefused,
+    command: Broadcast | PresencePush,
+    membership: Membership,
+    seat: Seat,
+    metrics: Metrics,
+) -> None:
+    """Tell a client that its push was not carried out, in an answer too if it waits for one; never waits."""
+    is_broadcast = isinstance(command, Broadcast)
+    if is_broadcast:
+        metrics.broadcasts_dropped[_DROPPED[refused.code]].inc()
+        response = jsontext.write(refused.code)
+    else:
+        metrics.presence_refused[_NOT_SHOWN[refused.code]].inc()
+        response = jsontext.write({"reason": refused.reason})
+    seat.push(refused, command.topic)
+    if membership.ack or not is_broadcast:
+        reply = Reply(command.ref, command.join_ref, ok=False, response=response)
+        seat.push(reply, command.topic)
+
+
+def switched_off(tenant: Tenant, *, is_presence: bool) -> PushRefused | None:
+    """Return that the operator does not want it, if that is so."""
+    status = tenant.status
+    if status.takes_presence if is_presence else status.takes_broadcasts:
+        return None
+    what = "presence" if is_presence else "broadcast"
+    return PushRefused(None, None, code="feature_disabled", reason=what)
+
+
+def fault_of(
+    channel: ManagedChannel, identity: Identity, size_bytes: int, connection: str = ""
+) -> PushRefused | None:
+    """Return why a message of so many bytes is not taken from somebody, None if it is; counts it.
+
+    Who has no user id is counted by connection.
+    """
+    if not channel.allows(identity, Permission.WRITE):
+        return PushRefused(
+            None,
+            None,
+            code="permission_denied",
+            reason="You do not have permission to write to this channel",
+            required_permission=Permission.WRITE.value,
+        )
+    most = channel.config.max_message_bytes
+    if most is not None and size_bytes > most:
+        reason = f"A message has at most {most} bytes in this channel"
+        return PushRefused(None, None, code="payload_size_exceeded", reason=reason)
+    if not channel.count(identity.user_id or connection):
+        return PushRefused(
+            None,
+            None,
+            code="rate_limit_exceeded",
+            reason="Too many messages per second in this channel",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    return None
+
+
+def _size_bytes(command: Broadcast | PresencePush, channel: ManagedChannel) -> int:
+    if isinstance(command, PresencePush):
+        return len(command.payload or b"")
+    if channel.config.max_message_bytes is None:
+        return 0
+    return len(_payload_of(command.message))
+
+
+def _payload_of(message: TextBroadcast | UserBroadcast) -> bytes:
+    """Return the payload inside a broadcast, without the envelope that a text broadcast has around it."""
+    if not isinstance(message, TextBroadcast):
+        return message.payload
+    try:
+        return jsontext.members(message.payload).get("payload", message.payload)
+    except MalformedFrame:
+        return message.payload
