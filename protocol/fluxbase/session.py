@@ -186,8 +186,9 @@ class FluxbaseSession:
             if found.topic.kind in (TopicKind.PRESENCE, TopicKind.CHANGES)
             and found.topic.channel == push.channel
         ]
-        leaves = [self._leave(text, None) for text in others]
-        return (*leaves, self._leave(topic.text(), refs.UNSUBSCRIBE))
+        # The channel first: its client need not hear that it is not present any more.
+        left = self._leave(topic.text(), refs.UNSUBSCRIBE)
+        return (left, *(self._leave(text, None) for text in others))
 
     def _broadcast(self, push: Push, size: int) -> Sequence[Command]:
         payload = bytes(push.payload)
