@@ -99,7 +99,7 @@ class ServerHeartbeat:
     frames: tuple[Frame, ...]
 
 
-@frozen
+@frozen(cache_hash=True)
 class EncodeKey:
     """What makes two encodings of one event identical: dialect with version, and the topic as joined."""
 

@@ -63,7 +63,7 @@ class CloseCode(IntEnum):
         1012,
         (
             "the server stops or restarts: each joined topic is told `Server requested disconnect` before it; "
-            "GoForward: its channel failed"
+            "without a word when the part of it that reads was restarted; GoForward: its channel failed"
         ),
     )
 

@@ -24,6 +24,7 @@ from jwt.algorithms import OKPAlgorithm
 from msgspec.json import Decoder
 
 from actors.auth.keys import ED, HS, KEY_TYPES, Key, secret_key
+from actors.auth.verified_tokens import VerifiedToken, VerifiedTokens
 from actors.realtime.errors import Refused, TokenExpired, Unauthorized
 from actors.realtime.ports import Identity
 from protocol import jsontext
@@ -105,19 +106,29 @@ class JwtVerifier:
         self._now = now
         self._ring = ring
         self._required = {claim: _canonical(value) for claim, value in (required or {}).items()}
+        self._verified = VerifiedTokens()
         self._jws = jwt.PyJWS()
         for algorithm in ED - {"EdDSA"}:
             self._jws.register_algorithm(algorithm, OKPAlgorithm())
 
     async def verify(self, token: str) -> Identity:
         """Return whom the token speaks for. For errors see `ports.TokenVerifier`."""
+        known = self._verified.find(token)
+        if known is not None:
+            is_current = await self._key(known.algorithm, known.key_id) is known.key
+            if is_current and known.identity.expires_at > math.floor(self._now()):
+                return known.identity
+            self._verified.forget(token)
         unverified = self._read(token)
         key = await self._key(unverified.algorithm, unverified.key_id)
         self._check_signature(unverified, key)
         role, expires_at = self._check_claims(unverified.claims)
         subject = unverified.claims.get("sub")
         user_id = subject if isinstance(subject, str) else ""
-        return Identity(role, unverified.payload, expires_at, token, user_id)
+        identity = Identity(role, unverified.payload, expires_at, token, user_id)
+        known = VerifiedToken(unverified.algorithm, unverified.key_id, key, identity)
+        self._verified.enter(known)
+        return identity
 
     async def key_of(self, token: str) -> Key:
         """Return the key that the signature must be of; whether it is, only `verify` says.

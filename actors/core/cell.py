@@ -6,7 +6,6 @@ Written by the supervisor and by the child's own inbox; everybody else sees it o
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -63,7 +62,7 @@ class Cell(Generic[M]):
         self.is_overdue = False
 
         # What restarts go by (`restarts.py`).
-        self.crashes: deque[float] = deque()
+        self.crashes: list[float] = []
         self.crashes_in_a_row = 0
         #: When the next incarnation may begin, in seconds on the trio clock.
         self.due_at = 0.0

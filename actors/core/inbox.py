@@ -36,7 +36,6 @@ class Inbox(Generic[M]):
     def __init__(self, cell: Cell[M]) -> None:
         self._cell = cell
         self._mailbox = cell.mailbox
-        self._signals = cell.mailbox.signals
         self._since_checkpoint = 0
         self.incarnation = cell.incarnation
 
@@ -118,8 +117,9 @@ class Inbox(Generic[M]):
         if self._since_checkpoint >= ITEMS_PER_CHECKPOINT:
             return None
         self._since_checkpoint += 1
-        if self._signals:
-            return self._signals.popleft()
+        signal = self._mailbox.take_signal_nowait()
+        if signal is not None:
+            return signal
         queued = self._mailbox.take_nowait()
         if queued is None:
             return None

@@ -79,9 +79,9 @@ class Mailbox(Generic[M]):
         self._weigh = weigh
         self._weight_limit = weight_limit
         self._pool = pool
-        self._messages: deque[Queued[M]] = deque()
-        #: What `put_signal` queued, oldest first; the inbox takes from it.
-        self.signals: deque[Signal] = deque()
+        # Both lanes are made when something comes: an empty deque takes most of a kilobyte, and connections are many.
+        self._messages: deque[Queued[M]] | None = None
+        self.signals: deque[Signal] | None = None
         self._senders: OrderedDict[trio.lowlevel.Task, Sender[M]] = OrderedDict()
         self._consumer: trio.lowlevel.Task | None = None
         self._weight = 0
@@ -91,11 +91,11 @@ class Mailbox(Generic[M]):
     def statistics(self) -> MailboxStatistics:
         """Return the figures of this moment."""
         return MailboxStatistics(
-            len(self._messages),
+            len(self._messages or ()),
             self._capacity,
             self._weight,
             self._rejected,
-            len(self.signals),
+            len(self.signals or ()),
         )
 
     @property
@@ -142,14 +142,19 @@ class Mailbox(Generic[M]):
         """Queue a signal: it overtakes messages and fits even if they fill the mailbox (I4)."""
         if self.is_closed:
             return
+        if self.signals is None:
+            self.signals = deque()
         self.signals.append(signal)
         self._wake_consumer()
 
     def forget_signals(self, kind: type[Signal]) -> None:
         """Take the signals of one kind out of the lane."""
-        kept = [signal for signal in self.signals if not isinstance(signal, kind)]
-        self.signals.clear()
-        self.signals.extend(kept)
+        if self.signals:
+            self.signals = deque(s for s in self.signals if not isinstance(s, kind))
+
+    def take_signal_nowait(self) -> Signal | None:
+        """Take the oldest signal, or None if none is queued."""
+        return self.signals.popleft() if self.signals else None
 
     def take_nowait(self) -> Queued[M] | None:
         """Take the oldest message, or None if none is queued; who waits for the room moves up."""
@@ -180,9 +185,8 @@ class Mailbox(Generic[M]):
     def close(self) -> list[Queued[M]]:
         """Refuse everything from now on, whoever waits included, and return what was still queued."""
         self.is_closed = True
-        left = list(self._messages)
-        self._messages.clear()
-        self.signals.clear()
+        left = list(self._messages or ())
+        self._messages = self.signals = None
         self._add_weight(-self._weight)
         for task in self._senders:
             trio.lowlevel.reschedule(task)
@@ -198,7 +202,7 @@ class Mailbox(Generic[M]):
         return True
 
     def _has_room(self, weight: int) -> bool:
-        count = len(self._messages)
+        count = len(self._messages) if self._messages else 0
         if count >= self._capacity:
             return False
         # An empty mailbox takes any message: who waits for room is woken by a take, and here none is to come.
@@ -209,6 +213,8 @@ class Mailbox(Generic[M]):
         return self._pool is None or self._pool.used + weight <= self._pool.limit
 
     def _append(self, queued: Queued[M]) -> None:
+        if self._messages is None:
+            self._messages = deque()
         self._messages.append(queued)
         if self._weigh is not None:
             self._add_weight(queued[1])

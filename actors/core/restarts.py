@@ -15,7 +15,6 @@ from actors.core.reports import RestartReport
 from actors.core.spec import Restart
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable
     from random import Random
 
@@ -45,12 +44,12 @@ class Restarts:
         self._random = random
         self._observe = observe
 
-    def is_too_often(self, crashes: deque[float]) -> bool:
+    def is_too_often(self, crashes: list[float]) -> bool:
         """Count a crash now; say whether there are more within the period than tolerated."""
         now = trio.current_time()
         crashes.append(now)
         while crashes[0] <= now - self._intensity.period:
-            crashes.popleft()
+            del crashes[0]
         return len(crashes) > self._intensity.restarts
 
     def schedule(self, cell: Cell[Any]) -> float:

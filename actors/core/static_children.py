@@ -11,7 +11,6 @@ nobody is brought up on top of something that is down.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -36,7 +35,7 @@ class StaticChildren:
         self._restarts = restarts
         self._strategy = strategy
         self._cells: list[Cell[Any]] = []
-        self._crashes: deque[float] = deque()
+        self._crashes: list[float] = []
         self._limit: RestartLimitReached | None = None
         self._pass = trio.CancelScope()
         self._coming_up: set[Cell[Any]] = set()

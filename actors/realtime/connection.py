@@ -1,7 +1,7 @@
 """ConnectionActor: one client's socket, its dialect session, and its joins.
 
-Reads frames, lets the session turn them into commands, and carries these out in the turn that read them.
-What waits (a join) runs in a task of its own beside the reader; what the client is to hear goes straight to the outbox.
+Carries out what the client's frames ask for (`intake.py`), in the turn that read them if there is nothing to wait for.
+What waits (a join) runs in a task of its own; what the client is to hear goes straight to the outbox.
 Neighbours: started by `connections.py`; joins channels through `joins.py`, who say when a subscription ends;
 publishes through `publisher.py`, is present through `tracker.py`.
 
@@ -19,6 +19,7 @@ import trio
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
+from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
 from actors.realtime.managed_pushes import refusal_of, refuse
 from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
@@ -37,7 +38,6 @@ from protocol.commands import (
     PresencePush,
     UnknownPush,
 )
-from protocol.errors import ProtocolError
 from protocol.events import Reply, System
 
 if TYPE_CHECKING:
@@ -81,7 +81,11 @@ class ConnectionActor:
         self._departures = departures
         self._session = opening.dialect.session(opening.identity.user_id)
         self._close_code: int = frames.CloseCode.NORMAL
-        self._log: BoundLogger = structlog.get_logger().bind(conn=name)
+
+    @property
+    def _log(self) -> BoundLogger:
+        logger: BoundLogger = structlog.get_logger().bind(conn=self._name)
+        return logger
 
     async def run(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Serve the client until the socket ends or the node stops."""
@@ -98,7 +102,7 @@ class ConnectionActor:
         self._metrics.connections_open.inc()
         self._departures.open_connections += 1
         self._seat = Seat(
-            self._name, self._opening, self._tenant, inbox, socket.outbox, self._end
+            self._name, self._opening, self._tenant, inbox, socket.outbox, self.end
         )
         quota = self._tenant.quota
         self._tracker = Tracker(
@@ -113,14 +117,14 @@ class ConnectionActor:
                     self._seat,
                     self._session,
                     self._nursery,
-                    self._carry_out,
+                    self.carry_out,
                     self._tracker.untrack,
                     self._metrics,
                 )
                 self._tenant.open_connections.enter(self._described())
                 self._credentials = Credentials(self._seat, self._joins)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
-                self._nursery.start_soon(self._read)
+                self._nursery.start_soon(self._intake().begin)
                 heartbeat = self._opening.dialect.heartbeat
                 if heartbeat is not None:
                     self._nursery.start_soon(self._beat, heartbeat)
@@ -137,6 +141,17 @@ class ConnectionActor:
             self._metrics.connections_open.dec()
             self._departures.open_connections -= 1
             self._metrics.count_close(self._close_code)
+
+    def _intake(self) -> Intake:
+        return Intake(
+            self._seat,
+            self._socket,
+            self._session,
+            self._joins,
+            self,
+            self._metrics,
+            self._nursery,
+        )
 
     def _described(self) -> OpenConnection:
         opening = self._opening
@@ -155,7 +170,9 @@ class ConnectionActor:
             if isinstance(message, Stopping):
                 await self._say_goodbye(message.deadline)
                 return
-            if message is None:
+            if message is None and self._joins.is_idle_too_long:
+                self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, NO_CHANNEL)
+            elif message is None:
                 self._nursery.start_soon(self._credentials.verify_again)
             else:
                 self._take_note(message)
@@ -167,56 +184,29 @@ class ConnectionActor:
             await trio.sleep(heartbeat.interval_s)
             self._socket.outbox.push(data)
 
-    async def _read(self) -> None:
-        try:
-            for command in self._session.begin():
-                await self._carry_out(command)
-            while True:
-                if self._joins.is_idle:
-                    data = await self._receive_without_channel()
-                else:
-                    data = await self._socket.receive()
-                self._metrics.frames_received.inc()
-                await self._joins.wait_for_turn()
-                await self._receive(data)
-        except SocketClosed as closed:
-            self._close_code = int(closed.code)
-            self._log.debug("connection.closed", code=self._close_code)
+    def note_end(self, code: int) -> None:
+        """Note that the socket has ended: nothing more can be said."""
+        self._close_code = code
+        self._log.debug("connection.closed", code=code)
         self._nursery.cancel_scope.cancel()
 
-    async def _receive(self, data: str | bytes) -> None:
-        try:
-            commands = self._session.receive(data)
-        except ProtocolError as error:
-            self._metrics.frames_malformed[error.code].inc()
-            self._log.debug("frame.dropped", code=error.code, reason=error.reason)
-            if error.ends_connection:
-                await self._end(frames.CloseCode.POLICY, error.reason)
-            return
-        for command in commands:
-            await self._carry_out(command)
-
-    async def _receive_without_channel(self) -> str | bytes:
-        """Wait for a frame, but not for ever: who has joined nothing hears nothing."""
-        timeout_s = self._tenant.limits.no_channel_timeout_s
-        with trio.move_on_at(self._joins.idle_since + timeout_s):
-            return await self._socket.receive()
-        await self._end(frames.CloseCode.NORMAL, NO_CHANNEL)
-        raise SocketClosed(frames.CloseCode.NORMAL)
-
-    async def _end(self, code: frames.CloseCode, reason: str = "") -> None:
+    async def end(self, code: frames.CloseCode, reason: str = "") -> None:
         """Close the socket by our own will and end the connection."""
         self._close_code = code
         with trio.move_on_after(CLOSE_WITHIN_S):
             await self._socket.close(code, reason)
         self._nursery.cancel_scope.cancel()
 
-    async def _carry_out(self, command: Command) -> None:
+    def carry_out_nowait(self, command: Command) -> bool:
+        """Carry out a command that has nothing to wait for; False if it has, and nothing was done."""
         match command:
-            case Broadcast() | PresencePush():
-                membership = self._joins.memberships.get(command.topic)
-                if membership is not None and membership.number == command.number:
-                    await self._serve_member(command, membership)
+            case Broadcast():
+                membership = self._membership(command)
+                if membership is None:
+                    return True
+                if refusal_of(command, membership, self._tenant) is not None:
+                    return False
+                return self._publisher.publish_nowait(command, membership)
             case UnknownPush():
                 self._tenant.quota.events.count()
             case Heartbeat(topic, ref):
@@ -224,11 +214,34 @@ class ConnectionActor:
             case Answer(topic, reply):
                 self._seat.push(reply, topic)
             case Join():
+                return self._joins.start_nowait(command)
+            case _:
+                return False
+        return True
+
+    async def carry_out(self, command: Command) -> None:
+        """Carry out a command."""
+        if self.carry_out_nowait(command):
+            return
+        match command:
+            case Broadcast() | PresencePush():
+                membership = self._membership(command)
+                if membership is not None:
+                    await self._serve_member(command, membership)
+            case Join():
                 await self._joins.start(command)
             case Leave():
                 await self._joins.leave(command)
             case AccessToken():
                 await self._credentials.refresh(command)
+            case UnknownPush() | Heartbeat() | Answer():
+                pass
+
+    def _membership(self, command: Broadcast | PresencePush) -> Membership | None:
+        """Return the membership that a command is about, None if that has ended."""
+        membership = self._joins.memberships.get(command.topic)
+        is_current = membership is not None and membership.number == command.number
+        return membership if is_current else None
 
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
@@ -240,8 +253,7 @@ class ConnectionActor:
         is_allowed = True
         if membership.channel_key.is_private:
             is_allowed = await membership.permissions.allow(command)
-            current = self._joins.memberships.get(command.topic)
-            if current is None or current.number != membership.number:
+            if self._membership(command) is None:
                 # It ended while policies were asked, and its client was told why.
                 return
         if isinstance(command, Broadcast):

@@ -121,7 +121,8 @@ class Delivery:
 
     def finish(self) -> None:
         """Send whatever `add` prepared or an interrupted `flush` left over; never waits."""
-        self._begin()
+        if self._count:
+            self._begin()
         self._sends.finish()
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from actors.realtime import visitors
 from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
@@ -89,17 +90,38 @@ class Joins:
         self._places = trio.Semaphore(UNDER_WAY)
         self._turn = trio.Lock()
         self._joining: dict[int, PendingJoin] = {}
-        self._log: BoundLogger = structlog.get_logger().bind(conn=seat.name)
         self.memberships: dict[str, Membership] = {}
         #: Rings when the identity of a membership is to be looked at again.
         self.alarm = Alarm()
-        #: Since when nothing is joined, if nothing is (seconds, trio clock).
-        self.idle_since = trio.current_time()
+        self._idle_since = trio.current_time()
+        self.limit_idleness()
+
+    @property
+    def _log(self) -> BoundLogger:
+        logger: BoundLogger = structlog.get_logger().bind(conn=self._seat.name)
+        return logger
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is joined or being joined."""
         return not self.memberships and not self._joining
+
+    @property
+    def is_idle_too_long(self) -> bool:
+        """Whether that is so for longer than a client may have no channel; if not yet, the alarm is set for that."""
+        return self.is_idle and self.limit_idleness() <= 0
+
+    def limit_idleness(self) -> float:
+        """Have the alarm ring when there was no channel for too long; return in how many seconds that is."""
+        limit_s = self._seat.tenant.limits.no_channel_timeout_s
+        left_s = self._idle_since + limit_s - trio.current_time()
+        self.alarm.ring_within(max(left_s, 0.0))
+        return left_s
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether nothing that waited for a join is to go first."""
+        return not self._turn.locked()
 
     async def wait_for_turn(self) -> None:
         """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""
@@ -107,11 +129,23 @@ class Joins:
             async with self._turn:
                 return
 
+    def start_nowait(self, join: Join) -> bool:
+        """Begin a join; False if too many are under way."""
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+        self._begin(join)
+        return True
+
     async def start(self, join: Join) -> None:
         """Begin a join; waits only while too many are under way."""
+        await self._places.acquire()
+        self._begin(join)
+
+    def _begin(self, join: Join) -> None:
         if join.warnings:
             self._log.debug("join.adjusted", topic=join.topic, warnings=join.warnings)
-        await self._places.acquire()
         pending = self._joining[join.number] = PendingJoin(join.topic)
         self._nursery.start_soon(self._join, join, pending)
 
@@ -192,11 +226,12 @@ class Joins:
         seat = self._seat
         with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
             subscription, permissions = await prepare(join, seat, gate)
-            with managed_place(join, subscription.identity, seat.tenant):
+            with managed_place(join, subscription, seat.tenant):
                 await self._end_earlier(join.topic, pending)
                 membership = await enter(
                     join, subscription, permissions, gate, pending.farewell, seat
                 )
+            visitors.show_in(membership.channel_key, seat.tenant)
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)
@@ -345,7 +380,7 @@ class Joins:
 
     def _note_parting(self, membership: Membership) -> None:
         membership.lifetime.cancel()
-        self.idle_since = trio.current_time()
+        self._idle_since = trio.current_time()
 
 
 def _closed(membership: Membership, notice: str, code: str | None) -> Closed:

@@ -74,6 +74,13 @@ class Permissions:
             )
         return renewed
 
+    @property
+    def known_broadcast(self) -> bool | None:
+        """Whether a broadcast may be carried out, None if that has to be asked first."""
+        if not self.key.is_private:
+            return True
+        return None if self._write is None else self._write.broadcast
+
     async def allow(self, command: Broadcast | PresencePush) -> bool:
         """Whether a command may be carried out; to be absent needs no permission."""
         if isinstance(command, Broadcast):

@@ -6,12 +6,9 @@ Every implementation and every fake passes the same contract test (`tests/contra
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, field, frozen
-
-from protocol import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +36,6 @@ class Identity:
     claimed_role: str = field(
         default=Factory(lambda self: self.role, takes_self=True), eq=False
     )
-
-    @cached_property
-    def subject(self) -> str:
-        """The claim `sub`, empty if there is none or it is no text."""
-        claim = jsontext.members(self.claims).get("sub", b"")
-        return str(jsontext.scalar(claim)) if claim.startswith(b'"') else ""
 
 
 class TokenVerifier(Protocol):
@@ -98,6 +89,25 @@ class Outbox(Protocol):
         ...
 
 
+class Receiver(Protocol):
+    """Whom a socket hands what its client sends; called synchronously, so it never waits."""
+
+    def take(self, message: str | bytes) -> bool:
+        """Deal with the next text (str) or binary (bytes) frame; what this raises is charged to the receiver by `fail`.
+
+        False if that has to wait: then there is no other one until `Socket.resume`.
+        """
+        ...
+
+    def note_end(self, code: int) -> None:
+        """Note that nothing more will come; with 1008, at once, when the peer reads too slowly."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Be charged with an error that dealing with this client's bytes has raised."""
+        ...
+
+
 class Socket(Protocol):
     """One accepted WebSocket."""
 
@@ -112,16 +122,19 @@ class Socket(Protocol):
         """
         ...
 
-    async def receive(self) -> str | bytes:
-        """Wait for the next text (str) or binary (bytes) frame.
+    async def hand_to(self, receiver: Receiver) -> None:
+        """Hand what the client sends to `receiver` from now on."""
+        ...
 
-        Raises:
-            SocketClosed: there will be none; with 1008, at once, when the peer reads too slowly.
-        """
+    async def resume(self) -> None:
+        """Go on handing out messages after one that had to wait."""
         ...
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
-        """Send what is queued and a CLOSE frame, wait for the peer's; bounded by the caller's deadline."""
+        """Send what is queued and a CLOSE frame, wait for the peer's; bounded by the caller's deadline.
+
+        The receiver is handed nothing more, and hears of the end.
+        """
         ...
 
 

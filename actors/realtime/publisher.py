@@ -1,6 +1,7 @@
 """What becomes of a broadcast that a client sends: checked, given to its channel, answered.
 
-Called by the connection in the turn that read the frame, so that a channel which is full slows its publisher down.
+Called by the connection: in the turn that read the frame where nothing has to be waited for, and that is nearly always.
+What waits is the publisher alone: a channel that is full slows it down.
 """
 
 from __future__ import annotations
@@ -42,6 +43,21 @@ class Publisher:
         self._events = seat.tenant.quota.events
         self._metrics = metrics
 
+    def publish_nowait(self, command: Broadcast, membership: Membership) -> bool:
+        """Publish what is allowed, sound and within quotas; False if it is not that plain, and nothing was done."""
+        if (
+            not membership.permissions.known_broadcast
+            or (command.persist is not None and isinstance(command.message, UserBroadcast))
+            or self._events.is_tripped
+            or self._fault(command.message) is not None
+            or not membership.channel.tell(_message(command, membership))
+        ):
+            return False
+        self._events.count()
+        self._metrics.broadcasts_accepted.inc()
+        self._answer(command, membership)
+        return True
+
     async def publish(
         self, command: Broadcast, membership: Membership, *, is_allowed: bool
     ) -> str | None:
@@ -62,10 +78,7 @@ class Publisher:
         fault = self._fault(command.message)
         if fault is None:
             self._events.count()
-            skip = None if membership.echo else membership.key
-            message = Publish(command.message, skip, membership.identity.user_id)
-            channel = membership.channel
-            if not channel.tell(message) and not await self._park(channel, message):
+            if not await self._park(membership.channel, _message(command, membership)):
                 fault = "channel_busy"
         if is_tripped:
             return TOO_MANY_MESSAGES
@@ -75,11 +88,17 @@ class Publisher:
             self._metrics.broadcasts_dropped[fault].inc()
             refused = PushRefused(command.ref, command.join_ref, fault, FAULTS[fault])
             self._seat.push(refused, command.topic)
+        self._answer(command, membership, fault)
+        return None
+
+    def _answer(
+        self, command: Broadcast, membership: Membership, fault: DropReason | None = None
+    ) -> None:
+        """Tell the publisher what became of a broadcast, if it wants to know."""
         if membership.ack:
             response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
             reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
             self._seat.push(reply, command.topic)
-        return None
 
     async def _persist(
         self,
@@ -138,3 +157,9 @@ class Publisher:
                 return False
             return True
         return False
+
+
+def _message(command: Broadcast, membership: Membership) -> Publish:
+    """Return a broadcast as its channel takes it."""
+    skip = None if membership.echo else membership.key
+    return Publish(command.message, skip, membership.identity.user_id)

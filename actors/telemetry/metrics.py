@@ -28,6 +28,7 @@ ActorKind = Literal[
     "connection",
     "listener",
     "presence",
+    "reactor",
     "relay",
     "reporter",
     "resource",

@@ -15,10 +15,9 @@ import structlog
 
 from actors.web.asgi import AsgiExchange
 from actors.web.endpoint import Refusal, WebSocketRequest
-from actors.web.http1 import HttpWire, RequestRefused
-from actors.web.stream import Replay
+from actors.web.http1 import ANY_ORIGIN, HttpWire, RequestRefused
 from actors.web.transport import linger
-from actors.web.websocket import Upgrade, handshake_head
+from actors.web.websocket import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +105,8 @@ class HttpConnection:
             self._transport,
             self._options.websocket,
             self._cap,
-            Replay(handshake_head(key), self._wire.early),
+            key,
+            self._wire.early,
         )
         request = WebSocketRequest(
             method=head.method,
@@ -146,6 +146,7 @@ class HttpConnection:
             headers = [
                 (b"content-type", b"text/plain; charset=utf-8"),
                 (b"connection", b"close"),
+                ANY_ORIGIN,
             ]
             try:
                 await self._wire.respond(status, phrase, headers)

@@ -14,7 +14,6 @@ What the socket does not take is queued, and a drain task exists only while some
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -60,13 +59,14 @@ class Outbox:
     """See the module's text.
 
     `start` starts the drain task in a nursery of the owner.
-    `on_end` is told once why pushes fail from now on when that was not the owner's own CLOSE:
-    1008 for a slow consumer, 1006 for a dead socket; it never waits or raises.
+    `on_end` is told once of what the owner did not do itself: 1008 for a slow consumer, 1006 for a dead socket.
+    It hears of that before the socket is closed, also behind the owner's own CLOSE; it never waits or raises.
     """
 
     # A fan-out finds each outbox out of cache: slots spare it the way through a second object.
     __slots__ = (
         "_cap",
+        "_corked",
         "_drain_deadline",
         "_drain_scope",
         "_drained",
@@ -99,20 +99,24 @@ class Outbox:
         self._options = options
         self._cap = cap
         self._start = start
-        self._on_end = on_end
+        self._on_end: Callable[[int], None] | None = on_end
         self._farewell: Callable[[], bytes] | None = None
-        self._queue: deque[bytes] = deque()
+        #: What was pushed while corked, None when that is not so.
+        self._corked: list[bytes] | None = None
+        #: A list, for an empty deque takes a kilobyte nearly; what was sent leaves it once per flush.
+        self._queue: list[bytes] = []
         #: Bytes of the first queued entry that were sent.
         self._offset = 0
         self._queued_bytes = 0
         self._dropped_bytes = 0
         self._is_ended = False
-        #: True while a push cannot simply send: something is queued, or the outbox has ended.
+        #: True while a push cannot simply send: it is corked, something is queued, or the outbox has ended.
         self._is_held = False
         self._is_draining = False
         self._drain_scope: trio.CancelScope | None = None
         self._drain_deadline = math.inf
-        self._drained = trio.Event()
+        #: Set when nothing is queued any more, None until something was.
+        self._drained: trio.Event | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -145,21 +149,39 @@ class Outbox:
             return False
         return sent == len(data) or self._hold(data, sent)
 
+    def cork(self) -> None:
+        """Keep what is pushed until `uncork`, which is to come in the same turn: one system call instead of many."""
+        if self._corked is None:
+            self._corked = []
+            self._is_held = True
+
+    def uncork(self) -> None:
+        """Send what was kept."""
+        corked, self._corked = self._corked, None
+        self._is_held = self._is_ended or bool(self._queue)
+        if corked:
+            self.push(corked[0] if len(corked) == 1 else b"".join(corked))
+
     async def wait_drained(self) -> None:
         """Wait until nothing is queued, be it sent or dropped; bounded once a CLOSE frame was pushed."""
         await trio.lowlevel.checkpoint()
-        while self._queue:
+        while self._queue and self._drained is not None:
             await self._drained.wait()
 
     def discard(self) -> None:
         """End, and drop what is queued: the owner is leaving."""
         self._end()
         self._drop_queue()
-        self._drained.set()
+        self._note_drained()
 
     def _push_held(self, data: bytes) -> bool:
         if self._is_ended:
             return False
+        if self._corked is not None:
+            if data[:1] != CLOSE_FRAME:
+                self._corked.append(data)
+                return True
+            self.uncork()
         if self._queue and self._is_full:
             self._overflow()
             return False
@@ -186,24 +208,30 @@ class Outbox:
 
     def _flush(self) -> bool:
         """Send from the queue until it is empty or the socket full, and have the rest drained; False if it is dead."""
-        while self._queue:
-            data = self._queue[0]
-            rest = memoryview(data)[self._offset :]
-            try:
+        sent_entries = 0
+        try:
+            for data in self._queue:
+                rest = memoryview(data)[self._offset :]
                 sent = send_what_fits(self._sink, rest)
-            except OSError:
-                self._die()
-                return False
-            self._count(-sent)
-            if sent != len(rest):
-                self._offset += sent
-                self._wait_for_room()
-                return True
-            self._queue.popleft()
-            self._offset = 0
+                self._count(-sent)
+                if sent != len(rest):
+                    self._offset += sent
+                    self._wait_for_room()
+                    return True
+                sent_entries += 1
+                self._offset = 0
+        except OSError:
+            self._die()
+            return False
+        finally:
+            del self._queue[:sent_entries]
         self._is_held = self._is_ended
-        self._drained.set()
+        self._note_drained()
         return True
+
+    def _note_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
 
     def _wait_for_room(self) -> None:
         self._is_held = True
@@ -237,7 +265,7 @@ class Outbox:
                 self._count(len(data))
         self._is_held = True
         self._end()
-        self._on_end(CloseCode.POLICY)
+        self._tell_end(CloseCode.POLICY)
 
     def _end(self) -> None:
         self._is_ended = self._is_held = True
@@ -246,11 +274,14 @@ class Outbox:
             self._drain_scope.deadline = self._drain_deadline
 
     def _die(self) -> None:
-        is_news = not self._is_ended
         self.discard()
+        self._tell_end(ABNORMAL)
         self._sink.abort()
-        if is_news:
-            self._on_end(ABNORMAL)
+
+    def _tell_end(self, code: int) -> None:
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(code)
 
     def _drop_queue(self) -> None:
         self._dropped_bytes += self._queued_bytes

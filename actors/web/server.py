@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from actors.web.endpoint import Site
     from actors.web.options import WebOptions
     from actors.web.outbox import OutboxCap
+    from actors.web.reactor import Sockets
     from actors.web.transport import Listener, Transport
 
 log = structlog.get_logger()
@@ -35,17 +36,17 @@ _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _PAUSE_S: Final = 0.1
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"connection: close\r\ncontent-length: 0\r\nretry-after: 5\r\n\r\n"
+    b"connection: close\r\ncontent-length: 0\r\nretry-after: 5\r\naccess-control-allow-origin: *\r\n\r\n"
 )
 
 
-def listen(options: WebOptions) -> Listener:
-    """Open the port.
+def listen(options: WebOptions, sockets: Sockets | None = None) -> Listener:
+    """Open the port; with `sockets` the reactor reads what becomes a WebSocket.
 
     Raises:
         OSError: it is taken, or not ours to open.
     """
-    return SocketListener(options.host, options.port, backlog=options.backlog)
+    return SocketListener(options.host, options.port, backlog=options.backlog, sockets=sockets)
 
 
 class Acceptor:

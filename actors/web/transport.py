@@ -6,7 +6,7 @@ trio's own streams are not used: an outbox must be able to send without waiting 
 
 **Invariants**
 - What a peer does shows as an empty read or as an `OSError`, never as anything else.
-- A transport is read by one task and waited on for writing by one task.
+- A transport is read by one task or reader, and waited on for writing by one task.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from actors.web.reactor import SocketReading
+from actors.web.reading import TaskReading
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from actors.web.reactor import Sockets
+    from actors.web.reading import Consumer, Reading
 
 #: What one read asks for at most.
 RECEIVE_BYTES: Final = 64 * 1024
@@ -65,6 +71,15 @@ class Transport(Sink, Protocol):
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         """Wait for bytes; empty when there will be none, for whatever reason."""
+        ...
+
+    def start_reading(
+        self, consumer: Consumer, *, idle_s: float, nursery: trio.Nursery
+    ) -> Reading:
+        """Hand what comes to `consumer` until that is stopped; a peer that is silent for `idle_s` is refused with 1000.
+
+        To be stopped before the transport is closed; `nursery` is for the task that this may need.
+        """
         ...
 
     def send_eof(self) -> None:
@@ -138,13 +153,24 @@ async def linger(transport: Transport, *, within_s: float) -> None:
 
 
 class SocketTransport:
-    """A `Transport` over a TCP socket, which it owns."""
+    """A `Transport` over a TCP socket, which it owns; with `sockets` the reactor can read it."""
 
     # A delivery finds everything it touches out of cache, so it is spared a frame and a bound method here.
-    __slots__ = ("_is_closed", "_on_close", "_socket", "peer", "send_some")
+    __slots__ = (
+        "_is_closed",
+        "_on_close",
+        "_socket",
+        "_sockets",
+        "peer",
+        "send_some",
+    )
 
     def __init__(
-        self, connected: socket.socket, peer: str, on_close: Callable[[], None]
+        self,
+        connected: socket.socket,
+        peer: str,
+        on_close: Callable[[], None],
+        sockets: Sockets | None = None,
     ) -> None:
         connected.setblocking(False)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -154,6 +180,7 @@ class SocketTransport:
         self._socket = connected
         self.send_some: Callable[[bytes | memoryview], int] = connected.send
         self._on_close = on_close
+        self._sockets = sockets
         self._is_closed = False
         self.peer = peer
 
@@ -168,17 +195,22 @@ class SocketTransport:
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         await trio.lowlevel.checkpoint()
         while not self._is_closed:
-            try:
-                return self._socket.recv(max_bytes)
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError:
-                break
+            data = self._receive_nowait(max_bytes)
+            if data is not None:
+                return data
             try:
                 await trio.lowlevel.wait_readable(self._socket)
             except trio.ClosedResourceError:
                 break
         return b""
+
+    def start_reading(
+        self, consumer: Consumer, *, idle_s: float, nursery: trio.Nursery
+    ) -> Reading:
+        if self._sockets is None:
+            return TaskReading(self.receive_some, consumer, idle_s=idle_s, nursery=nursery)
+        descriptor = self._socket.fileno()
+        return SocketReading(self._sockets, descriptor, self._receive_nowait, consumer, idle_s)
 
     def send_eof(self) -> None:
         if not self._is_closed:
@@ -199,11 +231,21 @@ class SocketTransport:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.close()
 
+    def _receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        try:
+            return self._socket.recv(max_bytes)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
 
 class SocketListener:
-    """A `Listener` on a TCP port, open as soon as it exists."""
+    """A `Listener` on a TCP port, open as soon as it exists; with `sockets` the reactor can read what it accepts."""
 
-    def __init__(self, host: str, port: int, *, backlog: int) -> None:
+    def __init__(
+        self, host: str, port: int, *, backlog: int, sockets: Sockets | None = None
+    ) -> None:
         is_ipv6 = ":" in host
         self._socket = socket.create_server(
             (host, port),
@@ -213,6 +255,7 @@ class SocketListener:
         )
         self._socket.setblocking(False)
         self._open_connections = 0
+        self._sockets = sockets
         self.port: int = self._socket.getsockname()[1]
 
     @property
@@ -225,7 +268,7 @@ class SocketListener:
             await trio.lowlevel.wait_readable(self._socket)
         connected, address = accepted
         try:
-            transport = SocketTransport(connected, str(address[0]), self._forget)
+            transport = SocketTransport(connected, str(address[0]), self._forget, self._sockets)
         except OSError:
             connected.close()
             raise

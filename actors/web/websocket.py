@@ -1,86 +1,80 @@
-"""WebSockets, accepted; the only file that imports trio_websocket.
+"""WebSockets, accepted: what comes is handed to their owner message by message, what goes is pushed.
 
 `Upgrade` stands for a socket whose client asks for a WebSocket: made by the HTTP exchange (`exchange.py`),
 offered to an endpoint (`supabase.py`), and entered by the connection actor that carries the client on.
 `WebSocket` is what that actor gets, the `Socket` of `actors.realtime.ports`.
+Between the two: the handshake (`handshake.py`), who reads (`reading.py`), the splitter and the outbox.
 
 Ownership of the transport moves when the context is entered; until then the exchange has it and closes it in the end.
-The library reads and does the handshake; what is written is pushed to the outbox, by it and by us.
-No extension is accepted, so permessage-deflate is declined.
 
-**Source**: RFC 6455, sections 4.2, 5.5.1 and 7.4.1, read 2026-11-21; trio-websocket 0.12.2 and wsproto 1.3.2.
+**Invariants**
+- Messages are handed out in their order, one at a time, and none while the owner is busy with one or has closed.
+- What is pushed while several messages are handed out leaves in one piece afterwards.
+- The idle limit runs only while bytes are waited for, so a connection that is paused by its owner is never called idle.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import trio
-import trio_websocket
 from attrs import asdict, evolve
 
 from actors.realtime.errors import SocketClosed
 from actors.web.endpoint import NO_LIMITS
+from actors.web.handshake import switching_protocols
 from actors.web.outbox import ABNORMAL, Outbox
-from actors.web.stream import OutboxStream, Replay
-from actors.web.transport import RECEIVE_BYTES, linger
+from actors.web.rare_frames import Control
+from actors.web.splitting import Splitter
+from actors.web.transport import linger
 from protocol.frames import CloseCode, close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from actors.realtime.ports import Receiver
     from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
+    from actors.web.rare_frames import Received
+    from actors.web.reading import Reading
     from actors.web.transport import Transport
 
-#: The library reports these when the peer broke the protocol, and leaves telling the peer to us.
-_OURS_TO_SEND = frozenset((CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA))
-
-
-def handshake_head(key: bytes) -> bytes:
-    """Return the head of a request to upgrade with this `Sec-WebSocket-Key`, and nothing else of the client's.
-
-    The client's own head was judged by the exchange.
-    wsproto crashes on some that h11 accepts, for instance on a Host that is not IDNA.
-    """
-    return (
-        b"GET / HTTP/1.1\r\nHost: upgrade\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
-    )
+#: Messages of one client in one turn: as many as one of them may bring in a read, others get theirs in between.
+EVENTS_PER_TURN: Final = 64
 
 
 class WebSocket:
-    """One WebSocket; made by entering an `Upgrade`, which gives it out once `accept` succeeded."""
+    """One WebSocket; made by entering an `Upgrade`, which gives it out once `accept` succeeded.
+
+    A `Socket` for its owner, a `reading.Consumer` for whoever reads.
+    """
 
     def __init__(
         self,
         transport: Transport,
         options: WebSocketOptions,
         cap: OutboxCap,
-        *,
-        replay: Replay,
         nursery: trio.Nursery,
     ) -> None:
+        self._transport = transport
         self._options = options
         self._nursery = nursery
         self._outbox = Outbox(
             transport, options.outbox, cap, start=nursery.start_soon, on_end=self._end
         )
-        self._stream = OutboxStream(
-            transport,
-            self._outbox,
-            replay=replay,
-            idle_s=options.idle_s,
-            on_idle=partial(self._refuse, CloseCode.NORMAL),
-            on_end=self._abandon_handshake,
-        )
-        self._handshake = trio.CancelScope()
-        self._connection: trio_websocket.WebSocketConnection
+        self._splitter = Splitter(options.max_message_bytes)
+        self._receiver: Receiver | None = None
+        self._reading: Reading | None = None
+        #: Until there is a receiver, and while it is busy.
+        self._is_paused = True
+        self._is_closing = False
+        #: The close code, once there is nothing more to come.
         self._ended_with: int | None = None
+        #: Made for who waits for that.
+        self._ended: trio.Event | None = None
 
     @property
     def outbox(self) -> Outbox:
@@ -89,86 +83,121 @@ class WebSocket:
     def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
         self._outbox.tell_if_slow(farewell)
 
-    async def receive(self) -> str | bytes:
+    async def hand_to(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         if self._ended_with is not None:
-            raise SocketClosed(self._ended_with)
-        try:
-            message = await self._connection.get_message()
-        except trio_websocket.ConnectionClosed as closed:
-            raise SocketClosed(self._code_of(closed.reason)) from None
-        if self._is_too_big(message):
-            self._refuse(CloseCode.TOO_BIG)
-            raise SocketClosed(CloseCode.TOO_BIG)
-        return message
+            receiver.note_end(self._ended_with)
+        await self.resume()
+
+    async def resume(self) -> None:
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        while not self.go_on():
+            await trio.lowlevel.checkpoint()
+        if self._is_paused or self._ended_with is not None:
+            return
+        if self._reading is not None:
+            self._reading.resume()
+        else:
+            self._reading = self._transport.start_reading(
+                self, idle_s=self._options.idle_s, nursery=self._nursery
+            )
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
+        self._is_closing = True
         self._outbox.push(close(code, reason))
-        with suppress(trio_websocket.ConnectionClosed):
-            while True:
-                await self._connection.get_message()
+        await self.resume()
+        if self._ended_with is None:
+            self._ended = self._ended or trio.Event()
+            await self._ended.wait()
 
-    async def accept(self) -> bool:
-        """Complete the handshake in time, or return False."""
-        # wrap_server_stream waits for ever for a head that does not come or is none.
-        self._handshake.deadline = trio.current_time() + self._options.handshake_within_s
-        with self._handshake:
-            request = await trio_websocket.wrap_server_stream(
-                self._nursery,
-                self._stream,
-                # One, so that a peer whose messages nobody takes feels it in its TCP window.
-                message_queue_size=1,
-                max_message_size=self._options.max_message_bytes,
-                receive_buffer_size=RECEIVE_BYTES,
-            )
-            self._connection = await request.accept()
+    def consume(self, data: bytes) -> bool:
+        if not data:
+            self._end(ABNORMAL)
+            return True
+        self._splitter.feed(data)
+        return self.go_on()
+
+    def go_on(self) -> bool:
+        """Hand out some of what was read; False if there is more."""
+        splitter = self._splitter
+        is_corked = False
+        try:
+            for _ in range(EVENTS_PER_TURN):
+                if self._is_paused or self._ended_with is not None:
+                    return True
+                event = splitter.next_event()
+                if event is None:
+                    return True
+                if not is_corked and splitter.has_more:
+                    is_corked = True
+                    self._outbox.cork()
+                self._handle(event)
+            return not splitter.has_more
+        finally:
+            if is_corked:
+                self._outbox.uncork()
+
+    def refuse(self, code: CloseCode) -> None:
+        self._outbox.push(close(code))
+        self._end(code)
+
+    def fail(self, error: Exception) -> None:
+        if self._receiver is not None:
+            self._receiver.fail(error)
+        self._end(CloseCode.INTERNAL_ERROR)
+
+    async def accept(self, key: bytes, early: bytes) -> bool:
+        """Answer the request to upgrade and see the answer written; False if that was not done in time."""
+        self._splitter.feed(early)
+        with trio.move_on_after(self._options.handshake_within_s) as waiting:
+            self._outbox.push(switching_protocols(key))
             await self._outbox.wait_drained()
-            self._stream.open()
-        return not self._handshake.cancelled_caught and not self._outbox.is_ended
+        return not waiting.cancelled_caught and not self._outbox.is_ended
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
         is_expected = error is None or isinstance(error, SocketClosed)
-        code = self._farewell_code() if is_expected else CloseCode.INTERNAL_ERROR
-        self._outbox.push(close(code))
+        self._outbox.push(close(CloseCode.NORMAL if is_expected else CloseCode.INTERNAL_ERROR))
         await self._outbox.wait_drained()
 
     def leave(self) -> None:
-        """End the tasks of this socket; nothing is written any more."""
+        """End the tasks of this socket; nothing is read or written any more."""
+        if self._reading is not None:
+            self._reading.stop()
         self._outbox.discard()
         self._nursery.cancel_scope.cancel()
 
+    def _handle(self, event: Received) -> None:
+        if isinstance(event, Control):
+            self._outbox.push(event.reply)
+            if event.ended_with is not None:
+                self._end(event.ended_with)
+        elif self._receiver is None or self._is_closing:
+            return
+        elif not self._receiver.take(event):
+            self._is_paused = True
+            if self._reading is not None:
+                self._reading.pause()
+
     def _end(self, code: int) -> None:
-        """Let `receive` raise `SocketClosed(code)` at once; the first code counts."""
-        if self._ended_with is None:
-            self._ended_with = code
-        self._stream.end()
-
-    def _refuse(self, code: CloseCode) -> None:
-        self._outbox.push(close(code))
-        self._end(code)
-
-    def _abandon_handshake(self) -> None:
-        self._handshake.cancel()
-
-    def _farewell_code(self) -> CloseCode:
-        code = self._code_of(self._connection.closed)
-        return CloseCode(code) if code in _OURS_TO_SEND else CloseCode.NORMAL
-
-    def _code_of(self, reason: trio_websocket.CloseReason | None) -> int:
+        """Note that nothing more will come; the first code counts."""
         if self._ended_with is not None:
-            return self._ended_with
-        return reason.code if reason is not None else ABNORMAL
-
-    def _is_too_big(self, message: str | bytes) -> bool:
-        # The library counts characters, and only text that is not ASCII is longer in bytes.
-        if isinstance(message, bytes) or message.isascii():
-            return False
-        return len(message.encode()) > self._options.max_message_bytes
+            return
+        self._ended_with = code
+        if self._ended is not None:
+            self._ended.set()
+        if self._reading is not None:
+            self._reading.stop()
+        if self._receiver is not None:
+            self._receiver.note_end(code)
 
 
 class Upgrade:
     """A client's wish for a WebSocket, and the context that fulfils it.
 
+    `key` is its `Sec-WebSocket-Key`; `early` is what came right behind the head of its request.
     Entered once, by whoever owns the socket from then on.
     """
 
@@ -177,21 +206,25 @@ class Upgrade:
         transport: Transport,
         options: WebSocketOptions,
         cap: OutboxCap,
-        replay: Replay,
+        key: bytes,
+        early: bytes = b"",
     ) -> None:
         self._transport = transport
         self._options = options
         self._cap = cap
-        self._replay = replay
+        self._key = key
+        self._early = early
         self._claimed = trio.Event()
         self._is_revoked = False
-        self._cleanup: AsyncExitStack
+        # Not `async with`, nor a stack of contexts, which would take kilobytes for as long as the client stays.
+        self._tasks: AbstractAsyncContextManager[trio.Nursery]
         self._socket: WebSocket
 
     def open_socket(self, limits: SocketLimits = NO_LIMITS) -> Self:
         """Return the context, whose socket has these limits in place of the port's; for `Opening.open_socket`."""
-        given = {name: value for name, value in asdict(limits).items() if value is not None}
-        self._options = evolve(self._options, **given)
+        if limits is not NO_LIMITS:
+            given = {name: value for name, value in asdict(limits).items() if value is not None}
+            self._options = evolve(self._options, **given)
         return self
 
     @property
@@ -217,22 +250,18 @@ class Upgrade:
         if self._is_revoked:
             raise SocketClosed(ABNORMAL)
         self._claimed.set()
-        async with AsyncExitStack() as stack:
-            stack.callback(self._transport.close)
-            stack.push_async_callback(linger, self._transport, within_s=self._options.linger_s)
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            self._socket = WebSocket(
-                self._transport,
-                self._options,
-                self._cap,
-                replay=self._replay,
-                nursery=nursery,
-            )
-            stack.callback(self._socket.leave)
-            if await self._socket.accept():
-                self._cleanup = stack.pop_all()
-                return self._socket
-        raise SocketClosed(ABNORMAL)
+        self._tasks = trio.open_nursery()
+        nursery = await self._tasks.__aenter__()
+        self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
+        is_open = False
+        try:
+            is_open = await self._socket.accept(self._key, self._early)
+        finally:
+            if not is_open:
+                await self._leave()
+        if not is_open:
+            raise SocketClosed(ABNORMAL)
+        return self._socket
 
     async def __aexit__(
         self,
@@ -244,4 +273,15 @@ class Upgrade:
         try:
             await self._socket.finish(error)
         finally:
-            await self._cleanup.aclose()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """End the tasks of the socket, let what was sent arrive, and close."""
+        try:
+            self._socket.leave()
+            try:
+                await self._tasks.__aexit__(None, None, None)
+            finally:
+                await linger(self._transport, within_s=self._options.linger_s)
+        finally:
+            self._transport.close()

@@ -15,6 +15,8 @@ FLOORS = {
     "actors.cluster": 3,
     "actors.db": 3,
     "actors.web": 4,
+    "actors.channel_management": 5,
+    "actors.channel_settings": 5,
     "actors.key_settings": 5,
     "actors.database": 5,
     "actors.dialects": 5,
@@ -72,8 +74,7 @@ HEAVY_NEIGHBOURS = {
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
-    "trio_websocket": ("actors/web/websocket.py",),
-    "wsproto": ("actors/web/stream.py",),
+    "wsproto": ("actors/web/rare_frames.py",),
 }
 
 WARN_FILE_LINES = 300

@@ -11,6 +11,8 @@ from collections import deque
 import trio
 from trio.testing import memory_stream_one_way_pair
 
+from actors.web.reading import TaskReading
+
 
 class ScriptedSink:
     """A sink for an outbox that takes the given numbers of bytes, one per send, then everything.
@@ -136,6 +138,9 @@ class MemoryTransport:
             return await self._from_client.receive_some(max_bytes)
         except trio.ClosedResourceError:
             return b""
+
+    def start_reading(self, consumer, *, idle_s, nursery):
+        return TaskReading(self.receive_some, consumer, idle_s=idle_s, nursery=nursery)
 
     def send_eof(self) -> None:
         self._is_ended = True

@@ -28,7 +28,7 @@ from actors.realtime.change_ports import Sight
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
 from actors.realtime.connections import Connections
-from actors.realtime.errors import Refused, SocketClosed, TokenExpired, Unauthorized
+from actors.realtime.errors import Refused, TokenExpired, Unauthorized
 from actors.realtime.listener import DbListener
 from actors.realtime.messages import ChannelKey, PresenceKey, RowsKey
 from actors.realtime.permissions import ServiceRoleOnly
@@ -37,6 +37,7 @@ from actors.realtime.ports import Identity, Opening
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
 from actors.realtime.replaying import NoReplay
+from actors.realtime.table_rules import TableRules
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
@@ -85,17 +86,38 @@ class MemorySocket:
         self.outbox = MemoryOutbox()
         self.from_client, self._received = trio.open_memory_channel[str | bytes](1000)
         self.farewell = bytes
+        self.is_closing = False
+        self._receiver = None
+        self._may_go_on = trio.Event()
 
     def tell_if_slow(self, farewell) -> None:
         self.farewell = farewell
 
-    async def receive(self) -> str | bytes:
-        try:
-            return await self._received.receive()
-        except trio.EndOfChannel:
-            raise SocketClosed(1005) from None
+    async def hand_to(self, receiver) -> None:
+        self._receiver = receiver
+        self._may_go_on.set()
+
+    async def resume(self) -> None:
+        self._may_go_on.set()
+
+    async def feed(self) -> None:
+        """Hand what the client sends to the receiver, as whoever reads a real socket does."""
+        await self._may_go_on.wait()
+        async for message in self._received:
+            if self.is_closing:
+                continue
+            try:
+                if self._receiver.take(message):
+                    continue
+            except Exception as error:  # noqa: BLE001  # charged, as by whoever reads a real socket
+                self._receiver.fail(error)
+                return
+            self._may_go_on = trio.Event()
+            await self._may_go_on.wait()
+        self._receiver.note_end(1005)
 
     async def close(self, code, reason="") -> None:
+        self.is_closing = True
         self.outbox.push(frames.close(code, reason))
         await trio.lowlevel.checkpoint()
 
@@ -138,7 +160,10 @@ class Client:
 
     @asynccontextmanager
     async def open_socket(self):
-        yield self.socket
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.socket.feed)
+            yield self.socket
+            nursery.cancel_scope.cancel()
         self.socket.outbox.close_code = self.socket.outbox.close_code or 1006
 
     def send_raw(self, data: str | bytes) -> None:
@@ -393,6 +418,7 @@ async def open_stage(
     policies=None,
     replays=None,
     storage=None,
+    tables=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -407,7 +433,9 @@ async def open_stage(
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     database = database or MemoryDatabase()
     log = ChangeLog(log_bytes, window_s)
-    feed = ChangeFeed(log, visibility, source, database, database)
+    feed = ChangeFeed(
+        log, visibility, source, database, database, tables=tables or TableRules()
+    )
     quota = Quota(quota)
     pool = WeightPool(1 << 30)
     channels = channels_type(channels_supervisor, feed, quota, metrics, pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import asynccontextmanager
 
 import trio
 import wsproto
@@ -19,8 +20,7 @@ from actors.web.endpoint import Site
 from actors.web.options import WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
-from actors.web.stream import Replay
-from actors.web.websocket import Upgrade, handshake_head
+from actors.web.websocket import Upgrade
 from protocol.frames import Frame, Opcode
 from tests.support.memory import MemoryListener, MemoryTransport
 
@@ -167,10 +167,51 @@ class FakeDoor:
     async def _run(self, opening) -> None:
         try:
             async with opening.open_socket() as socket:
-                await self.serve(socket)
+                await self.serve(await receiving(socket))
         except SocketClosed as closed:
             self.ended.append(closed.code)
             self._has_ended.set()
+
+
+class ReceivingSocket:
+    """A socket whose owner waits for one message after the other, and is busy with each until it wants the next."""
+
+    def __init__(self, socket) -> None:
+        self._socket = socket
+        self.outbox, self.close = socket.outbox, socket.close
+        self.tell_if_slow = socket.tell_if_slow
+        self._message: str | bytes | None = None
+        self._code: int | None = None
+        self._changed = trio.Event()
+
+    def take(self, message) -> bool:
+        self._message = message
+        self._changed.set()
+        return False
+
+    def note_end(self, code) -> None:
+        self._code = code
+        self._changed.set()
+
+    def fail(self, error) -> None:
+        raise error
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message; raises SocketClosed at the end."""
+        await self._changed.wait()
+        if self._code is not None:
+            raise SocketClosed(self._code)
+        message, self._message = self._message, None
+        self._changed = trio.Event()
+        await self._socket.resume()
+        return message
+
+
+async def receiving(socket) -> ReceivingSocket:
+    """Become the owner of a socket."""
+    owner = ReceivingSocket(socket)
+    await socket.hand_to(owner)
+    return owner
 
 
 async def echo(socket) -> None:
@@ -226,16 +267,19 @@ def text(content: str) -> bytes:
 class WebSocketPeers:
     """A memory socket with an upgrade at one end and a raw client at the other."""
 
-    def __init__(
-        self, *, window: int = 1 << 20, early: bytes = b"", head=None, **options
-    ) -> None:
+    def __init__(self, *, window: int = 1 << 20, early: bytes = b"", **options) -> None:
         self.transport = MemoryTransport(window)
         self.client = RawClient(self.transport.client)
         self.cap = OutboxCap(1 << 30)
-        replay = Replay(handshake_head(KEY) if head is None else head, early)
         self.upgrade = Upgrade(
-            self.transport, evolve(WebSocketOptions(), **options), self.cap, replay
+            self.transport, evolve(WebSocketOptions(), **options), self.cap, KEY, early
         )
+
+    @asynccontextmanager
+    async def open_socket(self):
+        """Complete the handshake, and receive what the client sends."""
+        async with self.upgrade.open_socket() as socket:
+            yield await receiving(socket)
 
     async def receive_101(self) -> None:
         assert (await self.client.response()).status == 101

@@ -39,12 +39,14 @@ class WebSocketClient:
     async def shake_hands(self, target: str) -> None:
         request = Request(host="localhost", target=target)
         await self.stream.send_all(self._connection.send(request))
-        while True:
+        is_accepted = False
+        while not is_accepted:
             for event in await self._read():
-                if isinstance(event, AcceptConnection):
-                    return
                 if isinstance(event, RejectConnection):
                     raise Closed(event.status_code)
+                # A server that speaks first may do so in the same segment.
+                is_accepted = is_accepted or isinstance(event, AcceptConnection)
+                await self._take(event)
 
     async def send(self, message: str | bytes) -> None:
         kind = TextMessage if isinstance(message, str) else BytesMessage
@@ -59,18 +61,21 @@ class WebSocketClient:
 
     async def _read_messages(self) -> None:
         for event in await self._read():
-            match event:
-                case TextMessage() | BytesMessage():
-                    self._parts.append(event.data)
-                    if event.message_finished:
-                        first = self._parts[0]
-                        empty = "" if isinstance(first, str) else b""
-                        self._messages.append(empty.join(self._parts))
-                        self._parts = []
-                case CloseConnection():
-                    self._close_code = event.code
-                case Ping():
-                    await self.stream.send_all(self._connection.send(event.response()))
+            await self._take(event)
+
+    async def _take(self, event) -> None:
+        match event:
+            case TextMessage() | BytesMessage():
+                self._parts.append(event.data)
+                if event.message_finished:
+                    first = self._parts[0]
+                    empty = "" if isinstance(first, str) else b""
+                    self._messages.append(empty.join(self._parts))
+                    self._parts = []
+            case CloseConnection():
+                self._close_code = event.code
+            case Ping():
+                await self.stream.send_all(self._connection.send(event.response()))
 
     async def _read(self):
         try:

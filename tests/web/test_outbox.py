@@ -270,3 +270,54 @@ async def test_a_tail_is_cut_at_the_end_of_its_frame(nursery, size):
     await owner.outbox.wait_drained()
 
     assert read(sink.written) == ["x" * size, 1008]
+
+
+class TestCorked:
+    async def test_what_is_pushed_leaves_in_one_piece(self, autojump_clock, nursery):
+        # The sink takes its first send whole, and would cut a second one.
+        sink = ScriptedSink(3 * len(HELLO), 1)
+        outbox = Owner(nursery, sink).outbox
+        outbox.cork()
+        for _ in range(3):
+            assert outbox.push(HELLO)
+        assert not sink.written
+        outbox.uncork()
+
+        assert read(bytes(sink.written)) == ["hello"] * 3
+        assert outbox.queued_bytes == 0
+
+    async def test_a_close_frame_does_not_wait(self, autojump_clock, nursery):
+        sink = ScriptedSink()
+        outbox = Owner(nursery, sink).outbox
+        outbox.cork()
+        outbox.push(HELLO)
+        outbox.push(GOODBYE)
+        assert not outbox.push(HELLO)
+        outbox.uncork()
+
+        assert read(bytes(sink.written)) == ["hello", 1000]
+
+    async def test_what_was_queued_before_goes_first(self, autojump_clock, nursery):
+        sink = ScriptedSink()
+        sink.block()
+        outbox = Owner(nursery, sink).outbox
+        outbox.push(text("first"))
+        outbox.cork()
+        outbox.push(text("second"))
+        outbox.uncork()
+        outbox.push(text("third"))
+        sink.unblock()
+        await outbox.wait_drained()
+
+        assert read(bytes(sink.written)) == ["first", "second", "third"]
+
+    async def test_a_socket_that_dies_meanwhile_is_reported_once(self, autojump_clock, nursery):
+        sink = ScriptedSink()
+        owner = Owner(nursery, sink)
+        owner.outbox.cork()
+        owner.outbox.push(HELLO)
+        sink.is_dead = True
+        owner.outbox.uncork()
+
+        assert owner.ended == [1006]
+        assert not owner.outbox.push(HELLO)

@@ -26,7 +26,7 @@ async def overflow(socket) -> None:
 async def test_a_slow_consumer_is_told_and_closed(autojump_clock):
     peers = slow_peers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
         socket.tell_if_slow(lambda: text("system"))
         await overflow(socket)
@@ -50,7 +50,7 @@ async def test_a_slow_consumer_is_told_and_closed(autojump_clock):
 async def test_a_slow_consumer_is_known_at_once_even_with_messages_waiting(autojump_clock):
     peers = slow_peers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         for _ in range(3):
             await peers.client.send_event(events.TextMessage("hello"))
         await wait_all_tasks_blocked()
@@ -64,7 +64,7 @@ async def test_a_slow_consumer_is_known_at_once_even_with_messages_waiting(autoj
 async def test_a_slow_consumer_wakes_an_owner_that_waits(autojump_clock, nursery):
     peers = slow_peers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         nursery.start_soon(overflow, socket)
         start = trio.current_time()
         with pytest.raises(SocketClosed):
@@ -100,7 +100,7 @@ async def test_a_slow_consumer_is_cut_after_five_seconds_and_delays_nobody(autoj
 async def test_a_flood_of_pings_without_reading_is_bounded(autojump_clock):
     peers = slow_peers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         for _ in range(100):
             await peers.client.send_event(events.Ping(b"x" * 100))
         with pytest.raises(SocketClosed) as closed:

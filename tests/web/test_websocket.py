@@ -8,9 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.realtime.errors import SocketClosed
-from actors.web.websocket import handshake_head
 from protocol.frames import CloseCode, Opcode, close
-from tests.support.web import KEY, WebSocketPeers, text
+from tests.support.web import WebSocketPeers, text
 
 LIMIT = 5_000_000
 
@@ -22,7 +21,7 @@ def masked_header(opcode: int, size: int) -> bytes:
 async def test_frames_pass_both_ways(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
         await peers.client.send_event(events.TextMessage("question"))
         await peers.client.send_event(events.BytesMessage(b"\1"))
@@ -36,7 +35,7 @@ async def test_frames_pass_both_ways(autojump_clock):
 async def test_fragments_arrive_as_one_message(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.client.send_event(events.TextMessage("in ", message_finished=False))
         await peers.client.send_event(events.Ping(b"between"))
         await peers.client.send_event(events.TextMessage("parts"))
@@ -47,7 +46,7 @@ async def test_fragments_arrive_as_one_message(autojump_clock):
 async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
         socket.outbox.push(text("before"))
         await peers.client.send_event(events.Ping(b"?"))
@@ -59,29 +58,12 @@ async def test_pings_are_answered_in_order_with_what_is_pushed(autojump_clock):
         assert await peers.client.event() == "after"
 
 
-@pytest.mark.parametrize(
-    "head",
-    [b"garbage\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", handshake_head(KEY)[:40]],
-    ids=["garbage", "a plain GET", "half a handshake, then silence"],
-)
-async def test_what_is_no_handshake_does_not_hang(autojump_clock, head):
-    peers = WebSocketPeers(head=head, handshake_within_s=10)
-    start = trio.current_time()
-
-    with pytest.raises(SocketClosed):
-        async with peers.upgrade.open_socket():
-            pytest.fail("there was no handshake")
-
-    assert trio.current_time() - start <= 11
-    assert peers.transport.is_closed
-
-
 async def test_a_peer_that_is_gone_does_not_complete_the_handshake(autojump_clock):
     peers = WebSocketPeers()
     await peers.client.stream.aclose()
 
     with pytest.raises(SocketClosed):
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             pytest.fail("nobody was there")
 
     assert peers.transport.is_closed
@@ -92,7 +74,7 @@ async def test_a_peer_that_does_not_read_its_handshake_is_closed(autojump_clock)
     start = trio.current_time()
 
     with pytest.raises(SocketClosed):
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             pytest.fail("the 101 was not written")
 
     assert trio.current_time() - start <= 11
@@ -105,7 +87,7 @@ class TestOwnership:
         peers.upgrade.revoke()
 
         with pytest.raises(SocketClosed):
-            async with peers.upgrade.open_socket():
+            async with peers.open_socket():
                 pytest.fail("it was too late")
 
         assert not peers.upgrade.is_claimed
@@ -121,7 +103,7 @@ class TestOwnership:
         peers = WebSocketPeers()
 
         with pytest.raises(ZeroDivisionError):
-            async with peers.upgrade.open_socket():
+            async with peers.open_socket():
                 raise ZeroDivisionError
 
         await peers.receive_101()
@@ -132,7 +114,7 @@ class TestOwnership:
         peers = WebSocketPeers()
 
         with trio.move_on_after(1) as cancelled:
-            async with peers.upgrade.open_socket():
+            async with peers.open_socket():
                 await trio.sleep_forever()
 
         assert cancelled.cancelled_caught
@@ -140,7 +122,7 @@ class TestOwnership:
         assert peers.cap.queued_bytes == 0
 
     async def test_nothing_can_be_pushed_after_the_end(self, autojump_clock):
-        async with WebSocketPeers().upgrade.open_socket() as socket:
+        async with WebSocketPeers().open_socket() as socket:
             pass
 
         assert not socket.outbox.push(text("late"))
@@ -150,7 +132,7 @@ class TestClosing:
     async def test_a_peer_that_closes_gets_its_code_back(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send_event(events.CloseConnection(4001, "bye"))
             with pytest.raises(SocketClosed) as closed:
@@ -163,7 +145,7 @@ class TestClosing:
     async def test_a_peer_that_vanishes_is_1006(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.client.stream.aclose()
             with pytest.raises(SocketClosed) as closed:
                 await socket.receive()
@@ -174,7 +156,7 @@ class TestClosing:
         peers = WebSocketPeers()
         closed = trio.Event()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
 
             async def close_it():
@@ -198,7 +180,7 @@ class TestClosing:
     async def test_leaving_tells_the_peer(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket():
+        async with peers.open_socket():
             await peers.receive_101()
 
         assert await peers.client.event() == 1000
@@ -213,7 +195,7 @@ class TestClosing:
                 await socket.receive()
             codes.append(closed.value.code)
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             nursery.start_soon(read, socket)
             await wait_all_tasks_blocked()
@@ -230,7 +212,7 @@ class TestLimits:
     async def test_a_message_at_the_limit_passes(self, autojump_clock, opcode):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.client.send(masked_header(opcode, LIMIT) + b"x" * LIMIT)
 
             assert len(await socket.receive()) == LIMIT
@@ -239,7 +221,7 @@ class TestLimits:
     async def test_a_message_over_the_limit_is_1009(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send(masked_header(Opcode.TEXT, LIMIT + 1) + b"x" * (LIMIT + 1))
             # What follows in the same read must not trip the library.
@@ -253,7 +235,7 @@ class TestLimits:
     async def test_the_limit_counts_bytes_not_characters(self, autojump_clock):
         peers = WebSocketPeers(max_message_bytes=10)
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send_event(events.TextMessage("ööööö"))
             assert await socket.receive() == "ööööö"
@@ -279,7 +261,7 @@ class TestLimits:
     async def test_a_protocol_violation_is_told(self, autojump_clock, frame, code):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             await peers.client.send(frame)
             with pytest.raises(SocketClosed) as closed:
@@ -292,7 +274,7 @@ class TestLimits:
     async def test_a_silent_peer_is_closed_after_the_idle_limit(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             await peers.receive_101()
             start = trio.current_time()
             with pytest.raises(SocketClosed) as closed:
@@ -306,7 +288,7 @@ class TestLimits:
     async def test_any_byte_resets_the_idle_limit(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             for _ in range(5):
                 await trio.sleep(59)
                 await peers.client.send_event(events.Pong(b""))
@@ -317,7 +299,7 @@ class TestLimits:
     async def test_a_connection_that_its_owner_parks_is_not_idle(self, autojump_clock):
         peers = WebSocketPeers()
 
-        async with peers.upgrade.open_socket() as socket:
+        async with peers.open_socket() as socket:
             for number in range(5):
                 await peers.client.send_event(events.TextMessage(str(number)))
             await trio.sleep(300)
@@ -328,7 +310,7 @@ class TestLimits:
 async def test_a_close_frame_pushed_by_the_owner_is_the_last_word(autojump_clock):
     peers = WebSocketPeers()
 
-    async with peers.upgrade.open_socket() as socket:
+    async with peers.open_socket() as socket:
         await peers.receive_101()
         socket.outbox.push(close(CloseCode.INTERNAL_ERROR))
         await peers.client.send_event(events.Ping(b"?"))

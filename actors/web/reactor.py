@@ -1,0 +1,201 @@
+"""The reactor: one task reads all WebSockets, so that no message has to wake a task before it is dealt with.
+
+The sockets are in an inner epoll, which is itself waited for: what is ready is read, split and dealt with in one turn.
+Neighbours: transports are entered by `transport.py`, and what they bring goes to the sockets of `websocket.py`.
+
+Truth: none; `Sockets`, the table of who is read, outlives it. Rank 3, takes no messages.
+An exception of one socket is charged to that socket. A crash of the reactor itself is rung 3 for all that it read:
+each is told CLOSE 1012 and ended, and the next incarnation begins with those that come then.
+
+**Invariants**
+- After about 2 ms of work everybody else gets a turn; a socket with more to do than a turn holds goes on in the next.
+- Who is paused is not in the epoll, for that would report a hang-up again and again.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Never
+
+import trio
+
+from actors.core.signals import Stopping
+from actors.core.spec import ChildSpec, Restart
+from protocol.frames import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.core.inbox import Inbox
+    from actors.web.reading import Consumer
+
+#: How long the reactor works before it lets others have a turn.
+SLICE_S: Final = 0.002
+#: How often it looks for sockets that are silent for too long: they are closed up to so much later.
+SWEEP_S: Final = 1.0
+
+
+class SocketReading:
+    """One socket that the reactor reads; see `reading.Reading`."""
+
+    __slots__ = ("_sockets", "consumer", "descriptor", "heard_at", "idle_s", "is_busy", "read")
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        descriptor: int,
+        read: Callable[[], bytes | None],
+        consumer: Consumer,
+        idle_s: float,
+    ) -> None:
+        self._sockets = sockets
+        self.descriptor = descriptor
+        #: Returns what there is without waiting: None if nothing came, empty at the end.
+        self.read = read
+        self.consumer = consumer
+        self.idle_s = idle_s
+        #: When bytes came last, or could not because it was paused (seconds, trio clock).
+        self.heard_at = 0.0
+        #: Whether it is to go on with what was read before.
+        self.is_busy = False
+        self.resume()
+
+    def pause(self) -> None:
+        self._sockets.remove(self)
+
+    def resume(self) -> None:
+        self.heard_at = trio.current_time()
+        self._sockets.add(self)
+
+    def stop(self) -> None:
+        self._sockets.remove(self)
+
+
+class Sockets:
+    """The table of who is read; outlives the incarnations of the reactor."""
+
+    def __init__(self) -> None:
+        self._readings: dict[int, SocketReading] = {}
+        #: Level-triggered; waited for by the reactor.
+        self.epoll = select.epoll()
+
+    def add(self, reading: SocketReading) -> None:
+        """Let a socket be read; once only, until it is removed."""
+        self.epoll.register(reading.descriptor, select.EPOLLIN)
+        self._readings[reading.descriptor] = reading
+
+    def remove(self, reading: SocketReading) -> None:
+        """Let a socket be read no more; to be called before it is closed. Idempotent."""
+        if self._readings.get(reading.descriptor) is reading:
+            del self._readings[reading.descriptor]
+            self.epoll.unregister(reading.descriptor)
+
+    def find(self, descriptor: int) -> SocketReading | None:
+        """Return who is read under a descriptor, None if nobody is any more."""
+        return self._readings.get(descriptor)
+
+    def all(self) -> tuple[SocketReading, ...]:
+        """Return all who are read."""
+        return tuple(self._readings.values())
+
+
+def has_reactor() -> bool:
+    """Whether this system has what the reactor needs; elsewhere every socket is read by a task of its own."""
+    return hasattr(select, "epoll")
+
+
+def reactor_spec(sockets: Sockets) -> ChildSpec[Never]:
+    """Return how a reactor is started, again and again."""
+    return ChildSpec(
+        name="reactor", factory=lambda: Reactor(sockets), rank=3, restart=Restart.PERMANENT
+    )
+
+
+class Reactor:
+    """The actor; see the module's text."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        self._busy: deque[SocketReading] = deque()
+        self._slice_end = 0.0
+
+    async def run(self, inbox: Inbox[Never]) -> None:
+        """Read until told to stop."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read)
+                nursery.start_soon(self._sweep)
+                inbox.ready()
+                async for signal in inbox:
+                    if isinstance(signal, Stopping):
+                        break
+                nursery.cancel_scope.cancel()
+        finally:
+            for reading in self._sockets.all():
+                reading.consumer.refuse(CloseCode.SERVICE_RESTART)
+
+    async def _read(self) -> None:
+        sockets = self._sockets
+        while True:
+            if self._busy:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(sockets.epoll)
+            now = trio.current_time()
+            self._slice_end = perf_counter() + SLICE_S
+            for _ in range(len(self._busy)):
+                self._go_on(self._busy.popleft())
+                if perf_counter() >= self._slice_end:
+                    await self._share()
+            for descriptor, _ in sockets.epoll.poll(0):
+                reading = sockets.find(descriptor)
+                # Somebody may have left meanwhile, and somebody else have come under the same number.
+                if reading is not None and not reading.is_busy:
+                    self._read_one(reading, now)
+                    if perf_counter() >= self._slice_end:
+                        await self._share()
+
+    def _read_one(self, reading: SocketReading, now: float) -> None:
+        data = reading.read()
+        if data is None:
+            return
+        reading.heard_at = now
+        if not data:
+            reading.stop()
+        try:
+            if not reading.consumer.consume(data):
+                self._continue(reading)
+        except Exception as error:  # noqa: BLE001  # charged to whoever is read
+            self._charge(reading, error)
+
+    def _go_on(self, reading: SocketReading) -> None:
+        reading.is_busy = False
+        try:
+            if not reading.consumer.go_on():
+                self._continue(reading)
+        except Exception as error:  # noqa: BLE001  # charged to whoever is read
+            self._charge(reading, error)
+
+    def _continue(self, reading: SocketReading) -> None:
+        reading.is_busy = True
+        self._busy.append(reading)
+
+    def _charge(self, reading: SocketReading, error: Exception) -> None:
+        reading.stop()
+        reading.consumer.fail(error)
+
+    async def _share(self) -> None:
+        """Let others have a turn: ours was long enough."""
+        await trio.lowlevel.checkpoint()
+        self._slice_end = perf_counter() + SLICE_S
+
+    async def _sweep(self) -> None:
+        """Say goodbye to those who were silent for too long."""
+        while True:
+            await trio.sleep(SWEEP_S)
+            now = trio.current_time()
+            for reading in self._sockets.all():
+                if now - reading.heard_at >= reading.idle_s:
+                    reading.consumer.refuse(CloseCode.NORMAL)

@@ -1,0 +1,233 @@
+"""The reactor over real sockets: who is read when, what a bug of one socket costs, and what a crash of its own does."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+import trio
+from attrs import define, field
+
+from actors.core.reports import CrashReport
+from actors.core.spec import Intensity
+from actors.core.supervisor import Supervisor
+from actors.web.reactor import Sockets, has_reactor, reactor_spec
+from actors.web.transport import SocketTransport
+from protocol.frames import CloseCode
+
+pytestmark = pytest.mark.skipif(not has_reactor(), reason="this system has no epoll")
+
+WITHIN_S = 10.0
+
+
+@define(eq=False)
+class Consumer:
+    """Notes what it is told; has `turns` more to do after each read, and can fail."""
+
+    turns: int = 0
+    error: Exception | None = None
+    received: list[bytes] = field(factory=list)
+    refused: list[CloseCode] = field(factory=list)
+    failures: list[Exception] = field(factory=list)
+    went_on: int = 0
+    reading: object = None
+    _changed: trio.Event = field(factory=trio.Event)
+
+    def consume(self, data: bytes) -> bool:
+        self.received.append(data)
+        self._note()
+        if self.error is not None:
+            raise self.error
+        return not self.turns
+
+    def go_on(self) -> bool:
+        self.went_on += 1
+        self._note()
+        return self.went_on >= self.turns
+
+    def refuse(self, code: CloseCode) -> None:
+        self.refused.append(code)
+        self.reading.stop()
+        self._note()
+
+    def fail(self, error: Exception) -> None:
+        self.failures.append(error)
+        self._note()
+
+    def _note(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait_until(self, is_so) -> None:
+        while not is_so():
+            await self._changed.wait()
+
+
+@define
+class Stage:
+    sockets: Sockets
+    supervisor: Supervisor
+    nursery: trio.Nursery
+    reports: list
+    _open: list = field(factory=list)
+
+    def read(self, consumer: Consumer, *, idle_s: float = 60.0) -> socket.socket:
+        """Let the reactor read one end of a pair for `consumer`, and return the other."""
+        ours, theirs = socket.socketpair()
+        transport = UnixTransport(ours, self.sockets)
+        self._open += [transport, theirs]
+        consumer.reading = transport.start_reading(
+            consumer, idle_s=idle_s, nursery=self.nursery
+        )
+        return theirs
+
+    def close(self) -> None:
+        for one in self._open:
+            one.close()
+
+
+class UnixTransport(SocketTransport):
+    """A transport over a pair of sockets, which has no options of TCP."""
+
+    def __init__(self, connected: socket.socket, sockets: Sockets) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._sockets = sockets
+        self._on_close = lambda: None
+        self._is_closed = False
+
+
+@asynccontextmanager
+async def running_reactor():
+    reports: list = []
+    supervisor = Supervisor(
+        random=Random(0), observe=reports.append, intensity=Intensity(100, 1.0)
+    )
+    sockets = Sockets()
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status):
+                await supervisor.run(reactor_spec(sockets), task_status=task_status)
+
+            await nursery.start(run)
+            stage = Stage(sockets, supervisor, nursery, reports)
+            yield stage
+            for reading in sockets.all():
+                reading.stop()
+            stage.close()
+            nursery.cancel_scope.cancel()
+
+
+async def test_everybody_is_read_and_the_end_is_told_once():
+    async with running_reactor() as stage:
+        consumers = [Consumer() for _ in range(3)]
+        peers = [stage.read(consumer) for consumer in consumers]
+        for number, peer in enumerate(peers):
+            peer.send(b"%d" % number)
+        for consumer in consumers:
+            await consumer.wait_until(lambda one=consumer: one.received)
+        peers[1].close()
+        await consumers[1].wait_until(lambda: len(consumers[1].received) == 2)
+        peers[0].send(b"again")
+        await consumers[0].wait_until(lambda: len(consumers[0].received) == 2)
+
+        received = [consumer.received for consumer in consumers]
+
+    assert received == [[b"0", b"again"], [b"1", b""], [b"2"]]
+
+
+async def test_a_bug_costs_the_socket_that_meets_it_and_nobody_else():
+    async with running_reactor() as stage:
+        error = ZeroDivisionError()
+        bad, good = Consumer(error=error), Consumer()
+        first, second = stage.read(bad), stage.read(good)
+        first.send(b"boom")
+        await bad.wait_until(lambda: bad.failures)
+        first.send(b"more")
+        second.send(b"hello")
+        await good.wait_until(lambda: good.received)
+
+        assert bad.failures == [error]
+        assert bad.received == [b"boom"]
+        assert stage.reports == []
+
+
+async def test_who_is_paused_is_not_read_and_not_silent():
+    async with running_reactor() as stage:
+        paused, other = Consumer(), Consumer()
+        first, second = stage.read(paused, idle_s=0.5), stage.read(other)
+        paused.reading.pause()
+        first.send(b"later")
+        first.shutdown(socket.SHUT_WR)
+        await trio.sleep(1.6)
+        second.send(b"now")
+        await other.wait_until(lambda: other.received)
+        assert (paused.received, paused.refused) == ([], [])
+
+        paused.reading.resume()
+        await paused.wait_until(lambda: len(paused.received) == 2)
+
+    assert paused.received == [b"later", b""]
+
+
+async def test_who_has_much_to_do_goes_on_between_the_others():
+    async with running_reactor() as stage:
+        busy, other = Consumer(turns=1000), Consumer()
+        first, second = stage.read(busy), stage.read(other)
+        first.send(b"much")
+        await busy.wait_until(lambda: busy.went_on)
+        first.send(b"more")
+        second.send(b"little")
+        await other.wait_until(lambda: other.received)
+        assert busy.went_on < busy.turns
+        assert busy.received == [b"much"]
+
+        await busy.wait_until(lambda: len(busy.received) == 2)
+
+    assert busy.went_on >= busy.turns
+
+
+@pytest.mark.slow
+async def test_who_is_silent_is_refused_with_1000():
+    async with running_reactor() as stage:
+        silent, other = Consumer(), Consumer()
+        stage.read(silent, idle_s=0.2)
+        stage.read(other)
+        await silent.wait_until(lambda: silent.refused)
+
+        assert silent.refused == [CloseCode.NORMAL]
+        assert other.refused == []
+
+
+async def test_a_crash_ends_its_sockets_and_the_next_incarnation_reads_new_ones():
+    async with running_reactor() as stage:
+        old = Consumer()
+        stage.read(old)
+        stage.supervisor.poison(stage.supervisor.find("reactor"))
+        await old.wait_until(lambda: old.refused)
+        new = Consumer()
+        stage.read(new).send(b"hello")
+        await new.wait_until(lambda: new.received)
+
+        assert old.refused == [CloseCode.SERVICE_RESTART]
+        assert new.received == [b"hello"]
+        assert [type(report) for report in stage.reports].count(CrashReport) == 1
+
+
+async def test_a_descriptor_that_is_used_again_belongs_to_its_new_owner():
+    async with running_reactor() as stage:
+        old, new = Consumer(), Consumer()
+        stage.read(old)
+        descriptor = old.reading.descriptor
+        old.reading.stop()
+        stage.close()
+        peer = stage.read(new)
+        assert new.reading.descriptor == descriptor
+        old.reading.stop()
+        peer.send(b"mine")
+        await new.wait_until(lambda: new.received)
+
+    assert (old.received, new.received) == ([], [b"mine"])
