@@ -336,7 +336,8 @@ def test_dialects_of_one_channel_are_equal_whatever_stamps_them():
 def test_pings_are_sent_as_often_as_is_set_or_never():
     heartbeat = dialect(ping_interval_s=5.0).heartbeat
 
-    assert (heartbeat.interval_s, heartbeat.frame.wire()) == (5.0, b"\x89\x00")
+    (ping,) = heartbeat.frames
+    assert (heartbeat.interval_s, ping.wire()) == (5.0, b"\x89\x00")
     assert dialect(ping_interval_s=0.0).heartbeat is None
 
 
