@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 from actors.realtime.messages import ChannelKey, SharedChangesMoved
 from protocol.limits import FixedWindow
-from protocol.managed import ANONYMOUS, ChannelConfig, Permission
+from protocol.managed import ChannelConfig, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,8 @@ class ManagedChannel:
 
     def allows(self, identity: Identity, permission: Permission) -> bool:
         """Whether an identity has a permission here."""
+        if identity.is_nobody:
+            return self.config.allows_nobody(permission)
         return self.config.allows(identity.claimed_role, permission)
 
     def count(self, user: str) -> bool:
@@ -159,7 +161,7 @@ class ManagedChannels:
         channel = self._channels.get(name)
         if channel is None:
             return self.rules.allow_anonymous and self.rules.auto_create
-        return channel.config.allows(ANONYMOUS, Permission.READ)
+        return channel.config.allows_nobody(Permission.READ)
 
     def come_into_being(self, name: str) -> ManagedChannel:
         """Enter a channel that a join brings into being, and return it."""

@@ -311,3 +311,30 @@ async def test_a_suspended_tenant_serves_nobody(autojump_clock):
         found = await api.get("")
 
         assert (found.status, found.code) == (503, "UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    "permissions",
+    [{}, {"read": ["anon", "user"]}, {"admin": ["anon"]}],
+    ids=["no list", "inherited list", "own list"],
+)
+@pytest.mark.parametrize("token", [None, "anon"])
+async def test_anonymous_clients_delete_no_channel(permissions, token, autojump_clock):
+    async with open_goforward() as api:
+        await api.create(require_auth=False, permissions=permissions)
+
+        refused = await api.delete("/room", token=token)
+
+        assert refused.status == (401 if token is None else 403)
+        assert api.managed.get("room") is not None
+
+
+async def test_a_list_with_anon_does_not_let_in_who_has_no_token(autojump_clock):
+    async with open_goforward() as api:
+        await api.create(permissions={"read": ["anon", "user"]})
+
+        without = await api.get("/room", token=None)
+        with_key = await api.get("/room", token="anon")
+
+        assert (without.status, with_key.status) == (401, 200)
+        assert not api.managed.admits_anonymous("room")
