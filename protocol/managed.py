@@ -17,6 +17,8 @@ from protocol.commands import ChangeBinding
 
 SERVICE_ROLE: Final = "service_role"
 ANONYMOUS: Final = "anon"
+#: With this begin the names of the rooms in which row changes are delivered.
+ROOM_PREFIX: Final = "goforward:"
 
 
 class Permission(Enum):
@@ -73,7 +75,7 @@ class ChannelConfig:
 
 def room_of(channel: str, subscription_id: str) -> str:
     """Return the sub-topic in which the members of a channel get the row changes of one of its subscriptions."""
-    return f"goforward:{channel}:{subscription_id}"
+    return f"{ROOM_PREFIX}{channel}:{subscription_id}"
 
 
 @frozen

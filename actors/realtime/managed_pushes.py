@@ -80,7 +80,7 @@ def refuse(
         response = jsontext.write(refused.code)
     else:
         metrics.presence_refused[_NOT_SHOWN[refused.code]].inc()
-        response = jsontext.write({"reason": refused.reason})
+        response = jsontext.write({"reason": refused.reason, "code": refused.code})
     seat.push(refused, command.topic)
     if membership.ack or not is_broadcast:
         reply = Reply(command.ref, command.join_ref, ok=False, response=response)
