@@ -13,13 +13,14 @@ JS := tests/compat/js
 # A lock file newer than its stamp is installed again; otherwise nothing happens.
 RUN_STAMP := $(VENV)/installed-run
 TEST_STAMP := $(VENV)/installed-test
+BENCH_STAMP := $(VENV)/installed-bench
 JS_STAMP := $(JS)/node_modules/.installed
 
-.PHONY: help run test lint unit format reference capabilities lock clean
+.PHONY: help run test lint unit bench bench-quick format reference capabilities lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## Start the server on port 8080; more options: make run ARGS="--help"
 	@$(PY) -m actors.main $(ARGS)
@@ -33,7 +34,17 @@ lint: $(TEST_STAMP) ## Check style, types and architecture
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m mypy --follow-imports=silent bench
 	$(PY) -m pytest -q tests/architecture
+
+bench: $(BENCH_STAMP) ## Measure Troupe beside its peers for half an hour: tables, JSON and plots in bench/results
+	$(PY) bench/run.py $(ARGS)
+	$(PY) bench/changes.py
+	$(PY) bench/micro/instructions.py
+
+bench-quick: $(BENCH_STAMP) ## Fail if Troupe became dearer than bench/baseline.json allows: under three minutes
+	$(PY) bench/run.py --quick --compare --output bench/results/quick.json $(ARGS)
+	$(PY) bench/micro/instructions.py --compare
 
 format: $(TEST_STAMP) ## Format the code and repair what ruff can repair
 	$(PY) -m ruff check --fix .
@@ -49,6 +60,7 @@ lock: $(PY) ## Write the lock files anew from pyproject.toml and package.json
 	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	$(call compile,run,--extra embedded)
 	$(call compile,test,--extra test --constraint requirements/run.txt)
+	$(call compile,bench,--extra bench --constraint requirements/test.txt)
 	$(PIP_INSTALL) -r requirements/test.txt
 	cd $(JS) && ../../../$(PY) ../../support/node.py npm install --package-lock-only --no-audit --no-fund
 
@@ -72,6 +84,11 @@ $(RUN_STAMP): requirements/run.txt | $(PY)
 
 $(TEST_STAMP): requirements/test.txt | $(PY)
 	@echo "Installing what the tests need into $(VENV) (once)"
+	@$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(BENCH_STAMP): requirements/bench.txt | $(PY)
+	@echo "Installing what the benchmarks need into $(VENV) (once)"
 	@$(PIP_INSTALL) -r $<
 	@touch $@
 

@@ -38,7 +38,11 @@ def websockets(
         connections,
         stamps(now, tenant.random),
         ManagedGate(tenant),
-        GoForwardOptions(refusal_delay_s=settings.connect_error_delay_s),
+        GoForwardOptions(
+            settings.ping_interval_s,
+            settings.idle_timeout_s,
+            refusal_delay_s=settings.connect_error_delay_s,
+        ),
     )
     origins = settings.goforward_allowed_origins or settings.allowed_origins
     return {

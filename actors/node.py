@@ -6,6 +6,7 @@
     ├─ janitor      installs the schema, keeps partitions
     ├─ channels     dynamic, each child is given up alone   channel, rows, presence
     ├─ changes      two children, restarted for ever        relay, listener
+    ├─ keepers      one child, restarted for ever           channel_keeper
     ├─ reading      one child, restarted for ever           reactor
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     ├─ reports      one child, restarted for ever           reporter
@@ -29,6 +30,7 @@ from attrs import frozen
 from actors.auth.fetch import HttpKeySet
 from actors.auth.rotation import KeyRing, refresher_spec
 from actors.auth.tokens import JwtVerifier
+from actors.channel_management import ChannelManagement, empty_table
 from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
@@ -57,7 +59,6 @@ from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.dashboard_site import Dashboard
 from actors.web.guard import Guard
-from actors.web.openapi_document import ApiDescription
 from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
 from actors.web.origins import OriginGuard
@@ -140,20 +141,12 @@ class Node:
         conninfo, now = self.conninfo, self._surroundings.now
         database = None if conninfo is None else Database.open(conninfo, self._settings, now)
         log = ChangeLog(self._settings.change_log_bytes, self._settings.change_log_window_s)
-        if database is None:
-            feed = ChangeFeed(log, NobodySees())
-        else:
-            feed = ChangeFeed(
-                log,
-                database.visibility,
-                database.source,
-                database.subscriptions,
-                database.filters,
-            )
+        feed = ChangeFeed(log, NobodySees()) if database is None else database.feed(log)
         quota = Quota(self._settings.quota_limits())
         mailboxes = WeightPool(self._settings.mailboxes_bytes)
         channels = Channels(self.channels, feed, quota, self._metrics, mailboxes)
         tenant = self._tenant(channels, feed, quota, database)
+        management = ChannelManagement.open(self._settings, tenant, database, now)
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
@@ -163,10 +156,13 @@ class Node:
             *(() if database is None else database.janitor()),
             self._branch("channels", self.channels),
             *self._changes(tenant, database),
+            self._branch(
+                "keepers", self.tree.supervisor("keepers", ENDLESS), management.keeper()
+            ),
             *self._reading(),
             self._branch("connections", self.connections),
             self._reporter(tenant),
-            self._acceptor(tenant, connections, database),
+            self._acceptor(tenant, self._site(tenant, connections, management)),
         ]
         try:
             await self.root.run(*specs, task_status=task_status)
@@ -194,11 +190,14 @@ class Node:
             payload_bytes=payload_bytes(settings.max_payload_size_in_kb),
             join_error_delay_s=settings.join_error_delay_s,
             no_channel_timeout_s=settings.no_channel_timeout_s,
+            connections_per_user=settings.max_connections_per_user,
         )
         status = TenantStatus(
             is_suspended=settings.suspend,
             is_private_only=settings.private_only,
             is_presence_enabled=settings.presence_enabled,
+            takes_broadcasts=settings.enable_broadcast,
+            takes_presence=settings.enable_presence,
         )
         verifier = JwtVerifier(
             settings.signing_secret,
@@ -218,6 +217,7 @@ class Node:
             NoReplay() if database is None else database.replays,
             NoStorage() if database is None else database.storage,
             self._surroundings.random,
+            managed=empty_table(settings, has_store=database is not None),
         )
 
     def _keys(self) -> list[ChildSpec[Any]]:
@@ -245,13 +245,15 @@ class Node:
         ]
 
     def _changes(self, tenant: Tenant, database: Database | None) -> list[ChildSpec[Any]]:
-        if database is None:
+        if database is None or tenant.feed.source is None:
             return []
-        source = database.source
+        source = tenant.feed.source
         random, feed = self._surroundings.random, tenant.feed
         listener: ChildSpec[Any] = ChildSpec(
             name="listener",
-            factory=lambda: DbListener(source, feed, random, self._metrics),
+            factory=lambda: DbListener(
+                source, feed, random, self._metrics, self._settings.max_reconnect_delay_s
+            ),
             rank=3,
             restart=Restart.PERMANENT,
         )
@@ -282,7 +284,10 @@ class Node:
         return self._branch("reports", self.tree.supervisor("reports", ENDLESS), reporter)
 
     def _site(
-        self, tenant: Tenant, connections: Connections, database: Database | None
+        self,
+        tenant: Tenant,
+        connections: Connections,
+        management: ChannelManagement,
     ) -> Site:
         settings = self._settings
         supabase = SupabaseEndpoint(
@@ -302,17 +307,16 @@ class Node:
         )
         return site(
             supabase=OriginGuard(settings.allowed_origins, supabase, ORIGIN_REFUSED),
-            api=[*api.routes(), *statistics.routes(), *ApiDescription().routes()],
+            api=[*api.routes(), *statistics.routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
+            goforward=management.api(poster, bodies).routes(),
             websockets=websockets(
-                settings, tenant, connections, database, self._surroundings.now
+                settings, tenant, connections, management.database, self._surroundings.now
             ),
         )
 
-    def _acceptor(
-        self, tenant: Tenant, connections: Connections, database: Database | None
-    ) -> ChildSpec[Any]:
+    def _acceptor(self, tenant: Tenant, served: Site) -> ChildSpec[Any]:
         settings = self._settings
         options = WebOptions(
             host=settings.host,
@@ -322,7 +326,6 @@ class Node:
                 idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
             ),
         )
-        served = self._site(tenant, connections, database)
 
         def note_port(port: int) -> None:
             self.port = port

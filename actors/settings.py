@@ -13,14 +13,18 @@ import attrs
 from attrs import frozen
 
 from actors.auth.keys import KeySet, parse_key_set
-from actors.db.slots import SlotMode
+from actors.channel_settings import ChannelSettings
+from actors.db.change_sources import SourceMode
 from actors.key_settings import json_object, key_set_from_file, secret_from_file, web_address
 from actors.realtime.quota import SUPABASE, QuotaLimits
 from actors.setting_values import (
     boolean,
+    duration,
+    milliseconds,
     number,
     one_of,
     quota,
+    seconds,
     setting,
     slot_suffix,
     text_of,
@@ -36,8 +40,12 @@ HIGHEST_PORT = 65_535
 METRICS_TOKEN_LENGTH = 16
 
 
-@frozen
-class Settings:
+def _own_first(cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    return sorted(fields, key=lambda field: field.name not in cls.__annotations__)
+
+
+@frozen(field_transformer=_own_first)
+class Settings(ChannelSettings):
     """Every setting of the server."""
 
     env: Literal["development", "production"] = setting(
@@ -80,7 +88,7 @@ class Settings:
         None, web_address, "address to fetch the JWKS from instead", is_secret=True
     )
     jwt_jwks_refresh_s: float = setting(
-        600.0, number(float, 1), "seconds after which it is fetched again"
+        600.0, seconds(1), "seconds after which it is fetched again"
     )
     jwt_claim_validators: Mapping[str, Any] | None = setting(
         None,
@@ -88,24 +96,30 @@ class Settings:
         "claims that a token must have these values of, if it has them at all, as a JSON object",
     )
     publication: str = setting(
-        "supabase_realtime", str, "publication whose tables are followed"
+        "supabase_realtime",
+        str,
+        "publication whose tables are followed",
+        aliases=("PUBLICATION_NAME",),
     )
     change_source: str = setting(
-        SlotMode.AUTO.value,
-        one_of(*(mode.value for mode in SlotMode)),
-        "slot that keeps the place of a server that is away: auto, durable or temporary",
+        SourceMode.AUTO.value,
+        one_of(*(mode.value for mode in SourceMode)),
+        "where row changes come from: auto, replication (durable or temporary slot) or notify",
     )
     no_migrate: bool = setting(
         default=False, parse=boolean, text="leave the schema of the database as it is"
     )
     messages_kept_h: float = setting(
-        72.0, number(float, 1), "hours that messages of private channels are kept for replay"
+        72.0, duration("h", 1), "hours that messages of private channels are kept for replay"
     )
     partitions_every_s: float = setting(
-        4 * 3600.0, number(float, 1), "seconds between two looks at the partitions of messages"
+        4 * 3600.0, seconds(1), "seconds between two looks at the partitions of messages"
     )
     slot_suffix: str = setting(
-        "", slot_suffix, "ending of its name, to tell servers of one database apart"
+        "",
+        slot_suffix,
+        "ending of its name, to tell servers of one database apart",
+        aliases=("REPLICATION_SLOT",),
     )
     data_directory: Path | None = setting(
         None,
@@ -118,7 +132,9 @@ class Settings:
         "loopback port of the embedded Postgres (default: 54322, or a free one if that is taken)",
     )
     grace_s: float = setting(
-        10.0, number(float, 0), "seconds that clients have to go when the server stops"
+        10.0,
+        seconds(0),
+        "seconds that clients have to go when the server stops; HTTP requests in flight have as long before that",
     )
     max_connections: int = setting(
         20_000, number(int, 1), "TCP connections at a time; more are answered with 503"
@@ -136,11 +152,11 @@ class Settings:
         64 * 1024 * 1024, number(int, 1), "bytes of row changes kept for channels that lag"
     )
     change_log_window_s: float = setting(
-        60.0, number(float, 0), "seconds that row changes are kept for them, and for a restart"
+        60.0, seconds(0), "seconds that row changes are kept for them, and for a restart"
     )
     policy_timeout_s: float = setting(
         2.0,
-        number(float, 0.01),
+        seconds(0.01),
         "seconds that policies may take to decide, for a statement",
     )
     strict_rows: bool = setting(
@@ -173,18 +189,21 @@ class Settings:
         None, parse_origins, "those that may on Fluxbase's endpoint (default: the same)"
     )
     idle_timeout_s: float = setting(
-        60.0, number(float, 1), "seconds without any byte from a client before it is closed"
+        60.0,
+        seconds(1),
+        "seconds without any byte from a client before it is closed",
+        aliases=("CONNECTION_TIMEOUT",),
     )
     no_channel_timeout_s: float = setting(
         600.0,
-        number(float, 1),
+        seconds(1),
         "seconds that a client may have no channel before it is closed",
     )
     connect_error_delay_s: float = setting(
-        2.0, number(float, 0), "seconds before a refused connection is answered"
+        2.0, seconds(0), "seconds before a refused connection is answered"
     )
     join_error_delay_s: float = setting(
-        5.0, number(float, 0), "seconds before a refused join is answered"
+        5.0, seconds(0), "seconds before a refused join is answered"
     )
     limits: Literal["off", "supabase"] = setting(
         "off",
@@ -204,7 +223,7 @@ class Settings:
         "presence messages of one client on one channel within the window"
     )
     client_presence_window_ms: int = setting(
-        30_000, number(int, 1), "length of that window in milliseconds"
+        30_000, milliseconds(1), "length of that window in milliseconds"
     )
     private_only: bool = setting(
         default=False, parse=boolean, text="let nobody join a public channel"

@@ -43,8 +43,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         text = flags[field.name]
         source = flag(field)
         if text is None:
-            # An empty variable is one that was not filled in.
-            text, source = environment.get(variable(field)) or None, variable(field)
+            text, source = _from_environment(field, environment)
         if text is None:
             continue
         try:
@@ -85,6 +84,28 @@ def flag(field: attrs.Attribute[Any]) -> str:
 def variable(field: attrs.Attribute[Any]) -> str:
     """Return the name of a setting in the environment."""
     return PREFIX + field.name.upper()
+
+
+def aliases(field: attrs.Attribute[Any]) -> tuple[str, ...]:
+    """Return the further names of a setting in the environment."""
+    return tuple(PREFIX + name for name in field.metadata["aliases"])
+
+
+def _from_environment(
+    field: attrs.Attribute[Any], environment: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """Return what is said about a setting, and under which name.
+
+    Raises:
+        InvalidSetting: two names of it say different things.
+    """
+    # An empty variable is one that was not filled in.
+    names = (variable(field), *aliases(field))
+    given = {name: environment[name] for name in names if environment.get(name)}
+    if len(set(given.values())) > 1:
+        raise InvalidSetting(" and ".join(given) + " contradict each other")
+    name = next(iter(given), names[0])
+    return given.get(name), name
 
 
 def _check(settings: Settings) -> None:

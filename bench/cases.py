@@ -24,9 +24,6 @@ YARDSTICK = FanOut()
 class Case:
     workload: Workload
     peers: tuple[str, ...] = ALL
-    #: The curve it is a point of, and where on it.
-    curve: str | None = None
-    at: int = 0
 
 
 @frozen
@@ -37,25 +34,30 @@ class Plan:
     rounds: int
 
 
-def _curves() -> tuple[Case, ...]:
-    deliveries = [
-        Case(FanOut(subscribers=count), PAIR, "CPU us per delivery, by subscribers", count)
-        for count in (10, 100, 1000, 5000, 10_000)
-    ]
-    messages = [
-        Case(Requests(channels=count), PAIR, "CPU us per inbound message, by channels", count)
-        for count in (10, 100, 1000, 10_000)
-    ]
-    memory = [
-        Case(Idle(connections=count), PAIR, "KiB per connection, by connections", count)
-        for count in (1000, 2500, 5000, 10_000)
-    ]
-    return (*deliveries, *messages, *memory)
+#: How costs grow: what is measured where on the curve.
+CURVES: dict[str, dict[int, Workload]] = {
+    "CPU us per delivery, by subscribers": {
+        count: FanOut(subscribers=count) for count in (10, 100, 1000, 5000, 10_000)
+    },
+    "CPU us per inbound message, by channels": {
+        count: Requests(channels=count) for count in (10, 100, 200, 1000, 10_000)
+    },
+    "KiB per connection, by connections": {
+        count: Idle(connections=count) for count in (1000, 2500, 5000, 10_000)
+    },
+}
+
+
+def _with_curves(*cases: Case) -> tuple[Case, ...]:
+    """Add the points of the curves that are not among the cases."""
+    names = {case.workload.name for case in cases}
+    points = [workload for curve in CURVES.values() for workload in curve.values()]
+    return (*cases, *(Case(point, PAIR) for point in points if point.name not in names))
 
 
 FULL_PLAN = Plan(
     "full",
-    (
+    _with_curves(
         *(
             Case(FanOut(subscribers=count, outstanding=outstanding))
             for count in (100, 1000, 5000)
@@ -67,8 +69,11 @@ FULL_PLAN = Plan(
         Case(FanOut(subscribers=100, outstanding=16, size_bytes=10_000)),
         Case(FanOut(subscribers=100, outstanding=16, size_bytes=50_000)),
         Case(FanOut(interval_s=0.1)),
-        Case(FanOut(interval_s=0.01, size_bytes=10_000), TROUPE),
-        Case(FanOut(interval_s=0.01, size_bytes=10_000, slow=1), TROUPE),
+        # Long enough for the slow one to fill its socket and its outbox; the same without it, to compare.
+        *(
+            Case(FanOut(interval_s=0.05, size_bytes=10_000, slow=slow, measure_s=12.0), TROUPE)
+            for slow in (0, 1)
+        ),
         Case(Requests()),
         Case(Opening()),
         Case(Joins(), PAIR),
@@ -77,7 +82,6 @@ FULL_PLAN = Plan(
         Case(Rooms(), TROUPE),
         Case(Churn(), TROUPE),
         Case(BroadcastFromSql(), TROUPE),
-        *_curves(),
     ),
     FULL,
     rounds=3,

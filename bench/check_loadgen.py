@@ -22,6 +22,7 @@ from peers.catalogue import delivered_text
 
 SUBSCRIBERS = 3
 FAULTY_PUBLISH = 5
+ENDING_S = 10.0
 UPGRADE = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
@@ -52,12 +53,12 @@ class MisbehavingServer:
         try:
             for _ in range(SUBSCRIBERS):
                 self.subscribers.append(self.welcome())
-            publisher = self.subscribers[0].makefile("rb")
-            for number in itertools.count():
-                self.deliver(self, encode_text(read_text(publisher)), number)
+            with self.subscribers[0].makefile("rb") as publisher:
+                for number in itertools.count():
+                    self.deliver(self, encode_text(read_text(publisher)), number)
         except (OSError, EOFError):
             pass  # the load generator has ended
-        for subscriber in self.subscribers:
+        for subscriber in (*self.subscribers, self.listener):
             subscriber.close()
 
     def welcome(self) -> socket.socket:
@@ -158,7 +159,8 @@ CASES = (
 def run_case(binary: Path, case: Case) -> str | None:
     """Return what the load generator got wrong, None when it was right."""
     server = MisbehavingServer(case.deliver)
-    threading.Thread(target=server.run, daemon=True).start()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
     options = {
         "port": server.listener.getsockname()[1],
         "join-reply": case.join_reply,
@@ -179,6 +181,7 @@ def run_case(binary: Path, case: Case) -> str | None:
             timeout=10,
             check=False,
         )
+    thread.join(ENDING_S)
     if case.failure is not None:
         expected = finished.returncode == 1 and case.failure in finished.stderr
         return None if expected else f"wanted {case.failure!r}, got {finished}"

@@ -66,8 +66,11 @@ def compile_c(name: str, sources: Sequence[Path]) -> Path:
     ):
         binary.parent.mkdir(exist_ok=True)
         warnings = ["-Wall", "-Wextra", "-Werror"]
-        command = ["cc", "-O2", "-std=gnu11", *warnings, "-o", str(binary), *map(str, sources)]
+        # Put in place at once: whoever compiles the same meanwhile runs a whole program.
+        fresh = binary.with_name(f"{name}-{os.getpid()}")
+        command = ["cc", "-O2", "-std=gnu11", *warnings, "-o", str(fresh), *map(str, sources)]
         subprocess.run(command, check=True, timeout=120)
+        fresh.replace(binary)
     return binary
 
 

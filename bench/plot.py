@@ -11,13 +11,14 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+#: Cases of so many servers are for the curves.
+FEW = 2
 WIDTH, BAR_HEIGHT, CURVE_HEIGHT = 15.0, 6.0, 4.0
 
 
 def draw(result: dict[str, Any], output: Path) -> None:
     """Write a PNG with a row of bars and a row of curves, as far as the result has them."""
-    curves = sorted({point["curve"] for point in result["curves"].values()})
-    curves = [curve for curve in curves if _points(result, curve)]
+    curves = [curve for curve in result["curves"] if len(_points(result, curve)) > 1]
     rows = 2 if curves else 1
     figure = plt.figure(figsize=(WIDTH, BAR_HEIGHT + CURVE_HEIGHT * (rows - 1)))
     grid = figure.add_gridspec(
@@ -32,7 +33,7 @@ def draw(result: dict[str, Any], output: Path) -> None:
 
 
 def _draw_bars(axes: Axes, result: dict[str, Any]) -> None:
-    """Draw a group of bars for each case that several servers have run, a bar for each server."""
+    """Draw a group of bars for each case that more than a few servers have run, a bar for each server."""
     cases = {
         name: peers
         for name, peers in result["summary"].items()
@@ -57,12 +58,9 @@ def _draw_bars(axes: Axes, result: dict[str, Any]) -> None:
 
 
 def _points(result: dict[str, Any], curve: str) -> list[tuple[int, dict[str, Any]]]:
-    found = [
-        (point["at"], result["summary"][name])
-        for name, point in result["curves"].items()
-        if point["curve"] == curve and name in result["summary"]
-    ]
-    return sorted(found, key=lambda pair: pair[0])
+    places = result["curves"][curve]
+    found = [(at, result["summary"].get(name)) for name, at in places.items()]
+    return sorted((at, summary) for at, summary in found if summary)
 
 
 def _draw_curve(axes: Axes, result: dict[str, Any], curve: str) -> None:

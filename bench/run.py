@@ -16,7 +16,7 @@ import baseline
 import machine
 import report
 from attrs import define, field, frozen
-from cases import FULL_PLAN, QUICK_PLAN, Case, Plan
+from cases import CURVES, FULL_PLAN, QUICK_PLAN, Case, Plan
 from harness import BENCH, RunFailed
 from machine import Cores
 from peers.catalogue import CATALOGUE
@@ -123,9 +123,8 @@ def _result(
         "machine": machine.describe(),
         "servers": {name: CATALOGUE[name].versions() for name in session.servers.commands},
         "curves": {
-            case.workload.name: {"curve": case.curve, "at": case.at}
-            for case in session.plan.cases
-            if case.curve
+            curve: {workload.name: place for place, workload in points.items()}
+            for curve, points in CURVES.items()
         },
         "summary": summary,
         "failures": session.failures,

@@ -66,6 +66,11 @@ class ChannelConfig:
         return given[-1] if given else None
 
 
+def room_of(channel: str, subscription_id: str) -> str:
+    """Return the sub-topic in which the members of a channel get the row changes of one of its subscriptions."""
+    return f"goforward:{channel}:{subscription_id}"
+
+
 @frozen
 class ChangeFilter:
     """Whose row changes all members of a channel get.

@@ -25,7 +25,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 async def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     async with open_database(arguments, environment) as database:
-        migration = await migrate(database.connection)
+        migration = await migrate(database.connection, database.settings.publication)
         retention = timedelta(hours=database.settings.messages_kept_h)
         upkeep = await keep_partitions(database.connection, retention)
     for name in migration.done:

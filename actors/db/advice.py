@@ -97,6 +97,14 @@ _BY_TEXT: Mapping[str, str] = {
 _MISSING = re.compile(r'(database|publication) "(.*)" does not exist')
 
 
+#: What no patience helps against.
+_NO_REPLICATION = frozenset({_REPLICATION_RIGHT, _WAL_LEVEL})
+
+
+class NoLogicalReplication(DatabaseUnavailable):
+    """The database, or what the login role may do there, is not made for reading the log."""
+
+
 def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
     """Return the error to raise in place of `error`; raise it `from None`, the sentence says it all."""
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
@@ -105,7 +113,7 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
     text = str(error)
     for sign, advice in _BY_TEXT.items():
         if sign in text:
-            return DatabaseUnavailable(advice)
+            return _refusal(advice)
     if missing := _MISSING.search(text):
         kind, name = missing.groups()
         return (
@@ -114,15 +122,20 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
             else publication_missing(name)
         )
     if (advice_by_state := _BY_SQLSTATE.get(error.sqlstate or "")) is not None:
-        return DatabaseUnavailable(advice_by_state)
+        return _refusal(advice_by_state)
     # Whatever it is, it was not written for clients.
     words = " ".join(text.split()) or type(error).__name__
     log.warning("postgres.refused", reason=words, sqlstate=error.sqlstate)
     return DatabaseUnavailable(_REFUSED)
 
 
+def _refusal(advice: str) -> DatabaseUnavailable:
+    kind = NoLogicalReplication if advice in _NO_REPLICATION else DatabaseUnavailable
+    return kind(advice)
+
+
 def wal_level_too_low() -> DatabaseUnavailable:
-    return DatabaseUnavailable(_WAL_LEVEL)
+    return NoLogicalReplication(_WAL_LEVEL)
 
 
 def publication_missing(name: str) -> DatabaseUnavailable:

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from actors.core.signals import Stopping
 from actors.core.spec import Backoff
 from actors.db.partitions import keep_partitions
+from actors.db.publications import PUBLICATION
 from actors.db.schema import migrate
 from actors.realtime.errors import DatabaseUnavailable
 
@@ -33,11 +34,15 @@ RETRY = Backoff(first=1.0, base=1.0, factor=2.0, ceiling=60.0)
 
 @frozen
 class JanitorOptions:
-    """`every_s`: seconds between two looks at the partitions; `retention`: how long messages are kept at least."""
+    """`every_s`: seconds between two looks at the partitions; `retention`: how long messages are kept at least.
+
+    `publication` is what tables are added to.
+    """
 
     migrates: bool = True
     every_s: float = 4 * 3600.0
     retention: timedelta = KEPT
+    publication: str = PUBLICATION
 
 
 @define(eq=False)
@@ -81,7 +86,7 @@ class Janitor:
         try:
             async with self._pool.connection() as connection:
                 if self._options.migrates:
-                    migration = await migrate(connection)
+                    migration = await migrate(connection, self._options.publication)
                     self._tell(migration.left_out)
                     if migration.done:
                         log.info("schema.migrated", steps=migration.done)

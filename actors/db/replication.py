@@ -36,6 +36,7 @@ from actors.db.replication_stream import ReplicationStream
 from actors.db.server_facts import end_session, examine
 from actors.db.slot_preparation import SlotPreparation
 from actors.db.slots import SlotOptions
+from actors.realtime.change_ports import Gap
 from actors.realtime.errors import DatabaseUnavailable
 from protocol.changes.model import format_lsn
 
@@ -78,6 +79,7 @@ class ReplicationSource:
     entering waits until those of the moment have ended, each for `patience_s` at most.
     While another server holds the durable slot, or nothing publishes stored broadcasts,
     every `look_every_s` it is looked whether that is still so.
+    `report_within_s` are the seconds between two reports to the server at the most.
     """
 
     conninfo: str = field(repr=False)
@@ -87,6 +89,7 @@ class ReplicationSource:
     slots: SlotOptions = field(factory=SlotOptions)
     patience_s: float = 10.0
     look_every_s: float = 15.0
+    report_within_s: float = REPORT_EVERY_S
     _continuity: Continuity = field(factory=Continuity, init=False)
     _insert_position: InsertPosition = field(init=False)
     _live: _Live | None = field(default=None, init=False)
@@ -120,7 +123,8 @@ class ReplicationSource:
             except psycopg.Error as error:
                 raise unavailable(error) from None
             # A third, so that one report may be late or lost.
-            report_every_s = facts.patience_s / 3 if facts.patience_s else REPORT_EVERY_S
+            patience_s = facts.patience_s / 3 if facts.patience_s else REPORT_EVERY_S
+            report_every_s = min(patience_s, self.report_within_s)
             stream = ReplicationStream(
                 copy, self.catalog, self._continuity, self.now, report_every_s
             )
@@ -163,6 +167,10 @@ class ReplicationSource:
                 await durable.drop(connection)
                 await durable.copy_from(connection, live.slot.temporary)
         live.released = lsn
+
+    def start_over(self, reason: str) -> None:
+        """Announce with the next stream that positions of before mean nothing any more."""
+        self._continuity.owe(Gap(reason, starts_over=True))
 
     async def insert_position(self) -> Lsn:
         """Ask the database where it writes, one query for all who ask at the same time."""

@@ -53,6 +53,7 @@ STEPS: Final = (
     Step("0005_publications", "CREATE on the database and ownership of realtime.messages"),
     Step("0006_replay_until", "ownership of realtime.messages"),
     Step("0007_replay_index", "ownership of realtime.messages and of its partitions"),
+    Step("0008_channels", "CREATE on the schema realtime"),
 )
 #: How a function that we may restate is told from one that came with a Supabase stack; a digest of it follows.
 MARK: Final = "Made by Troupe, "

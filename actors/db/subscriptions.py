@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from actors.db.coalescer import Coalescer
+from actors.db.functions import CHANNELS
 from actors.db.isolation import Fault, is_sendable, raised
-from actors.realtime.change_ports import Extent, PublishedTable
+from actors.realtime.change_ports import Extent, PublishedTable, TableAccess
 from protocol.changes.patterns import ANY
+from protocol.changes.stored import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +39,17 @@ MAX_LISTED = 1000
 #: The catalog may be locked, and a statement may have many scopes.
 TIMEOUT_S = 5.0
 
+# The tables that carry a trigger which tells of their changes are live as well, whoever made it.
+_TOLD = f"""
+    FROM pg_catalog.pg_trigger AS trigger
+    JOIN pg_catalog.pg_proc AS function ON function.oid = trigger.tgfoid
+    JOIN pg_catalog.pg_class AS class ON class.oid = trigger.tgrelid
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE function.proname IN ({", ".join(f"'{name}'" for name in CHANNELS)})
+    AND NOT trigger.tgisinternal AND trigger.tgenabled <> 'D' AND trigger.tgparentid = 0
+    AND NOT (namespace.nspname = '{SCHEMA}' AND class.relname = 'messages')
+"""  # names of our own
+
 _RESOLVE = f"""
     WITH published AS MATERIALIZED (
         SELECT class.oid, listed.schemaname::text AS schema, listed.tablename::text AS name
@@ -45,6 +58,8 @@ _RESOLVE = f"""
         JOIN pg_catalog.pg_class AS class
             ON class.relnamespace = namespace.oid AND class.relname = listed.tablename
         WHERE listed.pubname = %s
+        UNION
+        SELECT class.oid, namespace.nspname::text, class.relname::text {_TOLD}
     ), asked AS (
         SELECT asked.*, role.oid AS role_oid
         FROM ROWS FROM (
@@ -87,11 +102,23 @@ _RESOLVE = f"""
     ORDER BY asked.place
 """  # noqa: S608  # a number of our own
 
-_PUBLISHED = """
+_ACCESS = """
+    SELECT coalesce(has_any_column_privilege(role.oid, class.oid, 'SELECT'), false)
+    FROM pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.rolname = %s
+    WHERE namespace.nspname = %s AND class.relname = %s AND class.relkind IN ('r', 'p')
+"""
+
+_PUBLISHED = f"""
     SELECT md5(coalesce(string_agg(
         quote_ident(schemaname) || '.' || quote_ident(tablename), ',' ORDER BY schemaname, tablename), ''))
-    FROM pg_catalog.pg_publication_tables WHERE pubname = %s
-"""
+    FROM (
+        SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = %s
+        UNION
+        SELECT namespace.nspname, class.relname {_TOLD}
+    ) AS live
+"""  # noqa: S608  # names of our own
 
 
 @define(eq=False)
@@ -113,6 +140,16 @@ class PostgresSubscriptions:
         if missing:
             known |= await self._questions.answer(missing)
         return [known[scope] for scope in scopes]
+
+    async def access(self, role: str, schema: str, table: str) -> TableAccess:
+        if not all(map(is_sendable, (role, schema, table))):
+            return TableAccess.MISSING
+        async with self._pool.transaction(self._timeout_s) as connection:
+            cursor = await connection.execute(_ACCESS, (role, schema, table))
+            row = await cursor.fetchone()
+        if row is None:
+            return TableAccess.MISSING
+        return TableAccess.GRANTED if row[0] else TableAccess.DENIED
 
     async def published(self) -> str:
         async with self._pool.transaction(self._timeout_s) as connection:

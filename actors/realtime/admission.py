@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOO_MANY_USERS = "Too many connected users"
 TOO_MANY_JOINS = "Too many joins per second"
+TOO_MANY_OF_USER = "UserConnectionLimitReached"
+TOO_MANY_CONNECTIONS = "Too many connections of this user"
 
 
 def refuse_if_suspended(tenant: Tenant) -> None:
@@ -44,6 +46,17 @@ def refuse_if_full(tenant: Tenant) -> None:
         raise RateLimited("JoinsRateLimitReached", TOO_MANY_JOINS)
 
 
+def refuse_one_more(user: str, tenant: Tenant) -> None:
+    """Let no user in who has as many connections as allowed.
+
+    Raises:
+        RateLimited: this one has.
+    """
+    most = tenant.limits.connections_per_user
+    if 0 < most <= tenant.open_connections.of_user(user):
+        raise RateLimited(TOO_MANY_OF_USER, TOO_MANY_CONNECTIONS)
+
+
 @contextmanager
 def admitted(join: Join, connection: str, channels: int, tenant: Tenant) -> Iterator[None]:
     """Check what does not depend on who joins, and hold the connection's place as a user while the join goes on.
@@ -56,6 +69,9 @@ def admitted(join: Join, connection: str, channels: int, tenant: Tenant) -> Iter
     """
     quota = tenant.quota
     _refuse_if_closed(join, tenant)
+    most = tenant.limits.connections_per_user
+    if most and not tenant.open_connections.is_among_first(connection, most):
+        raise RateLimited(TOO_MANY_OF_USER, TOO_MANY_CONNECTIONS)
     if not quota.users.begin_join(connection, quota.limits.max_concurrent_users):
         raise RateLimited("ConnectionRateLimitReached", TOO_MANY_USERS)
     joined = False

@@ -11,6 +11,7 @@ from actors.realtime.backlog import Backlog
 from actors.realtime.errors import DatabaseUnavailable
 from actors.realtime.predicate_pool import PredicatePool
 from actors.realtime.router import Router
+from actors.realtime.table_rules import TableRules
 from protocol.changes.render import ChangeRenderer
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Scope,
         Sight,
         Subscriptions,
+        TableAccess,
         Undecided,
         Visibility,
     )
@@ -53,6 +55,9 @@ class NoSubscriptions:
         raise DatabaseUnavailable(NO_DATABASE)
 
     async def published(self) -> str:
+        raise DatabaseUnavailable(NO_DATABASE)
+
+    async def access(self, _role: str, _schema: str, _table: str) -> TableAccess:
         raise DatabaseUnavailable(NO_DATABASE)
 
 
@@ -104,6 +109,20 @@ class SourceState:
 
 
 @define(eq=False)
+class Activity:
+    """How many row changes were sent in one room, each recipient counted, and when the last one was (trio clock)."""
+
+    messages: int = 0
+    last_at: float | None = None
+
+    def count(self, messages: int) -> None:
+        """Note that so many are sent now."""
+        if messages:
+            self.messages += messages
+            self.last_at = trio.current_time()
+
+
+@define(eq=False)
 class StoredBroadcasts(Backlog):
     """The backlog of the relay: references to stored broadcasts that it has not delivered yet."""
 
@@ -127,3 +146,6 @@ class ChangeFeed:
     renderer: ChangeRenderer = field(factory=ChangeRenderer)
     predicates: PredicatePool = field(factory=PredicatePool)
     broadcasts: StoredBroadcasts = field(factory=StoredBroadcasts)
+    tables: TableRules = field(factory=TableRules)
+    #: What was delivered in the rooms where somebody counts.
+    activity: dict[str, Activity] = field(factory=dict[str, "Activity"])

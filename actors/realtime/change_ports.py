@@ -6,6 +6,7 @@ Implemented in `actors.db`, joined together in `actors.database`; the rest of th
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
@@ -231,8 +232,24 @@ class Extent:
     fault: str | None = None
 
 
+class TableAccess(Enum):
+    """What a role may do with a table: it is not there, or nothing of it may be read, or something may."""
+
+    MISSING = "missing"
+    DENIED = "denied"
+    GRANTED = "granted"
+
+
 class Subscriptions(Protocol):
     """What can be subscribed to."""
+
+    async def access(self, role: str, schema: str, table: str) -> TableAccess:
+        """Return what a role may do with the table of exactly that name.
+
+        Raises:
+            Unavailable: the database could not be asked; ask again later.
+        """
+        ...
 
     async def resolve(self, scopes: Sequence[Scope]) -> Sequence[Extent]:
         """Return what each scope comes to at this moment.

@@ -20,12 +20,14 @@ import trio
 from attrs import define, field
 
 from actors.core.errors import ActorStopped
+from actors.realtime.change_feed import Activity
 from actors.realtime.channel_store import StoredChannel, StoredSubscription
 from actors.realtime.errors import RateLimited
 from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.managed_joins import make_room, refuse_if_unknown
 from actors.realtime.messages import ChannelKey, EndSubscriptions
-from protocol.managed import Permission
+from protocol.commands import SharedChanges
+from protocol.managed import Permission, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,11 +100,11 @@ class ChannelAdmin:
         async with self._lock:
             await self._store.remove(channel.name)
             self._tenant.managed.remove(channel.name)
-            channel.changes.clear()
-            channel.subscriptions.clear()
+            for subscription_id in tuple(channel.subscriptions):
+                self._leave(channel, subscription_id)
         log.info("channel.deleted", channel=channel.name)
         self._tell_members(channel)
-        await self._end(channel.name, lambda one: not one.is_managed, DELETED, "ChannelDeleted")
+        await self._end(channel.name, lambda one: not one.is_managed, DELETED)
 
     async def subscribe(
         self, channel: ManagedChannel, wanted: ChangeFilter, identity: Identity
@@ -130,7 +132,7 @@ class ChannelAdmin:
                 channel.created_at,
             )
             await self._store.subscribe(stored, subscription)
-            channel.enter(subscription)
+            self.enter(channel, subscription)
         self._tell_members(channel)
         return subscription
 
@@ -142,9 +144,24 @@ class ChannelAdmin:
         """
         async with self._lock:
             await self._store.unsubscribe(subscription_id)
-            channel.changes.pop(subscription_id, None)
-            channel.subscriptions.pop(subscription_id, None)
+            self._leave(channel, subscription_id)
         self._tell_members(channel)
+
+    def enter(self, channel: ManagedChannel, subscription: StoredSubscription) -> None:
+        """Have row changes for all members of a channel, and count them."""
+        shared = SharedChanges(subscription.id, subscription.wanted.bindings())
+        channel.subscriptions[subscription.id] = subscription
+        channel.changes[subscription.id] = shared
+        self._tenant.feed.activity[room_of(channel.name, subscription.id)] = Activity()
+
+    def activity(self, channel: ManagedChannel, subscription_id: str) -> Activity:
+        """Return what was delivered of a subscription since this server began, or since it was made."""
+        return self._tenant.feed.activity[room_of(channel.name, subscription_id)]
+
+    def _leave(self, channel: ManagedChannel, subscription_id: str) -> None:
+        channel.changes.pop(subscription_id, None)
+        channel.subscriptions.pop(subscription_id, None)
+        self._tenant.feed.activity.pop(room_of(channel.name, subscription_id), None)
 
     def _free_id(self) -> str:
         """Return an id that no subscription has.
@@ -162,7 +179,7 @@ class ChannelAdmin:
         tenant.managed.tell_members(tenant.name, channel.name, tenant.channels)
 
     async def _end(
-        self, name: str, keeps: Callable[[Subscription], bool], refusal: str, code: str
+        self, name: str, keeps: Callable[[Subscription], bool], refusal: str, code: str = ""
     ) -> None:
         key = ChannelKey(self._tenant.name, is_private=False, sub_topic=name)
         channel = self._tenant.channels.get(key)

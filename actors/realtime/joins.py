@@ -18,6 +18,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from actors.realtime import visitors
 from actors.realtime.admission import admitted
 from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
@@ -225,11 +226,12 @@ class Joins:
         seat = self._seat
         with replay_gate(join, channel_key(join, seat.tenant), seat) as gate:
             subscription, permissions = await prepare(join, seat, gate)
-            with managed_place(join, subscription.identity, seat.tenant):
+            with managed_place(join, subscription, seat.tenant):
                 await self._end_earlier(join.topic, pending)
                 membership = await enter(
                     join, subscription, permissions, gate, pending.farewell, seat
                 )
+            visitors.show_in(membership.channel_key, seat.tenant)
         self.memberships[join.topic] = membership
         self._seat.inbox.watch(membership.channel)
         self.set_alarm(membership.identity)

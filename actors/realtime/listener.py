@@ -48,12 +48,18 @@ class DbListener:
     """The actor of one change source; see the module's text."""
 
     def __init__(
-        self, source: ChangeSource, feed: ChangeFeed, random: Random, metrics: Metrics
+        self,
+        source: ChangeSource,
+        feed: ChangeFeed,
+        random: Random,
+        metrics: Metrics,
+        reconnect_within_s: float = RECONNECT.ceiling,
     ) -> None:
         self._source = source
         self._feed = feed
         self._random = random
         self._metrics = metrics
+        self._reconnect_within_s = reconnect_within_s
         self._stream: ChangeStream | None = None
         self._released = Lsn(0)
         self._pressure = Pressure.NONE
@@ -88,7 +94,8 @@ class DbListener:
             except Unavailable as away:
                 self._go(away.advice)
             attempt += 1
-            await trio.sleep(RECONNECT.delay(attempt, self._random.random()))
+            delay_s = RECONNECT.delay(attempt, self._random.random())
+            await trio.sleep(min(delay_s, self._reconnect_within_s))
 
     async def _set_beginning(self) -> None:
         """Read from where on stored broadcasts are live, once: a durable slot brings back some of before our time."""
@@ -138,7 +145,9 @@ class DbListener:
         for change in chunk.changes:
             # Invariant: what can fail comes first, so that a change is in the log and filed with everybody, or neither.
             is_stored = holds_broadcasts(change.table.relation)
-            matches = () if is_stored else self._feed.router.match(change)
+            relation = change.table.relation
+            is_hidden = is_stored or not self._feed.tables.allow(relation.schema, relation.name)
+            matches = () if is_hidden else self._feed.router.match(change)
             number = self._feed.log.append(change, now)
             if number is None:
                 continue

@@ -14,15 +14,14 @@ Who may join is decided in `managed_joins.py`, who may say something in `managed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import define, field, frozen
 
 from actors.realtime.messages import ChannelKey, SharedChangesMoved
-from protocol.commands import SharedChanges
 from protocol.limits import FixedWindow
-from protocol.managed import ChannelConfig, Permission
+from protocol.managed import ANONYMOUS, ChannelConfig, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from actors.core.ref import Ref
     from actors.realtime.channel_store import StoredSubscription
     from actors.realtime.channels import Channels
+    from actors.realtime.messages import JoinKey
     from actors.realtime.ports import Identity
+    from protocol.commands import SharedChanges
     from protocol.presence.meta import Meta
 
 #: The window in which `rate_limit` messages of one user are taken, in seconds.
@@ -49,6 +50,7 @@ class ChannelRules:
     `max_subscriptions`: row change subscriptions of one channel; each member has a join for each.
     `presence_ttl_s`: seconds that somebody without a socket is shown as present.
     `max_visitors`: how many of those one channel has.
+    `allow_anonymous`: who has no token may be in a channel that nobody created.
     """
 
     max_channels: int = 1000
@@ -59,6 +61,7 @@ class ChannelRules:
     max_subscriptions: int = 20
     presence_ttl_s: float = 300.0
     max_visitors: int = 100
+    allow_anonymous: bool = False
 
 
 @define(eq=False)
@@ -74,12 +77,12 @@ class Visitor:
 class ManagedChannel:
     """One of them; `changes` are the row changes that all its members get, by id.
 
-    `entering` are joins that hold a place and are not on the roster yet.
+    `entering` are joins that hold a place until they are on the roster, or have ended otherwise.
     `used_at` is when it was last known to be in use (trio clock).
     """
 
     name: str
-    changes: dict[str, SharedChanges] = field(factory=dict[str, SharedChanges])
+    changes: dict[str, SharedChanges] = field(factory=dict[str, "SharedChanges"])
     config: ChannelConfig = field(factory=ChannelConfig)
     is_created: bool = False
     created_by: str = ""
@@ -88,7 +91,7 @@ class ManagedChannel:
         factory=dict[str, "StoredSubscription"]
     )
     visitors: dict[str, Visitor] = field(factory=dict[str, Visitor])
-    entering: int = 0
+    entering: set[JoinKey] = field(factory=set["JoinKey"])
     used_at: float = field(factory=trio.current_time)
     _counted: dict[str, FixedWindow] = field(factory=dict[str, FixedWindow])
     _counted_at: dict[str, float] = field(factory=dict[str, float])
@@ -96,12 +99,6 @@ class ManagedChannel:
     def allows(self, identity: Identity, permission: Permission) -> bool:
         """Whether an identity has a permission here."""
         return self.config.allows(identity.claimed_role, permission)
-
-    def enter(self, subscription: StoredSubscription) -> None:
-        """Have row changes for all members."""
-        shared = SharedChanges(subscription.id, subscription.wanted.bindings())
-        self.subscriptions[subscription.id] = subscription
-        self.changes[subscription.id] = shared
 
     def count(self, user: str) -> bool:
         """Count a message of a user, and say whether it is within the rate."""
@@ -131,7 +128,7 @@ class ManagedChannels:
 
     rules: ChannelRules = field(factory=ChannelRules)
     is_loaded: bool = True
-    keeper: Ref[object] | None = None
+    keeper: Ref[Any] | None = None
     _channels: dict[str, ManagedChannel] = field(factory=dict[str, ManagedChannel])
 
     def __len__(self) -> int:
@@ -160,7 +157,15 @@ class ManagedChannels:
     def admits_anonymous(self, name: str) -> bool:
         """Whether a client without a token may join a channel."""
         channel = self._channels.get(name)
-        return channel is not None and channel.config.allows("anon", Permission.READ)
+        if channel is None:
+            return self.rules.allow_anonymous and self.rules.auto_create
+        return channel.config.allows(ANONYMOUS, Permission.READ)
+
+    def come_into_being(self, name: str) -> ManagedChannel:
+        """Enter a channel that a join brings into being, and return it."""
+        config = ChannelConfig(require_auth=not self.rules.allow_anonymous)
+        channel = self._channels[name] = ManagedChannel(name, config=config)
+        return channel
 
     def most_subscribers(self, channel: ManagedChannel) -> int:
         """Return how many members a channel may have."""

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
-from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.messages import ChannelKey
 from protocol.managed import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actors.realtime.managed_channels import ManagedChannel
     from actors.realtime.ports import Identity
+    from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.commands import Join
 
@@ -50,7 +52,7 @@ def binding(sub_topic: str, tenant: Tenant, *, is_managed: bool) -> ManagedChann
 
 
 @contextmanager
-def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[None]:
+def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Iterator[None]:
     """Hold a place in the managed channel that a join is for, until the join is on its roster; create it if need be.
 
     Raises:
@@ -66,44 +68,45 @@ def managed_place(join: Join, identity: Identity, tenant: Tenant) -> Iterator[No
             yield
             return
         channel = _create(join.sub_topic, tenant)
+    identity = subscription.identity
     refuse_if_unreadable(join.sub_topic, identity, tenant, is_managed=is_managed)
     _refuse_if_full(channel, tenant)
-    channel.entering += 1
+    channel.entering.add(subscription.key)
     try:
         yield
     finally:
-        channel.entering -= 1
+        channel.entering.discard(subscription.key)
 
 
 @frozen
 class ManagedGate:
-    """What a managed join would be told, for clients that are to know before they have a socket; the join decides."""
+    """Says at the door what a managed join would be told, so that no socket is opened for that."""
 
     tenant: Tenant
 
     def admits_anonymous(self, name: str) -> bool:
-        """Whether a client without a token may come in."""
+        """Whether a client without a token may join a channel."""
         return self.tenant.managed.admits_anonymous(name)
 
     def refuse(self, name: str, identity: Identity) -> None:
-        """Return if that identity would be let in; never waits.
+        """Return if an identity may join a channel; never waits.
 
         Raises:
-            Refused: it would not.
+            Refused: it may not, or there is no place in it, or no such channel.
         """
-        channel = self.tenant.managed.get(name)
+        tenant = self.tenant
+        refuse_one_more(identity.user_id, tenant)
+        channel = tenant.managed.get(name)
         if channel is None:
-            _refuse_to_create(name, self.tenant)
-        else:
-            refuse_if_unreadable(name, identity, self.tenant, is_managed=True)
-            _refuse_if_full(channel, self.tenant)
+            _refuse_to_create(name, tenant)
+            return
+        refuse_if_unreadable(name, identity, tenant, is_managed=True)
+        _refuse_if_full(channel, tenant)
 
 
 def _create(name: str, tenant: Tenant) -> ManagedChannel:
     _refuse_to_create(name, tenant)
-    channel = ManagedChannel(name)
-    tenant.managed.add(channel)
-    return channel
+    return tenant.managed.come_into_being(name)
 
 
 def _refuse_to_create(name: str, tenant: Tenant) -> None:
@@ -138,8 +141,11 @@ def make_room(tenant: Tenant) -> None:
 
 def _refuse_if_full(channel: ManagedChannel, tenant: Tenant) -> None:
     key = ChannelKey(tenant.name, is_private=False, sub_topic=channel.name)
-    members = len(tenant.channels.roster(key) or ())
-    if members + channel.entering >= tenant.managed.most_subscribers(channel):
+    roster = tenant.channels.roster(key)
+    members = 0 if roster is None else len(roster)
+    # One that is on the roster is still entering until its connection hears of that.
+    entering = sum(roster is None or roster.get(join) is None for join in channel.entering)
+    if members + entering >= tenant.managed.most_subscribers(channel):
         raise RateLimited(
             "ChannelFull", f"Too many subscribers in this channel: {channel.name}"
         )

@@ -6,6 +6,8 @@ Not an actor. Each connection enters itself when its socket is open, and takes i
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -37,6 +39,7 @@ class OpenConnections:
     """All of them, oldest first."""
 
     _entries: dict[str, OpenConnection] = field(factory=dict)
+    _of_user: Counter[str] = field(factory=Counter[str])
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -47,7 +50,26 @@ class OpenConnections:
     def enter(self, connection: OpenConnection) -> None:
         """Note that a connection is open."""
         self._entries[connection.name] = connection
+        self._of_user[connection.identity.user_id] += 1
 
     def forget(self, name: str) -> None:
         """Note that a connection has ended, if it was open at all."""
-        self._entries.pop(name, None)
+        connection = self._entries.pop(name, None)
+        if connection is not None:
+            user = connection.identity.user_id
+            self._of_user[user] -= 1
+            if not self._of_user[user]:
+                del self._of_user[user]
+
+    def of_user(self, user: str) -> int:
+        """Return how many connections came with a token of that user; 0 for the empty name."""
+        return self._of_user[user] if user else 0
+
+    def is_among_first(self, name: str, most: int) -> bool:
+        """Whether a connection is one of the `most` oldest of its user."""
+        connection = self._entries.get(name)
+        if connection is None or self.of_user(connection.identity.user_id) <= most:
+            return True
+        user = connection.identity.user_id
+        own = (one.name for one in self._entries.values() if one.identity.user_id == user)
+        return name in islice(own, most)

@@ -6,12 +6,9 @@ Every implementation and every fake passes the same contract test (`tests/contra
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, field, frozen
-
-from protocol import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +36,6 @@ class Identity:
     claimed_role: str = field(
         default=Factory(lambda self: self.role, takes_self=True), eq=False
     )
-
-    @cached_property
-    def subject(self) -> str:
-        """The claim `sub`, empty if there is none or it is no text."""
-        claim = jsontext.members(self.claims).get("sub", b"")
-        return str(jsontext.scalar(claim)) if claim.startswith(b'"') else ""
 
 
 class TokenVerifier(Protocol):

@@ -139,7 +139,11 @@ class ChannelRowsActor:
         finally:
             delivered.finish()
             pending.finish()
-        self._rate.count(sum(one.matches * len(one.subscriptions) for one in parcels))
+        sent = sum(one.matches * len(one.subscriptions) for one in parcels)
+        self._rate.count(sent)
+        activity = self._feed.activity.get(self._view.sub_topic)
+        if activity is not None:
+            activity.count(sent)
         self._metrics.changes_delivered.inc(sum(len(one.subscriptions) for one in parcels))
         missing = entries[:taken].count(None)
         if missing:

@@ -120,7 +120,7 @@ class Snapshot:
 
 def user_of(identity: Identity) -> str:
     """Return whom an identity is listed as: its `sub`, else its role."""
-    return identity.subject or identity.role
+    return identity.user_id or identity.role
 
 
 def take_snapshot(tenant: Tenant, now: float, bounds: Bounds | None = None) -> Snapshot:

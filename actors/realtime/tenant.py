@@ -46,6 +46,7 @@ class Limits:
     `verify_again_s`: seconds after which a token that is in use is verified again, if it does not expire before.
     `tracked_bytes_per_topic`: presence payloads and keys of one topic together, for whoever joins is sent them all.
     `tracked_bytes_per_connection`: those of one client, in however many topics.
+    `connections_per_user`: connections of one user (the `sub` of their tokens) at a time, 0 for any number.
     """
 
     payload_bytes: int = 3_000_500
@@ -59,6 +60,7 @@ class Limits:
     verify_again_s: float = 300.0
     tracked_bytes_per_topic: int = 8 * 1024 * 1024
     tracked_bytes_per_connection: int = 4 * 1024 * 1024
+    connections_per_user: int = 0
 
 
 @define

@@ -72,6 +72,13 @@ def show(channel: ManagedChannel, tenant: Tenant) -> None:
     tenant.channels.presence_actors.wake(topic)
 
 
+def show_in(key: ChannelKey, tenant: Tenant) -> None:
+    """Let somebody who has just come into a channel see the visitors of it."""
+    channel = None if key.is_private else tenant.managed.get(key.sub_topic)
+    if channel is not None:
+        show(channel, tenant)
+
+
 def forget(channel: ManagedChannel, user: str, tenant: Tenant) -> None:
     """Let a visitor be absent, if there is one."""
     if channel.visitors.pop(user, None) is None:

@@ -38,6 +38,12 @@ MANAGED: Final = (
         (Place.JOIN, Place.REST),
     ),
     Code(
+        "UserConnectionLimitReached",
+        "One user has as many connections as allowed.",
+        Fault.CLIENT,
+        (Place.CONNECT, Place.JOIN),
+    ),
+    Code(
         "permission_denied",
         "The role may not write to this managed channel; the broadcast or track is dropped.",
         Fault.CLIENT,

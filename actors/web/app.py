@@ -11,8 +11,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
+from actors.web.any_path import any_path
 from actors.web.dashboard_site import WEBSOCKET_PATH
 from actors.web.endpoint import Site
+from actors.web.openapi_document import ApiDescription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,19 +64,23 @@ def site(
     `websockets` are the doors of further dialects, by their paths.
     """
     page = () if dashboard is None else dashboard.routes()
+    description = ApiDescription()
+    api = [*api, *description.routes()]
+    application = Starlette(
+        routes=[
+            Route("/healthcheck", healthcheck),
+            *operations,
+            *page,
+            # A gateway of Supabase rewrites the first to the second; we answer to both.
+            any_path(Mount("/realtime/v1/api", routes=api, middleware=[CROSS_ORIGIN])),
+            any_path(Mount("/api", routes=api, middleware=[CROSS_ORIGIN])),
+            any_path(Mount("/realtime", routes=goforward, middleware=[CROSS_ORIGIN])),
+        ],
+        exception_handlers={404: not_found},
+    )
+    description.describe(application.routes)
     return Site(
-        application=Starlette(
-            routes=[
-                Route("/healthcheck", healthcheck),
-                *operations,
-                *page,
-                # A gateway of Supabase rewrites the first to the second; we answer to both.
-                Mount("/realtime/v1/api", routes=api, middleware=[CROSS_ORIGIN]),
-                Mount("/api", routes=api, middleware=[CROSS_ORIGIN]),
-                Mount("/realtime", routes=goforward, middleware=[CROSS_ORIGIN]),
-            ],
-            exception_handlers={404: not_found},
-        ),
+        application=application,
         websockets={
             "/realtime/v1/websocket": supabase,
             "/socket/websocket": supabase,

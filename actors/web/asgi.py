@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
-from actors.web.http1 import RequestRefused
+from actors.web.http1 import ANY_ORIGIN, RequestRefused
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -82,7 +82,7 @@ class AsgiExchange:
     async def _apologise(self) -> None:
         if not self._wire.may_respond:
             raise ConnectionAbortedError
-        await self._wire.respond(500, b"Internal Server Error")
+        await self._wire.respond(500, b"Internal Server Error", [ANY_ORIGIN])
 
     async def _receive(self) -> Message:
         if not self._is_body_read:
@@ -120,9 +120,17 @@ class AsgiExchange:
     async def _send_body(self, message: Message) -> None:
         if self._start is not None:
             start, self._start = self._start, None
-            await self._wire.start_response(start["status"], start.get("headers", ()))
+            await self._wire.start_response(start["status"], _headers(start))
         await self._wire.send_body(message.get("body", b""))
         if not message.get("more_body", False):
             await self._wire.end_response()
             self._is_ended = True
             self._listening.cancel()
+
+
+def _headers(start: Message) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response; the 500 of ServerErrorMiddleware has gone past the one for other origins."""
+    headers = [(name, value) for name, value in start.get("headers", ())]
+    if start["status"] == 500 and ANY_ORIGIN not in headers:
+        headers.append(ANY_ORIGIN)
+    return headers

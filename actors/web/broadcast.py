@@ -26,6 +26,7 @@ from actors.realtime.errors import (
     RateLimited,
     Refused,
 )
+from actors.web.any_path import any_path
 from actors.web.bodies import HeldBody, TooManyBodies
 from protocol.errors import MalformedFrame
 from protocol.phoenix.persist import persist_of_query
@@ -99,7 +100,11 @@ class BroadcastApi:
         return [
             Route("/ping", ping),
             Route("/broadcast", self._answering(self._batch), methods=["POST"]),
-            Route("/broadcast/{address:path}", self._answering(self._single), methods=["POST"]),
+            any_path(
+                Route(
+                    "/broadcast/{address:path}", self._answering(self._single), methods=["POST"]
+                )
+            ),
         ]
 
     async def _batch(self, request: Request) -> Response:

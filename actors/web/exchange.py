@@ -15,7 +15,7 @@ import structlog
 
 from actors.web.asgi import AsgiExchange
 from actors.web.endpoint import Refusal, WebSocketRequest
-from actors.web.http1 import HttpWire, RequestRefused
+from actors.web.http1 import ANY_ORIGIN, HttpWire, RequestRefused
 from actors.web.transport import linger
 from actors.web.websocket import Upgrade
 
@@ -146,6 +146,7 @@ class HttpConnection:
             headers = [
                 (b"content-type", b"text/plain; charset=utf-8"),
                 (b"connection", b"close"),
+                ANY_ORIGIN,
             ]
             try:
                 await self._wire.respond(status, phrase, headers)

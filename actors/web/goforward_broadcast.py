@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from actors.realtime.managed_pushes import fault_of, switched_off
 from actors.web.goforward_requests import Problematic, answered
@@ -18,7 +18,6 @@ from protocol import jsontext
 from protocol.commands import PostedBroadcast
 from protocol.events import UserBroadcast
 from protocol.goforward import codes
-from protocol.goforward.ids import LUCK_BYTES, message_id
 from protocol.goforward.rest import parse_message
 from protocol.managed import Permission
 
@@ -31,15 +30,16 @@ if TYPE_CHECKING:
 
     from actors.realtime.posting import Poster
     from actors.web.goforward_requests import Requests
+    from protocol.goforward.envelope import Stamp
 
 
 @frozen
 class BroadcastRoutes:
-    """The route; `now` returns seconds since 1970-01-01 UTC."""
+    """The route; `stamp` gives the time and luck of this moment."""
 
     requests: Requests
     poster: Poster
-    now: Callable[[], float]
+    stamp: Callable[[], Stamp] = field(repr=False)
 
     def routes(self) -> list[Route]:
         """Return it, relative to where it is mounted."""
@@ -57,7 +57,7 @@ class BroadcastRoutes:
             peer = request.client.host if request.client else ""
             self.requests.refuse_push(fault_of(channel, identity, size_bytes, peer))
             self.poster.refuse_over_quota()
-            found = message_id(self.now(), tenant.random.randbytes(LUCK_BYTES))
+            found = self.stamp().message_id
             # Other dialects show this as the broadcast's meta.
             metadata = (
                 {"id": found}

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _CLOSE: Final = (b"connection", b"close")
+#: For answers that no application gives: a browser shows its page none without this, not even the status.
+ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
 
 
 class RequestRefused(Exception):

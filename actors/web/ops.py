@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from actors.realtime.snapshot import count, user_of
 from actors.telemetry.metrics import CONTENT_TYPE
+from actors.web.any_path import any_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ class Operations:
         crash = self.guard.operator(self._crash)
         routes = [
             Route("/admin/actors", self.guard.operator(self._actors)),
-            Route("/admin/actors/{name:path}/crash", crash, methods=["POST"]),
+            any_path(Route("/admin/actors/{name:path}/crash", crash, methods=["POST"])),
         ]
         if self.figures is not None:
             handle = partial(_answer, self.figures)

@@ -36,7 +36,7 @@ _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _PAUSE_S: Final = 0.1
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"connection: close\r\ncontent-length: 0\r\nretry-after: 5\r\n\r\n"
+    b"connection: close\r\ncontent-length: 0\r\nretry-after: 5\r\naccess-control-allow-origin: *\r\n\r\n"
 )
 
 

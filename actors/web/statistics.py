@@ -1,6 +1,6 @@
 """Statistics over HTTP: one snapshot, and for each dialect its own literal shape.
 
-The functions turn a snapshot into JSON values; those of GoForward are served by that dialect's own routes.
+The functions turn a snapshot into JSON values; GoForward's is served by that dialect's own routes.
 
 **Source**: the sblite plan, task 3.1 and phase 1 (`HubStats`); the GoForward document, "Statistics";
 the Fluxbase document, "Stats Endpoint".
@@ -8,7 +8,6 @@ the Fluxbase document, "Stats Endpoint".
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -97,36 +96,6 @@ def sblite(snapshot: Snapshot) -> dict[str, Any]:
 def fluxbase(totals: Totals) -> dict[str, int]:
     """Return two counts."""
     return {"connections": totals.connections, "channels": totals.channels}
-
-
-def goforward(snapshot: Snapshot) -> dict[str, Any]:
-    """Return counts, and of each channel how many there are and how many are present.
-
-    The document promises figures of connections and of database subscriptions without showing them;
-    what `connections` has is named after its metrics of connections.
-    """
-    totals = snapshot.totals
-    return {
-        "total_channels": totals.channels,
-        "total_subscribers": totals.subscribers,
-        "total_presence": totals.presences,
-        "channels": [
-            {
-                "name": channel.name,
-                "subscriber_count": channel.subscriber_count,
-                "presence_count": channel.presence_count,
-            }
-            for channel in snapshot.channels
-        ],
-        "connections": {
-            "active_connections": totals.connections,
-            "connections_per_user": Counter(one.user for one in snapshot.connections),
-            "channel_connections": {
-                one.name: one.subscriber_count for one in snapshot.channels
-            },
-        },
-        "database_subscriptions": totals.change_subscriptions,
-    }
 
 
 def goforward_channel(name: str, channel: ChannelSnapshot | None) -> dict[str, Any]:

@@ -109,6 +109,8 @@ void pool_close(struct connection *connection) {
 }
 
 void pool_ignore(struct pool *pool, struct connection *connection) {
+    int least = 1; /* the kernel makes it as little as it may be */
+    setsockopt(connection->descriptor, SOL_SOCKET, SO_RCVBUF, &least, sizeof least);
     epoll_ctl(pool->epoll, EPOLL_CTL_DEL, connection->descriptor, NULL);
 }
 

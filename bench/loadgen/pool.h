@@ -58,7 +58,7 @@ void pool_connect(struct pool *pool, struct connection *connection);
 /* Closes one connection, as a client that goes: with a CLOSE frame, and without waiting for the answer. */
 void pool_close(struct connection *connection);
 
-/* Reads nothing more from one connection in pool_poll. */
+/* Reads nothing more from one connection in pool_poll, and lets the kernel keep little of what comes. */
 void pool_ignore(struct pool *pool, struct connection *connection);
 
 /* Waits at most `timeout_ms` (-1: for ever), then handles every message that has arrived. */

@@ -43,7 +43,8 @@ class BroadcastFromSql:
         options = {
             "join-reply": '"ok"',
             "connections": self.clients,
-            "marker": '"sent_ns":"',
+            # As Postgres writes a jsonb, with a space.
+            "marker": '"sent_ns": "',
             "expected": expected,
         }
         client = Client(TROUPE_PATH, (phoenix_join(TOPIC, is_echoed=True),))

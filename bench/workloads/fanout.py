@@ -15,7 +15,7 @@ from workloads.place import Place, costs
 class FanOut:
     """`outstanding` publishes may be not yet delivered to everybody, and they are `interval_s` apart at least.
 
-    Of the subscribers, `slow` read one byte a second.
+    Of the subscribers, `slow` read one byte a second. `measure_s` is instead of the plan's.
     """
 
     subscribers: int = 1000
@@ -23,6 +23,7 @@ class FanOut:
     size_bytes: int = 175
     interval_s: float = 0.0
     slow: int = 0
+    measure_s: float | None = None
     unit: str = "delivery"
 
     @property
@@ -47,6 +48,8 @@ class FanOut:
             "interval": self.interval_s,
             "slow": self.slow,
         }
+        if self.measure_s is not None:
+            options["measure"] = self.measure_s
         client = place.peer.shared(delivered_text(self.size_bytes))
         with place.server() as server:
             before_kib = server.memory_kib()

@@ -6,12 +6,12 @@ from typing import Protocol
 
 from attrs import frozen
 from generator import Client, Measured, run_load_generator
-from harness import RunningServer, running_server
+from harness import RunFailed, RunningServer, running_server
 from machine import Cores
 from peers.catalogue import Peer
 
 #: Allowed for one load generator besides warming up and measuring: opening the connections and draining.
-MARGIN_S = 60.0
+MARGIN_S = 180.0
 
 
 @frozen
@@ -70,7 +70,13 @@ class Workload(Protocol):
 
 
 def costs(measured: Measured, count: float) -> Measured:
-    """Add what one of `count` things cost the server, and how many a second there were."""
+    """Add what one of `count` things cost the server, and how many a second there were.
+
+    Raises:
+        RunFailed: there were none.
+    """
+    if not count:
+        raise RunFailed("nothing was counted")
     return measured | {
         "cpu_us": measured["server_cpu_s"] * 1e6 / count,
         "per_s": count / measured["wall_s"],

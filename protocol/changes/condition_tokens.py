@@ -63,6 +63,8 @@ _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _BEFORE_SIGN: Final = frozenset("~!@#%^&|`?")
 OPERATORS: Final = frozenset({"=", "<>", "!=", "<", "<=", ">", ">="})
 SIGNS: Final = frozenset({"+", "-"})
+#: No operator of Postgres is longer; without a bound a long run would be looked through once for each of its signs.
+LONGEST_RUN: Final = 63
 _REFUSED: Final[Mapping[str, str]] = {
     ";": "a condition is one expression, without a semicolon",
     "$": "parameters and dollar quotes are not taken",
@@ -117,6 +119,8 @@ def _token(match: re.Match[str]) -> Token | None:
 
 def _operator(run: str, place: int) -> str:
     """Return the operator at the start of a run of its characters, as Postgres cuts it."""
+    if len(run) > LONGEST_RUN:
+        raise ConditionError.at(place, "this operator is too long")
     if "--" in run or "/*" in run:
         raise ConditionError.at(place, "comments are not taken")
     while len(run) > 1 and run[-1] in SIGNS and not _BEFORE_SIGN.intersection(run):

@@ -62,12 +62,13 @@ def channel_exists(name: str) -> Problem:
     return Problem(409, code="CHANNEL_EXISTS", error=f"channel {name} already exists")
 
 
-def permission_denied(required: str) -> Problem:
+def permission_denied(required: str, details: str | None = None) -> Problem:
     """The role of the token lacks `read`, `write` or `admin`; empty if a policy of the database said no."""
     return Problem(
         403,
         code="PERMISSION_DENIED",
         error="insufficient permissions",
+        details=details,
         required_permission=required or None,
     )
 

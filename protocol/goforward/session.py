@@ -36,7 +36,8 @@ from protocol.errors import MalformedFrame, TooMuchPending
 from protocol.events import EMPTY_OBJECT, Reply, UserBroadcast
 from protocol.goforward import codes, refs
 from protocol.goforward.envelope import decode
-from protocol.goforward.topics import channel_topic, room_of, subscription_topic
+from protocol.goforward.topics import channel_topic, subscription_topic
+from protocol.managed import room_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,8 +26,3 @@ def subscription_topic(subscription: str) -> str:
 def is_subscription(topic: str) -> bool:
     """Whether a topic is that of a subscription."""
     return topic.startswith(_SUBSCRIPTION)
-
-
-def room_of(channel: str, subscription: str) -> str:
-    """Return the sub-topic of a subscription."""
-    return f"goforward:{channel}:{subscription}"

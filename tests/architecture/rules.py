@@ -15,6 +15,8 @@ FLOORS = {
     "actors.cluster": 3,
     "actors.db": 3,
     "actors.web": 4,
+    "actors.channel_management": 5,
+    "actors.channel_settings": 5,
     "actors.key_settings": 5,
     "actors.database": 5,
     "actors.dialects": 5,

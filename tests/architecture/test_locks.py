@@ -41,7 +41,9 @@ def unhashed(text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("lock", "extra"), [("run", "embedded"), ("test", "test")])
+@pytest.mark.parametrize(
+    ("lock", "extra"), [("run", "embedded"), ("test", "test"), ("bench", "bench")]
+)
 @pytest.mark.capability("SB-005")
 def test_the_lock_file_holds_what_the_project_asks_for(lock, extra):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -52,13 +54,13 @@ def test_the_lock_file_holds_what_the_project_asks_for(lock, extra):
     assert unmet(wanted, locked(text)) + unhashed(text) == []
 
 
-def test_both_lock_files_hold_the_same_versions():
-    run, test = (
+def test_all_lock_files_hold_the_same_versions():
+    run, test, bench = (
         locked((ROOT / "requirements" / f"{lock}.txt").read_text("utf-8"))
-        for lock in ("run", "test")
+        for lock in ("run", "test", "bench")
     )
 
-    assert run.items() <= test.items()
+    assert run.items() <= test.items() <= bench.items()
 
 
 def test_a_requirement_that_is_not_met_is_found():

@@ -105,11 +105,16 @@ def who_can(ability: str) -> list[Kind]:
 
 @frozen
 class Client:
-    """One running client; `heard` is what it reported."""
+    """One running client; `heard` is what it reported, `complaints` what it said on stderr."""
 
     kind: Kind
     heard: subprocesses.Reports
     _process: subprocess.Popen[str]
+    complaints: subprocesses.Reports
+
+    def ended(self) -> int:
+        """Wait until the process has ended by itself, and return its exit status."""
+        return self._process.wait(subprocesses.PATIENCE_S)
 
     def subscribe(
         self,
@@ -211,7 +216,7 @@ def running_client(kind: Kind, url: str, key: str) -> Iterator[Client]:
     )
     try:
         heard.expect("started")
-        yield Client(kind, heard, process)
+        yield Client(kind, heard, process, complaints)
     finally:
         process.stdin.close()
         subprocesses.end(process)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
-from tests.compat.client import KINDS, SUPABASE_JS_V2, who_can
+from tests.compat.client import KINDS, PHOENIX_JS, SUPABASE_JS_V2, who_can
 
 # More than 125 and 65 535 bytes need the longer forms of a WebSocket frame's length; the text is not ASCII on purpose.
 PAYLOADS = [
@@ -110,3 +111,17 @@ def test_topics_do_not_hear_one_another(client, start_client, topic):
 
     client.heard.expect("broadcast", name="end")
     assert client.heard.passed_over("broadcast", name="private") == []
+
+
+def test_phoenix_js_that_does_not_decline_binary_frames_is_ended_by_one(start_client, topic):
+    """The evidence of ADR 0055: a release that reads on would make the parameter needless."""
+    client = start_client(evolve(PHOENIX_JS, arguments=("true",)))
+    client.join(topic)
+    sender = start_client(SUPABASE_JS_V2)
+    sender.join(topic)
+
+    sender.send(topic, "cursor", {"x": 1})
+
+    assert client.ended() != 0
+    while "TypeError" not in client.complaints.expect("line")["text"]:
+        pass

@@ -106,6 +106,18 @@ async def test_a_transaction_cancelled_in_flight_closes_its_connection(connectio
     assert connection.closed
 
 
+async def test_a_connection_cancelled_on_its_way_out_of_a_pipeline_is_not_idle(connection):
+    with trio.CancelScope() as scope:
+        async with connection.pipeline():
+            await connection.execute("select 1")
+            # Leaving the block awaits the answers: nothing is in flight that could be seen as such.
+            await connection.wait(connection._pipeline._fetch_gen(flush=True))
+            scope.cancel()
+
+    assert scope.cancelled_caught
+    assert not connection.is_idle()
+
+
 async def test_notifications_arrive_and_waiting_for_them_can_be_given_up(connection, database):
     await connection.execute("listen news")
     async with aclosing(connection.notifies()) as notifications:

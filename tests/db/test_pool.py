@@ -3,6 +3,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from actors.db.pool import Pool
@@ -45,6 +46,26 @@ async def test_who_finds_none_waits_for_one_to_come_back(pool):
         assert lent == []
 
     assert len(lent) == 1
+
+
+@pytest.mark.parametrize("ticks", range(12))
+async def test_what_is_cancelled_anywhere_in_a_pipeline_spoils_no_later_answer(pool, ticks):
+    async def borrow():
+        async with pool.connection() as connection, connection.pipeline():
+            await connection.execute("begin")
+            await connection.execute("select 'old'")
+            await connection.execute("rollback")
+
+    for _ in range(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(borrow)
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+        async with pool.connection() as connection:
+            cursor = await connection.execute("select 'new'")
+            assert await cursor.fetchall() == [("new",)]
 
 
 async def test_who_waits_too_long_is_refused(database):

@@ -10,7 +10,7 @@ import pytest
 from tests.support.rows_client import rows_client
 from tests.support.running_node import running_node
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.every_postgres]
 
 VERSIONS = ["1.0.0", "2.0.0"]
 SCHEMA = (

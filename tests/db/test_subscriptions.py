@@ -11,7 +11,7 @@ from actors.db.subscriptions import PostgresSubscriptions
 from actors.realtime.change_ports import Scope
 from actors.realtime.errors import DatabaseUnavailable
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.every_postgres]
 
 PUBLICATION = "supabase_realtime"
 

@@ -24,7 +24,7 @@ from actors.realtime.stored_ports import Storage
 from protocol.events import UserBroadcast
 from tests.support.row_security import ALICE, BOB, court, insert, user
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.every_postgres]
 
 SETTING = "nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'"
 WHO = {

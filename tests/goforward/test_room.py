@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.errors import Refused
+from actors.realtime.messages import ChannelKey
 from actors.realtime.tenant import Limits
 from tests.support.goforward import Member, dialect
 from tests.support.memory_tenant import open_stage
@@ -226,6 +227,19 @@ async def test_a_join_that_is_refused_is_told_and_ends_the_connection(stage, aut
     ((_, event, payload),) = await member.heard()
     assert (event, payload["code"]) == ("error", "PERMISSION_DENIED")
     assert member.close_code == 1008
+
+
+async def test_who_is_in_a_channel_and_does_not_know_it_yet_takes_one_place(stage):
+    members = [Member(stage, f"u{number}") for number in range(99)]
+    await members[-1].received()
+    channel = stage.tenant.managed.get("room")
+    (*_, last) = stage.channels.roster(ChannelKey("test", False, "room"))
+    channel.entering.add(last.key)
+
+    hundredth, one_more = Member(stage, "u100"), Member(stage, "u101")
+    assert (await hundredth.heard())[0] == CONNECTED
+    await trio.sleep(2)
+    assert (await one_more.heard())[0][2]["code"] == "CHANNEL_FULL"
 
 
 @pytest.mark.capability("GF-035")

@@ -8,8 +8,12 @@ import pytest
 import trio
 from attrs import evolve
 
+from actors.realtime.errors import Refused
 from actors.realtime.managed_channels import ChannelRules, ManagedChannel
+from actors.realtime.managed_joins import ManagedGate
 from actors.realtime.messages import EndSubscriptions
+from actors.realtime.ports import Identity
+from actors.realtime.tenant import Limits
 from protocol.commands import Join
 from protocol.managed import ChannelConfig
 from protocol.managed_json import read_config
@@ -316,3 +320,52 @@ async def test_what_the_operator_switched_off_is_off_for_everybody(autojump_cloc
             {"status": "error", "response": {"reason": "presence"}},
         ]
         assert await hearer.received() == []
+
+
+async def test_one_user_has_no_more_connections_than_allowed_and_the_older_ones_go_on(
+    autojump_clock,
+):
+    async with open_stage(limits=Limits(connections_per_user=2)) as stage:
+        clients = []
+        for _ in range(3):
+            clients.append(stage.connect(sub="ann"))
+            await trio.testing.wait_all_tasks_blocked()
+        other = stage.connect(sub="bob")
+
+        answers = [(await join(client))[0] for client in (*clients, other)]
+        clients[0].leave_socket()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert answers == ["ok", "ok", "error", "ok"]
+        assert (await join(clients[2]))[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("config", "role", "code"),
+    [
+        (ChannelConfig(max_subscribers=1), "authenticated", "ChannelFull"),
+        (ChannelConfig(), "anon", "ChannelPermissionDenied"),
+    ],
+)
+async def test_the_gate_says_what_a_join_would_be_told(config, role, code, autojump_clock):
+    async with open_stage() as stage:
+        manage(stage, config)
+        await stage.connect(role="service_role").joined()
+        gate = ManagedGate(stage.tenant)
+
+        with pytest.raises(Refused) as refused:
+            gate.refuse("room", Identity(role, b"{}", 1e12))
+
+        assert refused.value.code == code
+
+
+async def test_the_gate_lets_in_who_may_join(autojump_clock):
+    async with open_stage() as stage:
+        manage(stage, ChannelConfig(require_auth=False))
+        gate = ManagedGate(stage.tenant)
+
+        gate.refuse("room", Identity("anon", b"{}", 1e12))
+        gate.refuse("other", Identity("authenticated", b"{}", 1e12))
+
+        assert gate.admits_anonymous("room")
+        assert not gate.admits_anonymous("other")

@@ -7,6 +7,8 @@ import trio
 
 from actors.realtime.messages import ChannelKey
 from actors.realtime.snapshot import Bounds, Totals, channel_snapshot, count, take_snapshot
+from protocol.goforward.dialect import GoForwardDialect
+from protocol.goforward.envelope import Stamp
 from tests.support.memory_tenant import ROOM, open_stage
 
 NOW = 1_000_000.0
@@ -109,3 +111,18 @@ async def test_lists_are_bounded_and_begin_with_the_largest_channel_while_totals
         assert [one.users for one in found.channels] == [("u0",), ("u1",)]
         assert [len(one.topics) for one in found.connections] == [1, 1, 1]
         assert len(found.changes) == 5
+
+
+@pytest.mark.capability("SB-127")
+async def test_members_of_every_dialect_count(autojump_clock):
+    async with open_stage() as stage:
+        await stage.connect(role="authenticated", sub="a").joined()
+        goforward = GoForwardDialect("room", lambda: Stamp(1_000_000_000, "0123"))
+        stage.connect(role="authenticated", sub="b", dialect=goforward)
+        await trio.testing.wait_all_tasks_blocked()
+
+        found = channel_snapshot(stage.channels, key())
+
+        assert found is not None
+        assert (found.subscriber_count, found.users) == (2, ("a", "b"))
+        assert take_snapshot(stage.tenant, NOW).totals == Totals(2, 1, 2, 1, 0)

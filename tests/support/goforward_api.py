@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 
 import trio
 from attrs import define, frozen
 from trio.testing import wait_all_tasks_blocked
 
+from actors.auth.roles import NoRoles, RoleVerifier
+from actors.core.supervisor import Supervisor
 from actors.realtime.channel_admin import ChannelAdmin
+from actors.realtime.channel_keeper import keeper_spec
 from actors.realtime.channel_store import NoStore
 from actors.realtime.posting import Poster
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
-from actors.web.goforward import goforward_routes
+from actors.web.goforward import GoForwardApi
 from actors.web.goforward_requests import Requests
 from actors.web.request_rate import RequestRate
+from protocol.goforward.envelope import Stamp
 from tests.support.memory_tenant import FakeVerifier, Stage, fake_token, open_stage
 from tests.support.web import RunningPort, start_port
 
@@ -53,8 +58,12 @@ def now() -> float:
     return EPOCH + trio.current_time()
 
 
+def stamp() -> Stamp:
+    return Stamp(now(), b"abc123")
+
+
 @define
-class GoForwardApi:
+class Api:
     """The routes, as user `ann` of role `user` calls them unless another token is named."""
 
     stage: Stage
@@ -112,9 +121,11 @@ async def open_goforward(
     rules=None,
     admin_roles=("service_role",),
     creator_roles=None,
+    triggers=None,
+    keeps=False,
     **stage_options,
 ):
-    """Serve the routes for the length of a `with` block."""
+    """Serve the routes for the length of a `with` block; `keeps` runs the keeper of the channels as well."""
     options = {"verifier": ManyRoles(), **stage_options}
     async with open_stage(**options) as stage, trio.open_nursery() as nursery:
         tenant = stage.tenant
@@ -122,14 +133,21 @@ async def open_goforward(
             tenant.managed.rules = rules
         requests = Requests(
             tenant,
-            tenant.verifier,
+            RoleVerifier(tenant.verifier, NoRoles()),
             BodyBudget(1 << 22),
             RequestRate(tenant.quota),
             frozenset(admin_roles),
             None if creator_roles is None else frozenset(creator_roles),
         )
         admin = ChannelAdmin(tenant, store or NoStore(), now)
-        routes = goforward_routes(requests, admin, Poster(tenant, stage.metrics), now)
-        port = await start_port(nursery, site(supabase=refuse, goforward=routes).application)
-        yield GoForwardApi(stage, port, admin)
+        tenant.managed.is_loaded = not keeps
+        poster = Poster(tenant, stage.metrics)
+        api = GoForwardApi(requests, admin, poster, stamp, now, triggers)
+        served = site(supabase=refuse, goforward=api.routes())
+        port = await start_port(nursery, served.application)
+        if keeps:
+            supervisor = Supervisor(random=Random(1), observe=stage.reports.append)
+            spec = keeper_spec(tenant, store or NoStore(), admin)
+            await nursery.start(supervisor.run, spec)
+        yield Api(stage, port, admin)
         nursery.cancel_scope.cancel()

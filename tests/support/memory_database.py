@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from actors.realtime.change_ports import Extent, PublishedTable, Undecided
+from actors.realtime.change_ports import Extent, PublishedTable, TableAccess, Undecided
 from protocol.changes.comparing import ColumnFacts, make_equality, make_test
 from protocol.changes.filters import Operator
 from protocol.changes.patterns import NamePattern
@@ -33,6 +33,8 @@ class MemoryDatabase:
     roles: set[str] = field(factory=lambda: {"anon", "authenticated", "service_role"})
     #: Of which role which tables (by OID) have a primary key it may not read.
     unreadable: set[tuple[str, int]] = field(factory=set)
+    #: Schema and name of tables that are there and not published.
+    unpublished: set[tuple[str, str]] = field(factory=set)
     judged_elsewhere: set[str] = field(factory=set)
     errors: list[Exception] = field(factory=list)
     #: How many scopes, filters and rows were asked for in each call.
@@ -64,6 +66,13 @@ class MemoryDatabase:
         await self._ask(self.resolved, len(scopes))
         await self._gate.wait()
         return [self._extent(scope) for scope in scopes]
+
+    async def access(self, role, schema, table):
+        await trio.lowlevel.checkpoint()
+        names = {(one.relation.schema, one.relation.name) for one in self.tables}
+        if (schema, table) not in names | self.unpublished:
+            return TableAccess.MISSING
+        return TableAccess.GRANTED if role in self.roles else TableAccess.DENIED
 
     async def published(self):
         await trio.lowlevel.checkpoint()

@@ -37,6 +37,7 @@ from actors.realtime.ports import Identity, Opening
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
 from actors.realtime.replaying import NoReplay
+from actors.realtime.table_rules import TableRules
 from actors.realtime.tenant import Limits, Tenant, TenantStatus
 from actors.telemetry.metrics import Metrics
 from protocol import frames
@@ -417,6 +418,7 @@ async def open_stage(
     policies=None,
     replays=None,
     storage=None,
+    tables=None,
 ):
     """Run a stage for the length of a `with` block; `source` is followed by a listener if there is one."""
     reports: list = []
@@ -431,7 +433,9 @@ async def open_stage(
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
     database = database or MemoryDatabase()
     log = ChangeLog(log_bytes, window_s)
-    feed = ChangeFeed(log, visibility, source, database, database)
+    feed = ChangeFeed(
+        log, visibility, source, database, database, tables=tables or TableRules()
+    )
     quota = Quota(quota)
     pool = WeightPool(1 << 30)
     channels = channels_type(channels_supervisor, feed, quota, metrics, pool)

@@ -39,9 +39,10 @@ def metrics_page() -> str:
         f"| `{_sample(family).name}` | {family.type} | {_label(family)} | {family.documentation} |\n"
         for family in ours
     )
+    names = {family.name.removeprefix("realtime_"): _sample(family).name for family in ours}
     aliases = (
-        f"| `{name}` | {' + '.join(f'`realtime_{part}`' for part in parts)} |\n"
-        for name, parts in ALIASES.items()
+        f"| `{alias}` | {' + '.join(f'`{names[part]}`' for part in parts)} |\n"
+        for alias, parts in ALIASES.items()
     )
     return HEAD + "".join(rows) + ALIASES_HEAD + "".join(aliases)
 

@@ -6,12 +6,12 @@ A test compares them with what is committed, so they cannot drift.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors.settings import Settings
-from actors.settings_loading import flag, variable
+from actors.settings_loading import aliases, flag, variable
 from actors.telemetry.absent_codes import ABSENT
 from actors.telemetry.codes import CODES
 from protocol.frames import CloseCode
@@ -31,7 +31,8 @@ SETTINGS_HEAD = """\
 
 Every setting is a flag of `python -m actors.main` and a variable.
 The flag wins over the variable, and the variable over the default.
-Names that end in `_s` are in seconds, those that end in `_bytes` in bytes.
+Names that end in `_s` are in seconds, `_h` in hours, `_ms` in milliseconds, those that end in `_bytes` in bytes.
+A duration may be written as Go does as well: `90s`, `1h30m`, `100ms`.
 
 | flag | variable | default | meaning |
 | --- | --- | --- | --- |
@@ -111,14 +112,19 @@ def close_codes_page() -> str:
 
 def settings_page() -> str:
     rows = (
-        f"| `{flag(field)}` | `{variable(field)}` | {_default(field.default)} | {field.metadata['help']} |\n"
+        f"| `{flag(field)}` | `{variable(field)}` | {_default(field.default)} |"
+        f" {field.metadata['help']}{_also(field)} |\n"
         for field in attrs.fields(Settings)
     )
     return SETTINGS_HEAD + "".join(rows)
 
 
+def _also(field: attrs.Attribute[Any]) -> str:
+    return "".join(f"; also `{name}`" for name in aliases(field))
+
+
 def _default(value: object) -> str:
-    if value is None:
+    if value is None or value == frozenset():
         return "none"
     return "off" if value is False else f"`{value}`"
 

@@ -37,7 +37,7 @@ def _operation(title: str, operation: dict[str, Any], whole: dict[str, Any]) -> 
     lines = [f"\n### `{title}`\n", f"{operation['summary']}. {_who(operation)}"]
     if "description" in operation:
         lines.append(operation["description"])
-    parameters = operation.get("parameters", ())
+    parameters = [_found(one, whole) for one in operation.get("parameters", ())]
     if parameters:
         lines += ["", "| parameter | in | meaning |", "| --- | --- | --- |"]
         lines += [
@@ -66,11 +66,11 @@ def _response(status: str, response: dict[str, Any]) -> str:
     return f"| {status} | {kinds} | {response['description']} |"
 
 
-def _found(response: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Return what a reference leads to."""
-    reference = response.get("$ref")
+def _found(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reference leads to, or what is none."""
+    reference = part.get("$ref")
     if reference is None:
-        return response
+        return part
     found: Any = whole
     for step in reference.removeprefix("#/").split("/"):
         found = found[step]

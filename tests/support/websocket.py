@@ -41,13 +41,12 @@ class WebSocketClient:
         await self.stream.send_all(self._connection.send(request))
         is_accepted = False
         while not is_accepted:
-            found = await self._read()
-            for event in found:
+            for event in await self._read():
                 if isinstance(event, RejectConnection):
                     raise Closed(event.status_code)
-            is_accepted = any(isinstance(event, AcceptConnection) for event in found)
-            # A server may have something to say at once.
-            await self._take(found)
+                # A server that speaks first may do so in the same segment.
+                is_accepted = is_accepted or isinstance(event, AcceptConnection)
+                await self._take(event)
 
     async def send(self, message: str | bytes) -> None:
         kind = TextMessage if isinstance(message, str) else BytesMessage
@@ -61,22 +60,22 @@ class WebSocketClient:
         return self._messages.popleft()
 
     async def _read_messages(self) -> None:
-        await self._take(await self._read())
+        for event in await self._read():
+            await self._take(event)
 
-    async def _take(self, found) -> None:
-        for event in found:
-            match event:
-                case TextMessage() | BytesMessage():
-                    self._parts.append(event.data)
-                    if event.message_finished:
-                        first = self._parts[0]
-                        empty = "" if isinstance(first, str) else b""
-                        self._messages.append(empty.join(self._parts))
-                        self._parts = []
-                case CloseConnection():
-                    self._close_code = event.code
-                case Ping():
-                    await self.stream.send_all(self._connection.send(event.response()))
+    async def _take(self, event) -> None:
+        match event:
+            case TextMessage() | BytesMessage():
+                self._parts.append(event.data)
+                if event.message_finished:
+                    first = self._parts[0]
+                    empty = "" if isinstance(first, str) else b""
+                    self._messages.append(empty.join(self._parts))
+                    self._parts = []
+            case CloseConnection():
+                self._close_code = event.code
+            case Ping():
+                await self.stream.send_all(self._connection.send(event.response()))
 
     async def _read(self):
         try:

@@ -201,6 +201,7 @@ class TestWhatMembersReceive:
             ("a:b+c/events/events", "a:b+c", "events"),
             ("events/events/x", "events", "x"),
             ("%2F/events/%2e%2e", "/", ".."),
+            ("a%0Ab/events/c%0A", "a\nb", "c\n"),
         ],
     )
     async def test_topic_and_event_are_decoded_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 import httpx
@@ -22,19 +23,23 @@ TOPIC = "realtime:_troupe:stats"
 
 @pytest.fixture
 async def node():
-    with trio.fail_after(WITHIN_S):
-        async with running_node(None, no_database=True, jwt_secret=SECRET) as node:
-            yield node
+    async with running_node(None, no_database=True, jwt_secret=SECRET) as node:
+        yield node
 
 
 @pytest.fixture
 async def http(node):
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{node.port}") as http:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{node.port}", timeout=WITHIN_S
+    ) as http:
         yield http
 
 
-def connect(node, **query):
-    return open_websocket(node.port, f"/_/websocket?{urlencode(query)}")
+@asynccontextmanager
+async def connect(node, **query):
+    with trio.fail_after(WITHIN_S):
+        async with open_websocket(node.port, f"/_/websocket?{urlencode(query)}") as client:
+            yield client
 
 
 async def ticket(http, role="service_role"):

@@ -259,6 +259,25 @@ class TestLimits:
 
         assert (await client.response()).status == 408
 
+    @pytest.mark.parametrize(
+        ("request_bytes", "status"),
+        [
+            (GET[:20], 408),
+            (post(b"12345")[:-1], 408),
+            (post(b"x" * 1001), 413),
+            (b"GET /crash HTTP/1.1\r\nHost: test\r\n\r\n", 500),
+            (b"garbage\r\n\r\n", 400),
+        ],
+    )
+    async def test_a_page_of_any_origin_may_read_why_it_was_refused(
+        self, autojump_clock, client, request_bytes, status
+    ):
+        await client.send(request_bytes)
+        response = await client.response()
+
+        assert response.status == status
+        assert response.headers["access-control-allow-origin"] == "*"
+
     async def test_a_client_that_does_not_read_is_cut_off(self, autojump_clock, port):
         client = port.connect(window=10)
         await client.send(GET)
@@ -328,7 +347,9 @@ class TestApplicationFailures:
 
         client = (await start_port(nursery, application)).connect()
 
-        assert (await client.get("/")).status == 500
+        response = await client.get("/")
+        assert response.status == 500
+        assert response.headers["access-control-allow-origin"] == "*"
 
     async def test_a_crash_within_the_response_cuts_it(self, nursery, autojump_clock):
         async def application(scope, receive, send):

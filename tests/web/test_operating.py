@@ -36,7 +36,7 @@ async def node_of(**settings):
     with trio.fail_after(WITHIN_S):
         async with running_node(None, no_database=True, jwt_secret=SECRET, **settings) as node:
             url = f"http://127.0.0.1:{node.port}"
-            async with httpx.AsyncClient(base_url=url) as http:
+            async with httpx.AsyncClient(base_url=url, timeout=WITHIN_S) as http:
                 yield node, http
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 import trio.testing
 
@@ -17,7 +16,6 @@ from actors.web.statistics import (
     FRESH_S,
     LastCount,
     fluxbase,
-    goforward,
     goforward_channel,
     sblite,
 )
@@ -47,25 +45,6 @@ def test_the_shape_of_sblite():
 
 def test_the_shape_of_fluxbase():
     assert fluxbase(SNAPSHOT.totals) == {"connections": 3, "channels": 2}
-
-
-@pytest.mark.capability("GF-061")
-def test_the_shape_of_goforward():
-    assert goforward(SNAPSHOT) == {
-        "total_channels": 2,
-        "total_subscribers": 26,
-        "total_presence": 20,
-        "channels": [
-            {"name": "chat-room-1", "subscriber_count": 25, "presence_count": 20},
-            {"name": "notifications", "subscriber_count": 1, "presence_count": 0},
-        ],
-        "connections": {
-            "active_connections": 3,
-            "connections_per_user": {"user123": 2, "user456": 1},
-            "channel_connections": {"chat-room-1": 25, "notifications": 1},
-        },
-        "database_subscriptions": 4,
-    }
 
 
 def test_the_shape_of_one_channel_of_goforward():

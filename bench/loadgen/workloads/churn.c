@@ -1,5 +1,6 @@
 /* Workload churn: connections come at a steady rate, each stays until all the others have had their
- * turn, and goes. The pool's size over the rate is how long one stays.
+ * turn, and goes. The pool's size over the rate is how long one stays. One that has not joined by
+ * then is waited for, so a server that is too slow has a lower rate.
  *
  * A latency is from connecting until the last join is answered. Prints one JSON object. */
 #include <inttypes.h>
@@ -16,13 +17,22 @@ static void ignore_message(void *workload, struct connection *connection,
     (void)workload, (void)connection, (void)frame, (void)received_ns;
 }
 
-static void replace(struct pool *pool, struct connection *connection,
-                    struct latencies *latencies) {
+static void leave(struct connection *connection, struct latencies *latencies) {
+    latencies_add(latencies, connection->joined_ns - connection->opened_ns);
+    pool_close(connection);
+}
+
+/* Lets the next connection come in the place of the one that came first. */
+static void replace(struct pool *pool, struct latencies *latencies, uint64_t deadline_ns) {
+    struct connection *connection = &pool->connections[pool->opened % pool->count];
+    while (connection->stage != STAGE_CLOSED && connection->stage != STAGE_JOINED) {
+        if (monotonic_ns() > deadline_ns) {
+            fail("connection %zu does not join", connection->index);
+        }
+        pool_poll(pool, 10, ignore_message, NULL);
+    }
     if (connection->stage == STAGE_JOINED) {
-        latencies_add(latencies, connection->joined_ns - connection->opened_ns);
-        pool_close(connection);
-    } else if (connection->stage != STAGE_CLOSED) {
-        fail("connection %zu has not joined in its time", connection->index);
+        leave(connection, latencies);
     }
     pool_connect(pool, connection);
 }
@@ -37,8 +47,7 @@ static void drain(struct pool *pool, struct latencies *latencies, uint64_t deadl
     for (size_t i = 0; i < pool->count; i++) {
         struct connection *connection = &pool->connections[i];
         if (connection->stage == STAGE_JOINED) {
-            latencies_add(latencies, connection->joined_ns - connection->opened_ns);
-            pool_close(connection);
+            leave(connection, latencies);
         }
     }
 }
@@ -54,12 +63,12 @@ int main(int count, char **values) {
     struct usage start = usage_now(&options.share);
     uint64_t end_ns = start.wall_ns + options.measure_ns;
     uint64_t due_ns = start.wall_ns;
-    for (uint64_t now_ns = start.wall_ns; now_ns < end_ns; now_ns = monotonic_ns()) {
-        while (due_ns <= now_ns) {
-            replace(&pool, &pool.connections[pool.opened % pool.count], &latencies);
+    while (due_ns < end_ns) {
+        while (due_ns <= monotonic_ns() && due_ns < end_ns) {
+            replace(&pool, &latencies, deadline_ns);
             due_ns += options.interval_ns;
         }
-        pool_poll(&pool, (int)((due_ns - now_ns) / 1000000 + 1), ignore_message, NULL);
+        pool_poll(&pool, 1, ignore_message, NULL);
     }
     drain(&pool, &latencies, deadline_ns);
     struct usage end = usage_now(&options.share);

@@ -7,8 +7,8 @@
  * The last connections may be slow: they read one byte a second, and nobody waits for them.
  * Prints one JSON object. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -133,8 +133,9 @@ static void read_slowly(struct fanout *fanout, uint64_t now_ns) {
     fanout->slow_cut = 0;
     for (size_t i = fanout->pool.count - fanout->slow; i < fanout->pool.count; i++) {
         uint8_t byte;
-        ssize_t received = recv(fanout->pool.connections[i].descriptor, &byte, 1, MSG_DONTWAIT);
-        fanout->slow_cut += received == 0 || (received < 0 && errno != EAGAIN);
+        struct pollfd state = {fanout->pool.connections[i].descriptor, POLLRDHUP, 0};
+        recv(state.fd, &byte, 1, MSG_DONTWAIT);
+        fanout->slow_cut += poll(&state, 1, 0) > 0;
     }
 }
 

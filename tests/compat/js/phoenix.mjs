@@ -1,13 +1,13 @@
 // A phoenix.js client, which knows nothing of Supabase, driven like client.mjs: what supabase-js does for an application
 // is written out here, as somebody would who uses this server with Phoenix's own library.
-// Called by tests/compat/client.py as: node phoenix.mjs <url> <key>
+// Called by tests/compat/client.py as: node phoenix.mjs <url> <key> [<binary>]
 
 import { Presence, Socket } from 'phoenix'
 import { incoming, obey, outgoing, plainStates, report } from './orders.mjs'
 
-const [url, key] = process.argv.slice(2)
-// Without `binary` the first broadcast of a supabase-js client, which comes as a frame of kind 4, would end this process.
-const socket = new Socket(`${url.replace(/^http/, 'ws')}/socket`, { params: { apikey: key, binary: 'false' } })
+const [url, key, binary = 'false'] = process.argv.slice(2)
+// With any other `binary` the first broadcast of a supabase-js client, which comes as a frame of kind 4, would end this process.
+const socket = new Socket(`${url.replace(/^http/, 'ws')}/socket`, { params: { apikey: key, binary } })
 let token = key
 socket.connect()
 const channels = new Map()
