@@ -88,5 +88,5 @@ class ChannelManagement:
             self.now,
             triggers,
             settings.enable_metrics,
-            settings.enable_db_streaming,
+            settings.enable_db_streaming and database is not None,
         )

@@ -37,8 +37,22 @@ DOCUMENTED = {
 
 
 @pytest.mark.capability(
-    *("GF-096", "GF-097", "GF-098", "GF-099", "GF-100", "GF-101", "GF-102", "GF-103"),
-    *("GF-104", "GF-105", "GF-106", "GF-086", "GF-087", "GF-089", "GF-090", "GF-093"),
+    "GF-096",
+    "GF-097",
+    "GF-098",
+    "GF-099",
+    "GF-100",
+    "GF-101",
+    "GF-102",
+    "GF-103",
+    "GF-104",
+    "GF-105",
+    "GF-106",
+    "GF-086",
+    "GF-087",
+    "GF-089",
+    "GF-090",
+    "GF-093",
 )
 def test_the_environment_of_the_document_is_taken_as_it_stands():
     settings = load([], DOCUMENTED)
