@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from actors.auth.roles import NoRoles, RoleVerifier
 from actors.realtime.managed_joins import ManagedGate
-from actors.web import goforward_socket
+from actors.web import fluxbase, goforward_socket
+from actors.web.fluxbase import FluxbaseEndpoint, FluxbaseOptions
 from actors.web.goforward_socket import GoForwardEndpoint, GoForwardOptions
 from actors.web.origins import OriginGuard
+from protocol.fluxbase import FluxbaseDialect
 from protocol.goforward.envelope import Stamp
 from protocol.goforward.ids import LUCK_BYTES
 
@@ -44,9 +46,23 @@ def websockets(
             refusal_delay_s=settings.connect_error_delay_s,
         ),
     )
-    origins = settings.goforward_allowed_origins or settings.allowed_origins
+    flux = FluxbaseEndpoint(
+        verifier,
+        connections,
+        FluxbaseDialect(settings.fluxbase_heartbeat_s),
+        FluxbaseOptions(
+            is_token_needed=not settings.fluxbase_anonymous,
+            max_message_bytes=settings.fluxbase_max_frame_bytes,
+            refusal_delay_s=settings.connect_error_delay_s,
+        ),
+    )
+    of_goforward = settings.goforward_allowed_origins or settings.allowed_origins
+    of_fluxbase = settings.fluxbase_allowed_origins or settings.allowed_origins
     return {
-        goforward_socket.PATH: OriginGuard(origins, goforward, goforward_socket.ORIGIN_REFUSED)
+        goforward_socket.PATH: OriginGuard(
+            of_goforward, goforward, goforward_socket.ORIGIN_REFUSED
+        ),
+        fluxbase.PATH: OriginGuard(of_fluxbase, flux, fluxbase.ORIGIN_REFUSED),
     }
 
 

@@ -188,6 +188,17 @@ class Settings(ChannelSettings):
     fluxbase_allowed_origins: Origins | None = setting(
         None, parse_origins, "those that may on Fluxbase's endpoint (default: the same)"
     )
+    fluxbase_anonymous: bool = setting(
+        default=True,
+        parse=boolean,
+        text="let Fluxbase's clients in without a token, as role anon: true or false",
+    )
+    fluxbase_heartbeat_s: float = setting(
+        30.0, number(float, 0), "seconds between two heartbeats to Fluxbase's clients; 0: none"
+    )
+    fluxbase_max_frame_bytes: int = setting(
+        512 * 1024, number(int, 1024), "largest message of a Fluxbase client"
+    )
     idle_timeout_s: float = setting(
         60.0,
         seconds(1),

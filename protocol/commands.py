@@ -158,11 +158,15 @@ class PostedBroadcast:
 
 @frozen
 class AccessToken:
-    """A new token for a joined topic; `token` is None when it was no string."""
+    """A new token for a joined topic; `token` is None when it was no string.
+
+    One with a `ref` is answered when the topic speaks with it; for dialects whose clients are told.
+    """
 
     topic: str
     number: int
     token: str | None
+    ref: ClientRef = None
 
 
 class PresenceAction(Enum):

@@ -93,10 +93,10 @@ class Dialect(Protocol):
 
 @frozen
 class ServerHeartbeat:
-    """A frame that the server sends every `interval_s` seconds."""
+    """What the server sends every `interval_s` seconds."""
 
     interval_s: float
-    frame: Frame
+    frames: tuple[Frame, ...]
 
 
 @frozen(cache_hash=True)

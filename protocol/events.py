@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from protocol.commands import ChangeBinding
 
 #: What a client calls one of its own pushes; echoed as it came.
@@ -171,6 +173,8 @@ class PresenceDiff:
     leaves: bytes
     known: frozenset[str] = frozenset()
     remaining: frozenset[str] = frozenset()
+    after: Callable[[], bytes] = field(default=lambda: EMPTY_OBJECT, eq=False, repr=False)
+    """Who is present then, like `PresenceState.metas`; for dialects that say so each time, while the diff is told."""
 
 
 Event = (

@@ -45,6 +45,7 @@ _FUNCTION = """
 DECLARE
     _list int := 0;
     _claim text;
+    _subject text;
     _began timestamptz := pg_catalog.clock_timestamp();
     _asked_at timestamptz;
     _newest bigint := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint;
@@ -73,7 +74,11 @@ BEGIN
             EXECUTE 'DISCARD PLANS';
         END IF;
         BEGIN
-            PERFORM pg_catalog.set_config('request.jwt.claims', _claim, true);
+            _subject := coalesce(
+                pg_catalog.json_extract_path_text(_claim::pg_catalog.json, 'sub'), '');
+            PERFORM pg_catalog.set_config('request.jwt.claims', _claim, true),
+                pg_catalog.set_config('request.jwt.claim.sub', _subject, true),
+                pg_catalog.set_config('app.current_user_id', _subject, true);
             SELECT pg_catalog.array_agg(_asked.number) INTO _seen FROM (
                 SELECT pg_catalog.generate_subscripts(_values_1, 1) AS number, {columns}
             ) AS _asked

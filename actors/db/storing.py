@@ -35,7 +35,8 @@ UNSTORABLE: Final = "The payload cannot be stored: Postgres does not take it as 
 
 _BECOME: Final = """
     SELECT set_config('realtime.topic', %s, true), set_config('request.jwt.claims', %s, true),
-        set_config('request.jwt.claim.sub', %s, true), set_config('request.jwt.claim.role', %s, true),
+        set_config('request.jwt.claim.sub', %s, true), set_config('app.current_user_id', %s, true),
+        set_config('request.jwt.claim.role', %s, true),
         set_config('request.headers', %s, true), set_config('role', %s, true)
 """
 # Without RETURNING: to write does not take the right to read.
@@ -77,7 +78,8 @@ class PostgresStorage:
         if probe is None:
             raise failed_policy(question)
         become = (
-            *(probe.sub_topic, probe.claims, probe.subject, probe.role, probe.headers),
+            *(probe.sub_topic, probe.claims, probe.subject, probe.subject),
+            *(probe.role, probe.headers),
             probe.role,
         )
         text = None if message.is_binary else message.payload.decode()

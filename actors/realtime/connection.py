@@ -179,7 +179,7 @@ class ConnectionActor:
 
     async def _beat(self, heartbeat: ServerHeartbeat) -> None:
         """Show the client at regular intervals that the server is there."""
-        data = heartbeat.frame.wire()
+        data = b"".join([frame.wire() for frame in heartbeat.frames])
         while True:
             await trio.sleep(heartbeat.interval_s)
             self._socket.outbox.push(data)

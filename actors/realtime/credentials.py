@@ -20,6 +20,7 @@ import trio
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
 from actors.realtime.managed_joins import refuse_if_unreadable
+from protocol.events import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ class Credentials:
     """See the module's text."""
 
     def __init__(self, seat: Seat, joins: Joins) -> None:
+        self._seat = seat
         self._tenant = seat.tenant
         self._verifier = seat.verifier
         self._joins = joins
@@ -50,7 +52,16 @@ class Credentials:
         self._exchanging: set[str] = set()
 
     async def refresh(self, command: AccessToken) -> None:
-        """Let a subscription speak with another token from now on, or end it if that is no good; never answers."""
+        """Let a subscription speak with another token from now on, or end it if that is no good.
+
+        Answers only who asked for that, and only if it is good.
+        """
+        await self._exchange(command)
+        current = self._joins.memberships.get(command.topic)
+        if command.ref is not None and current and current.number == command.number:
+            self._seat.push(Reply(command.ref, None, ok=True), command.topic)
+
+    async def _exchange(self, command: AccessToken) -> None:
         membership = self._joins.memberships.get(command.topic)
         token = command.token
         if membership is None or membership.number != command.number:

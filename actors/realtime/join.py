@@ -195,7 +195,9 @@ async def _refuse_if_denied(
         Refused: with the text that others are told.
         Unavailable: the database could not be asked.
     """
-    (outcome,) = await resolve([Applicant(identity.role, tuple(changes))], tenant.feed)
+    (outcome,) = await resolve(
+        [Applicant(identity.role, tuple(changes), waits=True)], tenant.feed
+    )
     if isinstance(outcome, Denied):
         raise Refused(UNABLE, outcome.fault)
 

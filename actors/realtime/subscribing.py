@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from actors.realtime.change_feed import ChangeFeed
-    from actors.realtime.change_ports import Extent
+    from actors.realtime.change_ports import Extent, PublishedTable
     from actors.realtime.interests import Outcome
     from protocol.changes.entries import Entry
     from protocol.changes.predicates import Predicate
@@ -33,18 +33,23 @@ _TOO_MANY_TABLES = (
     "ERROR 54000 (program_limit_exceeded) too many tables for one filter."
     f" Maximum {MAX_FILTERED_TABLES}"
 )
+_FORBIDDEN = "ERROR 42501 (insufficient_privilege) permission denied for table"
 
 
 @frozen
 class Applicant:
-    """Who wants to subscribe to what."""
+    """Who wants to subscribe to what; one that `waits` for the verdict is told if it may read none of the tables.
+
+    Others hear of that with each change.
+    """
 
     role: str
     bindings: tuple[ChangeBinding, ...]
+    waits: bool = False
 
     def scope(self, entry: Entry) -> Scope:
         """Return which tables an entry of theirs is for."""
-        is_listed = bool(entry.conditions)
+        is_listed = self.waits or bool(entry.conditions)
         return Scope(self.role, entry.schema, entry.table, entry.select, is_listed)
 
     def request(self, entry: Entry, relation_oid: int) -> FilterRequest:
@@ -78,7 +83,7 @@ async def resolve(applicants: Sequence[Applicant], feed: ChangeFeed) -> list[Out
     requests = (
         applicant.request(entry, table.relation_oid)
         for applicant, entry in understood
-        for table in extents[applicant.scope(entry)].tables[:MAX_FILTERED_TABLES]
+        for table in _filtered(entry, extents[applicant.scope(entry)])
     )
     answers = _Answers(extents, await prepare(requests, feed))
     return [
@@ -118,9 +123,11 @@ def _outcome(applicant: Applicant, entries: list[Entry], answers: _Answers) -> O
         extent = answers.extents[applicant.scope(entry)]
         predicates = {
             table.relation_oid: answers.predicates[applicant.request(entry, table.relation_oid)]
-            for table in extent.tables[:MAX_FILTERED_TABLES]
+            for table in _filtered(entry, extent)
         }
         fault = _fault(entry, extent, predicates)
+        if applicant.waits and fault is None and _is_forbidden(extent):
+            fault = entry.failed(_FORBIDDEN)
         if fault is not None:
             return Denied(fault)
         unreadable = frozenset(
@@ -130,13 +137,22 @@ def _outcome(applicant: Applicant, entries: list[Entry], answers: _Answers) -> O
     return Granted(tuple(interests))
 
 
+def _filtered(entry: Entry, extent: Extent) -> Sequence[PublishedTable]:
+    """Return the tables for which filters are to be made ready."""
+    return extent.tables[:MAX_FILTERED_TABLES] if entry.conditions else ()
+
+
+def _is_forbidden(extent: Extent) -> bool:
+    return bool(extent.tables) and not any(table.reads_key for table in extent.tables)
+
+
 def _fault(
     entry: Entry, extent: Extent, predicates: Mapping[int, Predicate | str]
 ) -> str | None:
     """Return what the client is told if an entry cannot be granted."""
     if not extent.is_published:
         return entry.unpublished()
-    if len(extent.tables) > MAX_FILTERED_TABLES:
+    if entry.conditions and len(extent.tables) > MAX_FILTERED_TABLES:
         return entry.failed(_TOO_MANY_TABLES)
     faults = (answer for answer in predicates.values() if isinstance(answer, str))
     fault = next(faults, extent.fault)

@@ -50,7 +50,7 @@ class GoForwardDialect:
         """A ping of the WebSocket protocol, which browsers answer by themselves: who is gone is silent."""
         if self.ping_interval_s <= 0:
             return None
-        return ServerHeartbeat(self.ping_interval_s, Frame(Opcode.PING, b""))
+        return ServerHeartbeat(self.ping_interval_s, (Frame(Opcode.PING, b""),))
 
     def session(self, user_id: str) -> GoForwardSession:
         """Return a fresh state machine for a new connection of that user."""

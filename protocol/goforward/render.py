@@ -31,6 +31,7 @@ from protocol.events import (
     UserBroadcast,
 )
 from protocol.goforward import codes, presences, refs
+from protocol.goforward.changes import row_change
 from protocol.goforward.envelope import Message
 from protocol.goforward.topics import is_subscription
 
@@ -62,30 +63,8 @@ class _Metadata(Struct):
     type: str = "message"
 
 
-class _Change(Struct):
-    type: str
-    schema: str
-    table: str
-    commit_timestamp: Raw = Raw(b"null")
-    record: Raw = Raw(b"null")
-    old_record: Raw = Raw(b"null")
-    errors: Raw = Raw(b"null")
-
-
-class _ShownChange(Struct, omit_defaults=True):
-    id: str
-    table: str
-    schema: str
-    event: str
-    old_record: Raw
-    new_record: Raw
-    timestamp: Raw
-    errors: Raw | None = None
-
-
 _text: Final = Decoder(_Text)
 _metadata: Final = Decoder(_Metadata)
-_change: Final = Decoder(_Change)
 
 
 def render(
@@ -93,7 +72,8 @@ def render(
 ) -> Sequence[Message]:
     """Return the messages for an event on a topic of a connection to `channel`, none if it is not told here."""
     if isinstance(event, RowChange):
-        return (_row_change(event, stamp),)
+        change = row_change(event.data, stamp)
+        return (Message("database_change", change.name, change.payload, SYSTEM),)
     if is_subscription(topic):
         # What else is said in the room of a subscription is about nothing that a client knows.
         if isinstance(event, System) and event.extension == POSTGRES:
@@ -212,20 +192,3 @@ def _user_broadcast(event: UserBroadcast, sender: str) -> Message:
 def _payload(payload: bytes) -> bytes:
     """Return what these clients look into without asking what it is; of nothing they could not."""
     return EMPTY_OBJECT if payload == b"null" else payload
-
-
-def _row_change(event: RowChange, stamp: Stamp) -> Message:
-    change = jsontext.decode(_change, event.data)
-    has_errors = bytes(change.errors) != b"null"
-    shown = _ShownChange(
-        id=stamp.change_id,
-        table=change.table,
-        schema=change.schema,
-        event=change.type,
-        old_record=change.old_record,
-        new_record=change.record,
-        timestamp=change.commit_timestamp,
-        errors=change.errors if has_errors else None,
-    )
-    payload = b'{"change":%b}' % jsontext.write(shown)
-    return Message("database_change", f"{change.type}.{change.table}", payload, SYSTEM)

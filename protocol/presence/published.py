@@ -20,7 +20,7 @@ from protocol.events import PresenceDiff
 from protocol.presence.meta import member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from protocol.presence.meta import Meta
 
@@ -43,11 +43,12 @@ class Diff(Generic[O]):
     leaves: Mapping[O, Shown]
     known: frozenset[str]
     remaining: frozenset[str]
+    after: Callable[[], bytes]
 
     def event(self) -> PresenceDiff:
         """Return what everybody is told."""
         joins, leaves = _grouped(self.joins.values()), _grouped(self.leaves.values())
-        return PresenceDiff(joins, leaves, self.known, self.remaining)
+        return PresenceDiff(joins, leaves, self.known, self.remaining, self.after)
 
 
 class Published(Generic[O]):
@@ -130,7 +131,18 @@ class Published(Generic[O]):
         leaving = Counter(shown.meta.key for shown in leaves.values())
         known = {key for key in joining | leaving.keys() if key in self._owners}
         staying = {key for key in known if len(self._owners[key]) > leaving[key]}
-        return Diff(joins, leaves, frozenset(known), frozenset(joining | staying))
+        return Diff(
+            joins,
+            leaves,
+            frozenset(known),
+            frozenset(joining | staying),
+            lambda: _grouped(self._after(joins, leaves).values()),
+        )
+
+    def _after(self, joins: dict[O, Shown], leaves: dict[O, Shown]) -> dict[O, Shown]:
+        """Return what everybody will know, in time that grows with all of it."""
+        staying = {o: shown for o, shown in self._shown.items() if o not in leaves}
+        return {**staying, **joins}
 
     def _add(self, owner: O, shown: Shown) -> None:
         self._shown[owner] = shown

@@ -41,6 +41,18 @@ async def test_the_server_plays_the_transcript_of_goforward(
             await play(transcript, client)
 
 
+@pytest.mark.parametrize(
+    "transcript", load_transcripts("fluxbase"), ids=lambda transcript: transcript.name
+)
+@pytest.mark.capability("FB-001", "FB-002", "FB-013")
+async def test_the_server_plays_the_transcript_of_fluxbase(
+    server: Server, transcript: Transcript
+):
+    with trio.fail_after(ANSWERED_WITHIN_S):
+        async with open_websocket(server.port, "/realtime") as client:
+            await play(transcript, client)
+
+
 async def play(transcript: Transcript, client: WebSocketClient) -> None:
     """Say what the client says in it, and hold what the server says against it."""
     for exchange in transcript.exchanges:

@@ -11,7 +11,7 @@ from random import Random
 import psycopg
 import pytest
 import trio
-from attrs import frozen
+from attrs import field, frozen
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -27,14 +27,19 @@ from tests.support.extent import is_long
 from tests.support.filter_cases import TYPES, columns
 from tests.support.random_rows import literal
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    # Of what failed, the database has a long one.
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
+]
 
 OPTIONS = "-c timezone=UTC"
 ROWS = 30
 CONDITIONS_AT_A_TIME = 6
 #: So that what fails can be read.
 LONGEST_VALUE = 40
-#: A literal in quotes is no value of these for Postgres, or it compares them with luck, or without an operator.
+#: A literal in quotes is no value of these for Postgres, or it compares them with luck, or without all operators.
 LEFT_OUT = {
     "pair",
     "couple",
@@ -45,6 +50,8 @@ LEFT_OUT = {
     "json[]",
     "json",
     "xml",
+    "cid",
+    "point",
 }
 #: Columns with numbers that SQL compares as what they are.
 NUMBERS = {"int2", "int4", "int8", "numeric", "float8"}
@@ -55,11 +62,17 @@ KINDS = {
 }
 
 
+def quoted(text):
+    """Return the text as a literal that has backslashes as they are, as SQL has it."""
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
 def value_of(kind):
     def written(text):
         is_number = kind.definition in NUMBERS and text.lstrip("-").isdigit()
         is_short = len(text) < 5
-        return text if is_number and is_short else literal(text)
+        return text if is_number and is_short else quoted(text)
 
     short = [one for one in kind.values + kind.filters if len(one) <= LONGEST_VALUE]
     return st.sampled_from(short).map(written)
@@ -67,6 +80,8 @@ def value_of(kind):
 
 def comparison(name):
     kind = KINDS[name]
+    # There are no arrays of arrays, so lists of them are refused.
+    is_array = kind.definition.endswith("[]") or kind.definition == "numbers"
     value = value_of(kind)
     pattern = st.sampled_from(
         [one for one in kind.patterns if len(one) <= LONGEST_VALUE and not ends_in_escape(one)]
@@ -82,8 +97,10 @@ def comparison(name):
             value,
         ),
         st.builds("{1} <= {0}".format, st.just(name), value),
-        st.builds("{} {}IN ({})".format, st.just(name), negation, values),
-        st.builds("{} {}LIKE {}".format, st.just(name), negation, pattern.map(literal)),
+        st.builds("{} {}IN ({})".format, st.just(name), negation, values)
+        if not is_array
+        else st.just(f"{name} IS NULL"),
+        st.builds("{} {}LIKE {}".format, st.just(name), negation, pattern.map(quoted)),
         st.builds("{} {}BETWEEN {} AND {}".format, st.just(name), negation, value, value),
         st.builds("{} IS {}{}".format, st.just(name), negation, truths),
         st.builds("{} IS {}DISTINCT FROM {}".format, st.just(name), negation, value),
@@ -109,7 +126,7 @@ class Rows:
     """A table's number, and its rows with a text or None for each column."""
 
     oid: int
-    values: list[tuple[str | None, ...]]
+    values: list[tuple[str | None, ...]] = field(repr=False)
 
 
 async def make_rows(database):

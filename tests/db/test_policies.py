@@ -556,3 +556,13 @@ async def test_what_is_remembered_is_forgotten_in_time(migrated):
 
     assert policies.remembered <= 3
     policies.close()
+
+
+async def test_a_policy_on_a_private_topic_finds_the_user_id_of_goforward(migrated, policies):
+    condition = f"current_setting('app.current_user_id')::uuid = '{ALICE}'"
+    policy(migrated, "select", condition)
+    policy(migrated, "insert", condition)
+
+    assert await policies.may_read(asker(), presence=True) == ALL
+    assert await policies.may_write(asker()) == ALL
+    assert await policies.may_write(asker(sub=BOB)) == NOTHING

@@ -314,3 +314,34 @@ async def test_without_the_right_to_temporary_objects_rows_are_refused(notes, ma
         notes.execute(f"grant temporary on database {notes.name} to doorkeeper")
 
         assert await judge.seen([change], ANON) == [change]
+
+
+@pytest.mark.capability("GF-115", "GF-116", "GF-114", "GF-161")
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "user_id = current_setting('app.current_user_id')::uuid",
+        "user_id = current_setting('request.jwt.claim.sub')::uuid",
+        "user_id = (current_setting('request.jwt.claims')::json ->> 'sub')::uuid",
+    ],
+)
+async def test_a_policy_finds_the_user_under_the_name_of_each_document(notes, condition):
+    notes.execute(f"create policy own on notes for select using ({condition})")
+    async with court(notes) as judge:
+        mine, other = await judge.written(insert(1, ALICE), insert(2, BOB))
+
+        assert await judge.seen([mine, other], user(ALICE)) == [mine]
+        assert await judge.seen([mine, other], user(BOB)) == [other]
+
+
+async def test_a_user_id_is_not_left_to_who_has_none(notes):
+    notes.execute(
+        "create policy own on notes for select using"
+        " (user_id::text = current_setting('app.current_user_id')"
+        " or current_setting('app.current_user_id') = '' and id = 3)"
+    )
+    async with court(notes) as judge:
+        changes = await judge.written(insert(1, ALICE), insert(2, BOB), insert(3, BOB))
+
+        assert await judge.seen(changes, user(ALICE)) == [changes[0]]
+        assert await judge.seen(changes, ANON) == [changes[2]]

@@ -168,3 +168,17 @@ async def test_a_database_that_is_away_is_told():
 
     with pytest.raises(PolicyUndecided):
         await storage.store(asked())
+
+
+async def test_a_policy_finds_the_user_id_of_goforward_when_a_broadcast_is_stored(
+    migrated, storage
+):
+    query(
+        migrated.conninfo,
+        "create policy own on realtime.messages for insert to authenticated"
+        " with check (current_setting('app.current_user_id') = 'ann')",
+    )
+
+    await storage.store(asked(role="authenticated", sub="ann"))
+    with pytest.raises(Forbidden):
+        await storage.store(asked(role="authenticated", sub="bob"))

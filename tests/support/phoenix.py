@@ -91,6 +91,7 @@ class SessionServer:
             case Join():
                 self._accept(command)
             case Leave():
+                self._joins.pop(command.topic, None)
                 self._push(command.topic, Reply(command.ref, command.join_ref, ok=True))
                 self._push(command.topic, Closed(command.join_ref))
             case Broadcast():
@@ -124,7 +125,10 @@ class SessionServer:
         self._published.note(None, self._tracked)
         diff = self._published.next_diff(1_000_000)
         if diff is not None:
-            self._push(topic, diff.event())
+            room = self._joins[topic].sub_topic
+            for other, join in self._joins.items():
+                if join.sub_topic == room:
+                    self._push(other, diff.event())
             self._published.confirm(diff)
 
     def _accept(self, join: Join) -> None:

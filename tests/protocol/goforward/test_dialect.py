@@ -172,6 +172,33 @@ def test_a_change_with_an_error_says_so():
     assert message["payload"]["change"]["errors"] == ["Error 401: Unauthorized"]
 
 
+@pytest.mark.parametrize("kind", ["INSERT", "UPDATE", "DELETE"])
+def test_a_row_that_is_nested_too_deeply_is_told_without_its_values(kind):
+    deep = b"[" * 5000 + b"]" * 5000
+    data = (
+        b'{"type":"%b","schema":"public","table":"a,\\"errors\\":","commit_timestamp":"t","errors":null,'
+        b'"columns":[],"record":{"a":%b},"old_record":{"a":%b}}' % (kind.encode(), deep, deep)
+    )
+    (message,) = told(RowChange((1,), data), subscription_topic("sub_1"))
+    change = message["payload"]["change"]
+
+    assert message["event"] == f'{kind}.a,"errors":'
+    assert change["new_record"] == (None if kind == "DELETE" else {})
+    assert change["old_record"] == (None if kind == "INSERT" else {})
+    assert change["errors"] == ["The row is nested too deeply to be shown"]
+    assert change["timestamp"] == "t"
+
+
+@pytest.mark.parametrize("depth", [10, 900, 5000])
+def test_broadcasts_of_any_depth_are_told_by_each_of_their_ways(depth):
+    deep = b"[" * depth + b"]" * depth
+    nested = b'{"event":"e","payload":{"a":%b}}' % deep
+
+    for event in (UserBroadcast("e", nested, is_binary=False), TextBroadcast(nested)):
+        (frame,) = DIALECT.encode(event, ROOM, "bob")
+        assert deep in frame.payload
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
@@ -309,7 +336,8 @@ def test_dialects_of_one_channel_are_equal_whatever_stamps_them():
 def test_pings_are_sent_as_often_as_is_set_or_never():
     heartbeat = dialect(ping_interval_s=5.0).heartbeat
 
-    assert (heartbeat.interval_s, heartbeat.frame.wire()) == (5.0, b"\x89\x00")
+    (ping,) = heartbeat.frames
+    assert (heartbeat.interval_s, ping.wire()) == (5.0, b"\x89\x00")
     assert dialect(ping_interval_s=0.0).heartbeat is None
 
 

@@ -23,6 +23,7 @@ BEGIN
             PERFORM pg_catalog.set_config('realtime.topic', _topics[_place], true),
                 pg_catalog.set_config('request.jwt.claims', _claims[_place], true),
                 pg_catalog.set_config('request.jwt.claim.sub', _subs[_place], true),
+                pg_catalog.set_config('app.current_user_id', _subs[_place], true),
                 pg_catalog.set_config('request.jwt.claim.role', _roles[_place], true),
                 pg_catalog.set_config('request.headers', _headers[_place], true),
                 pg_catalog.set_config('role', _roles[_place], true);

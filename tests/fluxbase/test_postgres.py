@@ -1,0 +1,206 @@
+"""Fluxbase's clients of a running node with a real Postgres: who may have which rows, and who is told what."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from actors.settings import DEVELOPMENT_SECRET
+from tests.support.goforward import open_channel
+from tests.support.rows_client import rows_client
+from tests.support.running_node import running_node
+from tests.support.tokens import mint
+from tests.support.websocket import open_websocket
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+WITHIN_S = 20.0
+ROLE = "do $$ begin create role {} nologin; exception when duplicate_object then null; end $$"
+SCHEMA = (
+    ROLE.format("anon"),
+    ROLE.format("authenticated"),
+    "create schema inventory",
+    "create table products (id int primary key, name text, price numeric)",
+    "alter table products replica identity full",
+    "create table inventory.items (id int primary key, tags jsonb)",
+    "create table hidden (id int primary key)",
+    "create table apart (id int primary key)",
+    "create table owned (id int primary key, owner text)",
+    "alter table owned enable row level security",
+    """create policy own on owned for select to authenticated
+        using (owner = current_setting('request.jwt.claims', true)::jsonb ->> 'sub')""",
+    "grant usage on schema inventory to anon, authenticated",
+    "grant select on products, inventory.items, owned, apart to anon, authenticated",
+    "create publication supabase_realtime for table products, inventory.items, hidden, owned",
+)
+PRODUCTS = "table:public.products"
+
+
+@pytest.fixture
+def tables(database):
+    database.execute(*SCHEMA)
+    yield database
+    database.execute("drop owned by anon, authenticated")
+
+
+@pytest.fixture
+async def node(tables, nursery):
+    async with running_node(tables.conninfo, join_error_delay_s=0.0) as node:
+        yield node
+
+
+class Visitor:
+    """A client on a real port."""
+
+    def __init__(self, websocket) -> None:
+        self._websocket = websocket
+
+    async def say(self, type: str, channel: str = "", **members):  # noqa: A002
+        named = {"channel": channel} if channel else {}
+        await self._websocket.send(json.dumps({"type": type, **named, **members}))
+
+    async def next(self):
+        with trio.fail_after(WITHIN_S):
+            while True:
+                message = json.loads(await self._websocket.receive())
+                if message["type"] not in ("heartbeat", "presence"):
+                    return message
+
+    async def subscribed(self, channel: str, **members) -> None:
+        await self.say("subscribe", channel, **members)
+        message = await self.next()
+        assert message["type"] == "ack", message
+
+    async def refusal(self, channel: str, **members) -> str:
+        await self.say("subscribe", channel, **members)
+        message = await self.next()
+        assert (message["type"], message["channel"]) == ("error", channel)
+        return message["error"]
+
+
+def token_of(user: str) -> str:
+    return mint("authenticated", secret=DEVELOPMENT_SECRET, sub=user)
+
+
+@asynccontextmanager
+async def visitor(node, user: str | None = None):
+    query = f"?token={token_of(user)}" if user else ""
+    async with open_websocket(node.port, f"/realtime{query}") as websocket:
+        yield Visitor(websocket)
+
+
+@pytest.mark.capability("FB-006", "FB-016", "FB-032", "FB-033", "FB-057", "FB-061")
+async def test_the_rows_of_the_document_arrive_as_it_shows_them(tables, node):
+    async with visitor(node) as anon:
+        await anon.subscribed(PRODUCTS)
+        tables.execute(
+            "insert into products values (123, 'Old Product', 99.99)",
+            "update products set name = 'Updated Product', price = 149.99",
+            "delete from products",
+        )
+        inserted, updated, deleted = [await anon.next() for _ in range(3)]
+
+    old = {"id": 123, "name": "Old Product", "price": 99.99}
+    new = {"id": 123, "name": "Updated Product", "price": 149.99}
+    table = {"table": "products", "schema": "public"}
+    head = {"type": "broadcast", "channel": PRODUCTS}
+    assert inserted == {**head, "payload": {"type": "INSERT", **table, "record": old}}
+    assert updated == {
+        **head,
+        "payload": {"type": "UPDATE", **table, "record": new, "old_record": old},
+    }
+    assert deleted == {**head, "payload": {"type": "DELETE", **table, "old_record": new}}
+
+
+@pytest.mark.capability("FB-017", "FB-039", "FB-040", "FB-041", "FB-045")
+async def test_everybody_sees_own_rows_and_anonymous_clients_none(tables, node):
+    channel = "table:public.owned"
+    async with visitor(node, "ann") as ann, visitor(node, "bob") as bob, visitor(node) as anon:
+        for client in (ann, bob, anon):
+            await client.subscribed(channel)
+        await anon.subscribed(PRODUCTS)
+        tables.execute(
+            "insert into owned values (1, 'ann'), (2, 'bob'), (3, 'nobody')",
+            "insert into products values (1, 'last', 1)",
+        )
+
+        assert (await ann.next())["payload"]["record"] == {"id": 1, "owner": "ann"}
+        assert (await bob.next())["payload"]["record"] == {"id": 2, "owner": "bob"}
+        assert (await anon.next())["channel"] == PRODUCTS
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        "table:public.missing",
+        "table:public.apart",
+        "table:nowhere.items",
+        "table:public.hidden",
+    ],
+)
+@pytest.mark.capability("FB-010", "FB-012", "FB-053")
+async def test_a_table_that_is_missing_or_not_granted_or_not_published_is_an_error(
+    node, channel
+):
+    async with visitor(node) as anon:
+        assert "Unable to subscribe" in await anon.refusal(channel)
+        # The connection lives on.
+        await anon.subscribed(PRODUCTS)
+
+
+@pytest.mark.capability("FB-012", "FB-063", "FB-070")
+async def test_any_schema_and_any_operator_of_filters(tables, node):
+    operators = ["eq.2", "neq.1", "gt.1", "gte.2", "lt.3", "lte.2", "in.(2,7)"]
+    filters = [f"id={one}" for one in operators]
+    filters += ["name=like.b%", "name=ilike.B%", "price=is.null"]
+    async with visitor(node) as anon:
+        for one in filters:
+            config = {"event": "INSERT", "table": "products", "filter": one}
+            await anon.subscribed("filters", config=config)
+        items = {"schema": "inventory", "table": "items"}
+        await anon.subscribed("items", config=items)
+        tables.execute(
+            "insert into products values (1, 'a', 1)",
+            "insert into products values (2, 'b', null)",
+            "insert into inventory.items values (1, '[\"a\"]')",
+        )
+        changes = [(await anon.next())["payload"] for _ in range(len(filters) + 3)]
+
+    found = {one["subscription_id"] for one in changes if one["new"]["id"] == 2}
+    assert len(found) == len(filters)
+    assert [one["new"] for one in changes if one["table"] == "items"] == [
+        {"id": 1, "tags": ["a"]}
+    ]
+
+
+@pytest.mark.parametrize("condition", ["tags->key=eq.1", "tags->>key=eq.1", "nope=eq.1", "x"])
+async def test_a_filter_that_cannot_be_had_is_an_error(node, condition):
+    config = {"schema": "inventory", "table": "items", "filter": condition}
+    async with visitor(node) as anon:
+        assert await anon.refusal("items", config=config)
+
+
+async def test_rows_and_broadcasts_of_three_dialects_each_in_its_own_shape(tables, node):
+    async with (
+        visitor(node, "ann") as ann,
+        rows_client(node.port) as supabase,
+        open_channel(node.port, "chat", token=token_of("carl")) as goforward,
+    ):
+        await supabase.subscribed(
+            "chat", {"event": "*", "schema": "public", "table": "products"}
+        )
+        await ann.subscribed(PRODUCTS)
+        await ann.subscribed("chat")
+        tables.execute("insert into products values (1, 'a', 1)")
+        assert (await ann.next())["payload"]["record"]["id"] == 1
+        assert (await supabase.change("chat"))["data"]["record"]["id"] == 1
+
+        await goforward.send("broadcast", "hello", text="hi")
+        payload = {"broadcast": {"event": "hello", "payload": {"text": "hi"}}}
+        assert (await ann.next())["payload"] == payload
+        await ann.say("broadcast", "chat", event="answer", payload={"text": "ho"})
+        assert (await goforward.expect("message", "answer"))["payload"] == {"text": "ho"}
+        assert (await ann.next())["payload"]["broadcast"]["event"] == "answer"
