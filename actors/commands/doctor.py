@@ -12,6 +12,7 @@ import trio
 from actors.commands.database import open_database, say
 from actors.commands.keys import check_key_set, check_secret
 from actors.commands.proxy import check_url
+from actors.db.change_sources import SourceMode
 from actors.db.checkup import check_up
 from actors.db.findings import Finding, Level, error, ok, warning
 
@@ -38,7 +39,9 @@ async def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             *check_secret(settings),
             *await check_key_set(settings),
             await check_clock(database.connection),
-            *await check_up(database.connection, settings.publication),
+            *await check_up(
+                database.connection, settings.publication, SourceMode(settings.change_source)
+            ),
         ]
     if options.url is not None:
         findings += await check_url(options.url, settings)

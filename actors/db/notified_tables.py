@@ -39,6 +39,7 @@ Name = tuple[str, str]
 MAX_TABLES = 10_000
 
 # The one that is published goes before the one that carries a trigger.
+# Neither columns nor filters are known to Postgres 14.
 # Generated columns are listed by every version, but not published before 18.
 _LIVE = """
     SELECT asked.schema, asked.name, class.oid::bigint, namespace.nspname, class.relname, class.relreplident::text,
@@ -65,13 +66,14 @@ _LIVE = """
                 ) ORDER BY attribute.attnum)
             FROM pg_catalog.pg_attribute AS attribute
             WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
-            AND (live.columns IS NULL OR attribute.attname = ANY(live.columns))
+            AND (live.columns IS NULL OR live.columns ? attribute.attname::text)
             AND (attribute.attgenerated = '' OR (
                 live.columns IS NOT NULL AND current_setting('server_version_num')::int >= 180000))), '[]')
     FROM unnest(%(schemas)s::text[], %(names)s::text[]) AS asked(schema, name)
     CROSS JOIN LATERAL (
         SELECT told.oid AS told, above.oid, listed.pubname IS NOT NULL AS is_published,
-            listed.rowfilter IS NOT NULL AS has_filter, listed.attnames AS columns,
+            coalesce(to_jsonb(listed) -> 'rowfilter', 'null') <> 'null' AS has_filter,
+            to_jsonb(listed) -> 'attnames' AS columns,
             CASE WHEN listed.pubname IS NULL THEN ARRAY[true, true, true]
                 ELSE ARRAY[publication.pubinsert, publication.pubupdate, publication.pubdelete] END AS kinds
         FROM pg_catalog.pg_class AS told

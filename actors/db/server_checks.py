@@ -27,7 +27,7 @@ def _wal_level(rows: Sequence[tuple[Any, ...]]) -> list[Finding]:
     if level == "logical":
         return [ok("wal_level", "Postgres logs what logical replication needs.")]
     remedy = "ALTER SYSTEM SET wal_level = 'logical';  -- and restart Postgres"
-    return [error("wal_level", f"It is {level}: row changes cannot be followed.", remedy)]
+    return [error("wal_level", f"It is {level}: the log cannot be read.", remedy)]
 
 
 def _room(subject: str, setting: str, least: int) -> Callable[..., list[Finding]]:

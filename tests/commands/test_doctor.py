@@ -16,11 +16,13 @@ from actors.auth.keys import parse_key_set
 from actors.commands.doctor import table
 from actors.commands.keys import check_key_set, check_secret
 from actors.commands.proxy import check_url
+from actors.db.change_sources import SourceMode
 from actors.db.checkup import check_up
 from actors.db.driver import connect
 from actors.db.findings import Finding, Level
 from actors.settings import DEVELOPMENT_SECRET, Settings
 from tests.support.embedded import query
+from tests.support.postgres import running_server
 from tests.support.running_node import running_node
 from tests.support.signing import ec_key, key_set
 
@@ -359,3 +361,17 @@ async def test_an_address_where_nobody_is_gives_two_errors():
     findings = await check_url("http://127.0.0.1:1", Settings())
 
     assert [finding.level for finding in findings] == [Level.ERROR] * 2
+
+
+@pytest.mark.parametrize("mode", [SourceMode.AUTO, SourceMode.NOTIFY])
+async def test_where_triggers_may_stand_in_what_the_log_needs_is_a_warning(mode):
+    with running_server(wal_level="replica", max_replication_slots="0") as server:
+        async with await connect(server.conninfo()) as connection:
+            strict = await check_up(connection, "supabase_realtime")
+            findings = await check_up(connection, "supabase_realtime", mode)
+
+    assert Level.ERROR in {one.level for one in strict if one.subject == "wal_level"}
+    (wal_level,) = (one for one in findings if one.subject == "wal_level")
+    assert wal_level.level is Level.WARNING
+    assert "is lost" in wal_level.sentence
+    assert "replication slots" not in {one.subject for one in findings}

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
-from tests.contracts.change_source import CONTRACT
+import pytest
+import trio
+
+from actors.db.driver import connect
+from protocol.changes.model import Absent, Kind
+from tests.contracts.change_source import CONTRACT, ids, receive
+from tests.support.embedded import query
+from tests.support.extent import is_long
 from tests.support.notify import NotifyHarness, install, notify_source
 
 pytestmark = pytest.mark.postgres
+DEADLINE_S = 900.0 if is_long() else 60.0
+
+INSERT = "insert into notes values ({})"
 
 
 @pytest.fixture
@@ -25,3 +35,167 @@ async def notes(database):
 async def test_the_notify_source_keeps_the_contract_of_a_change_source(must, notes):
     async with notify_source(notes.conninfo) as source:
         await must(NotifyHarness(source, notes))
+
+
+async def test_nothing_is_lost_at_full_speed(notes):
+    count, writers = (100_000, 4) if is_long() else (4_000, 4)
+    async with (
+        notify_source(notes.conninfo) as source,
+        source.connect(None) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(writers):
+            share = count // writers
+            nursery.start_soon(write, notes, number * share, share)
+        changes = await receive(stream, count)
+
+    assert sorted(ids(changes)) == list(range(count))
+    positions = [change.position for change in changes]
+    assert positions == sorted(set(positions))
+    # Each writer's rows come in the order in which they were written.
+    for number in range(writers):
+        share = range(number * (count // writers), (number + 1) * (count // writers))
+        assert [key for key in ids(changes) if key in share] == list(share)
+
+
+async def write(database, first, count):
+    """Insert rows in transactions of one, of ten and of many."""
+    async with await connect(database.conninfo) as connection:
+        done = 0
+        for size in itertools.cycle((1, 10, 500)):
+            rows = min(size, count - done)
+            if not rows:
+                return
+            await connection.execute(
+                "insert into notes select n, 'x' from generate_series(%s::int, %s::int) n",
+                (first + done, first + done + rows - 1),
+            )
+            done += rows
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"garbage",
+        b"\xff",
+        b"",
+        b'{"table": "notes", "event": "INSERT", "record": {"id": "\\ud800"}}',
+    ],
+)
+async def test_what_nobody_can_read_harms_nobody(notes, payload):
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        async with await connect(notes.conninfo) as connection:
+            await connection.execute(
+                "select pg_notify('table_changes', %s)", (payload.decode("latin-1"),)
+            )
+            await connection.execute(
+                "select pg_notify('troupe_marks', %s)", (payload.decode("latin-1"),)
+            )
+        notes.execute(INSERT.format(1))
+        assert ids(await receive(stream, 1)) == [1]
+
+
+async def test_large_rows_are_fetched_by_their_keys(notes):
+    notes.execute(
+        "create table keyed (a int, b text, c timestamptz, big text, primary key (c, b, a))",
+        "create table keyless (big text)",
+        "alter publication supabase_realtime add table keyed, keyless",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute(
+            "insert into keyed values (1, 'it''s', '2026-01-02 03:04:05+05', repeat('x', 9000)),"
+            " (2, '', '-infinity', repeat('y', 9000))",
+            "insert into keyless values (repeat('z', 9000))",
+            "delete from keyed where a = 1",
+        )
+        one, two, three, gone = await receive(stream, 4)
+
+    assert one.new in (
+        ("1", "it's", "2026-01-01 22:04:05+00", "x" * 9000),
+        # Deleted before it was fetched.
+        ("1", "it's", "2026-01-01 22:04:05+00", Absent.UNCHANGED),
+    )
+    assert two.new == ("2", "", "-infinity", "y" * 9000)
+    assert three.new == (Absent.UNCHANGED,)
+    assert gone.old == ("1", "it's", "2026-01-01 22:04:05+00", Absent.NOT_LOGGED)
+
+
+async def test_a_row_whose_key_is_of_a_domain_is_told_without_its_values(notes):
+    notes.execute(
+        "create function trap(int) returns bool language plpgsql as $$ begin"
+        " insert into caught values (current_user); return true; end $$",
+        "create table caught (who text)",
+        "create domain trapped as int check (trap(value))",
+        "create table keyed (a trapped primary key, big text)",
+        "alter publication supabase_realtime add table keyed",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute("insert into keyed values (1, repeat('x', 9000))")
+        before = query(notes.conninfo, "select count(*) from caught")
+        (change,) = await receive(stream, 1)
+
+    assert change.new == ("1", Absent.UNCHANGED)
+    assert query(notes.conninfo, "select count(*) from caught") == before
+
+
+async def test_a_table_with_a_row_filter_is_not_followed(notes):
+    notes.execute(
+        "create table filtered (id int primary key)",
+        "alter publication supabase_realtime add table filtered where (id > 5)",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute("insert into filtered values (1), (7)")
+        notes.execute(INSERT.format(9))
+        assert ids(await receive(stream, 1)) == [9]
+
+
+async def test_kinds_of_changes_that_are_not_published_are_left_out(notes):
+    notes.execute("alter publication supabase_realtime set (publish = 'insert')")
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute(
+            "insert into notes values (1)",
+            "update notes set id = 2",
+            "insert into notes values (3)",
+        )
+        changes = await receive(stream, 2)
+
+    assert [change.kind for change in changes] == [Kind.INSERT] * 2
+
+
+async def test_a_table_with_triggers_of_both_dialects_comes_once(notes):
+    notes.execute(
+        "create trigger notes_changes_trigger after insert on notes"
+        " for each row execute function notify_table_changes()",
+        "select enable_realtime('public', 'notes')",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute("alter table notes enable trigger all")
+        notes.execute("insert into notes values (1)", "insert into notes values (2)")
+        changes = await receive(stream, 2)
+
+    assert ids(changes) == [1, 2]
+
+
+async def test_a_trigger_of_somebody_s_own_is_understood(notes):
+    """As the documents write it, with the quoting that works."""
+    notes.execute(
+        "create table messages (id int primary key, content text)",
+        """
+        create or replace function own.notify_table_changes() returns trigger as $$
+        declare note json;
+        begin
+            note = json_build_object('table', tg_table_name, 'schema', tg_table_schema, 'event', tg_op,
+                'new_record', row_to_json(new), 'timestamp', extract(epoch from now()));
+            perform pg_notify('table_changes', note::text);
+            return new;
+        end $$ language plpgsql
+        """.replace("own.", "realtime."),
+        "create trigger messages_changes_trigger after insert on messages"
+        " for each row execute function realtime.notify_table_changes()",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute("insert into messages values (1, 'hello')")
+        (change,) = await receive(stream, 1)
+
+    assert change.new == ("1", "hello")
+    assert change.table.relation.name == "messages"

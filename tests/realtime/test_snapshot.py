@@ -117,7 +117,7 @@ async def test_lists_are_bounded_and_begin_with_the_largest_channel_while_totals
 async def test_members_of_every_dialect_count(autojump_clock):
     async with open_stage() as stage:
         await stage.connect(role="authenticated", sub="a").joined()
-        goforward = GoForwardDialect("room", lambda: Stamp(1_000_000_000, "0123"))
+        goforward = GoForwardDialect("room", lambda: Stamp(1_000_000_000, b"012345"))
         stage.connect(role="authenticated", sub="b", dialect=goforward)
         await trio.testing.wait_all_tasks_blocked()
 

@@ -180,5 +180,6 @@ async def test_actors_are_listed_with_their_supervisor_and_how_often_they_were_r
             "channels",
             "reading",
             "connections",
+            "keepers",
             "reports",
         }

@@ -9,8 +9,7 @@ declare
   target record;
   told text;
 begin
-  select class.oid, class.relkind, namespace.oid as namespace, pg_has_role(class.relowner, 'USAGE') as is_owned
-    into target
+  select class.oid, class.relkind, pg_has_role(class.relowner, 'USAGE') as is_owned into target
     from pg_class as class join pg_namespace as namespace on namespace.oid = class.relnamespace
     where namespace.nspname = schema_name and class.relname = table_name;
   if target.oid is null then
@@ -31,10 +30,8 @@ begin
     execute format('alter publication %I drop table %I.%I', publication, schema_name, table_name);
   end if;
   if exists (
-    select from pg_publication where pubname = publication and (
-      puballtables or exists (
-        select from pg_publication_namespace
-        where pnpubid = pg_publication.oid and pnnspid = target.namespace))
+    select from pg_publication_tables
+    where pubname = publication and schemaname = schema_name and tablename = table_name
   ) then
     raise object_not_in_prerequisite_state using
       message = format('table %s is published with all tables or with its schema', table_name),

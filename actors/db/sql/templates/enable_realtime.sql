@@ -14,8 +14,7 @@ declare
   place text;
   is_needed boolean;
 begin
-  select class.oid, class.relkind, namespace.oid as namespace, pg_has_role(class.relowner, 'USAGE') as is_owned
-    into target
+  select class.oid, class.relkind, pg_has_role(class.relowner, 'USAGE') as is_owned into target
     from pg_class as class join pg_namespace as namespace on namespace.oid = class.relnamespace
     where namespace.nspname = schema_name and class.relname = table_name;
   if target.oid is null then
@@ -30,14 +29,14 @@ begin
   -- Two that enable the same table would trip over each other.
   perform pg_advisory_xact_lock(<lock>, 0);
 
-  if not exists (
-    select from pg_publication where pubname = publication and (
-      puballtables
-      or exists (select from pg_publication_rel where prpubid = pg_publication.oid and prrelid = target.oid)
-      or exists (
-        select from pg_publication_namespace
-        where pnpubid = pg_publication.oid and pnnspid = target.namespace))
-  ) then
+  if not exists (select from pg_publication where pubname = publication and puballtables)
+    and not exists (
+      select from pg_publication_rel join pg_publication on pg_publication.oid = prpubid
+      where pubname = publication and prrelid = target.oid)
+    and not exists (
+      select from pg_publication_tables
+      where pubname = publication and schemaname = schema_name and tablename = table_name)
+  then
     execute format('alter publication %I add table %I.%I', publication, schema_name, table_name);
   end if;
   -- Else its rows would come under the names of the partitions, which nobody subscribes to.
