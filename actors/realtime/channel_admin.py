@@ -21,6 +21,7 @@ import trio
 from attrs import define, evolve, field
 
 from actors.core.errors import ActorStopped
+from actors.realtime import visitors
 from actors.realtime.change_feed import Activity
 from actors.realtime.channel_store import StoredChannel, StoredSubscription
 from actors.realtime.errors import RateLimited
@@ -118,6 +119,7 @@ class ChannelAdmin:
                 return False
             await self._store.remove(channel.name)
             self._tenant.managed.remove(channel.name)
+            visitors.forget_all(channel, self._tenant)
             for subscription_id in tuple(channel.subscriptions):
                 self._leave(channel, subscription_id)
         log.info("channel.deleted", channel=channel.name)
