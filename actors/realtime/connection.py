@@ -10,7 +10,6 @@ Truth: its joins. Rank 3. Overflow: STOP. Restart: never. Recovery: rung 3, the 
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +18,7 @@ import trio
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
+from actors.realtime.farewells import farewell_to_slow_consumer, tell_of_restart
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
 from actors.realtime.managed_pushes import refusal_of, refuse
@@ -38,7 +38,7 @@ from protocol.commands import (
     PresencePush,
     UnknownPush,
 )
-from protocol.events import Reply, System
+from protocol.events import Reply
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -54,11 +54,7 @@ if TYPE_CHECKING:
     from protocol.commands import Command
     from protocol.dialect import ServerHeartbeat
 
-SLOW_CONSUMER = "This client reads too slowly and is disconnected"
-RESTARTING = "Server requested disconnect"
 NO_CHANNEL = "No channel was joined"
-#: A client that reads too slowly is told on no more topics than this: the farewell is bounded.
-TOPICS_TOLD = 16
 #: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
 CLOSE_WITHIN_S = 5.0
 
@@ -281,10 +277,7 @@ class ConnectionActor:
     async def _say_goodbye(self, deadline: float) -> None:
         """Send the client home when it is its turn; it is served until then."""
         await trio.sleep_until(self._departures.next_at(deadline))
-        for topic in self._memberships.by_topic:
-            self._seat.push(
-                System(None, "system", ok=True, message=RESTARTING, channel=None), topic
-            )
+        tell_of_restart(self._memberships, self._seat)
         self._close_code = frames.CloseCode.SERVICE_RESTART
         with trio.move_on_at(deadline):
             await self._socket.close(frames.CloseCode.SERVICE_RESTART)
@@ -293,17 +286,4 @@ class ConnectionActor:
         """Return what a client is told that is cut because it reads too slowly."""
         self._metrics.slow_consumers.inc()
         self._log.warning("connection.slow", topics=len(self._memberships.by_topic))
-        told = islice(self._memberships.by_topic.values(), TOPICS_TOLD)
-        return b"".join(
-            member.encode(
-                System(
-                    member.join_ref,
-                    "system",
-                    ok=False,
-                    message=SLOW_CONSUMER,
-                    channel=member.sub_topic,
-                    code="SlowConsumer",
-                )
-            )
-            for member in told
-        )
+        return farewell_to_slow_consumer(self._memberships)
