@@ -1,6 +1,6 @@
 """Which rows may be seen with which claims, as a function that Postgres compiles once for each session and role.
 
-Called by `visibility`, which makes queries of changes, and by `row_judge`, which runs them.
+Called by `visibility`, which makes queries of changes, and by `row_statements`, which runs them.
 The function lives in the session's temporary schema: nothing is installed in the database.
 It takes the role, and then judges the rows of one list after the other, each list with the claims that go with it.
 
