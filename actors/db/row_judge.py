@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from actors.db.row_faults import ERROR_SLOW, TIMED_OUT, RowFaults
+from actors.db.row_faults import ERROR_SLOW, RowFaults
 from actors.db.row_query import OUT_OF_TIME, RENAMED
 from actors.db.row_statements import Case, RowStatements
+from actors.db.sqlstates import QUERY_CANCELED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -110,8 +111,8 @@ class RowJudge:
                     verdicts.by_claims[one.claims].faults.update(faults)
                     continue
                 (outcome,) = await self._statements.run([one], rows, is_alone=True)
-                timeouts += outcome == TIMED_OUT
-                answers += outcome != TIMED_OUT
+                timeouts += outcome == QUERY_CANCELED
+                answers += outcome != QUERY_CANCELED
                 waiting += self._note(one, outcome, verdicts)
         return verdicts
 
@@ -121,7 +122,7 @@ class RowJudge:
         for part in _parts(cases):
             outcomes = await self._outcomes(part, rows)
             for case, outcome in zip(part, outcomes, strict=True):
-                if outcome == TIMED_OUT:
+                if outcome == QUERY_CANCELED:
                     self._set_aside(case, verdicts)
                 else:
                     again += self._note(case, outcome, verdicts)
@@ -150,7 +151,7 @@ class RowJudge:
 
     async def _outcomes(self, cases: Sequence[Case], rows: Rows) -> list[Outcome]:
         """Return what came out for each case: that the time was over for those who are slow, or were."""
-        outcomes: list[Outcome] = [TIMED_OUT] * len(cases)
+        outcomes: list[Outcome] = [QUERY_CANCELED] * len(cases)
         rest = [
             place for place, case in enumerate(cases) if not self._faults.is_held(case.claims)
         ]
@@ -158,8 +159,8 @@ class RowJudge:
         while rest and slow < SLOW_ONES:
             found = await self._statements.run([cases[place] for place in rest], rows)
             for place, outcome in zip(rest, found, strict=True):
-                outcomes[place] = TIMED_OUT if outcome == OUT_OF_TIME else outcome
-            slow += found.count(TIMED_OUT)
+                outcomes[place] = QUERY_CANCELED if outcome == OUT_OF_TIME else outcome
+            slow += found.count(QUERY_CANCELED)
             rest = [
                 place
                 for place, outcome in zip(rest, found, strict=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from psycopg import sql
 
-from actors.db.row_faults import TIMED_OUT
+from actors.db.sqlstates import QUERY_CANCELED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -211,7 +211,7 @@ def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
         judged=sql.Literal(JUDGED),
         renamed=sql.Literal(RENAMED),
         out_of_time=sql.Literal(OUT_OF_TIME),
-        timed_out=sql.Literal(TIMED_OUT),
+        timed_out=sql.Literal(QUERY_CANCELED),
     )
     text = body.as_string()
     name = "visible_" + hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field, frozen
 
-from actors.db.row_faults import TIMED_OUT
 from actors.db.row_query import OUT_OF_TIME, UNFINISHED, text_array
 from actors.db.row_sessions import StatementFailed
+from actors.db.sqlstates import QUERY_CANCELED
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ TRANSIENT = ("55P03", "53")
 UNSENT = ""
 UNREADABLE = "22"
 #: The time of the statement was over.
-OUT = (TIMED_OUT, OUT_OF_TIME)
+OUT = (QUERY_CANCELED, OUT_OF_TIME)
 
 _UNFINISHED = "A commit is not through yet: Postgres waits for a standby."
 _TRANSIENT = "Postgres could not judge rows: a table is locked, or a resource is used up."
@@ -116,7 +116,7 @@ class RowStatements:
             found[order[place - 1]] = seen or failure or []
             if failure in OUT:
                 # Whoever comes first had all of the time.
-                found[order[place - 1]] = TIMED_OUT if place == 1 else failure
+                found[order[place - 1]] = QUERY_CANCELED if place == 1 else failure
                 for behind in order[place:]:
                     found[behind] = OUT_OF_TIME
         return found
@@ -132,7 +132,7 @@ class RowStatements:
                 )
             except StatementFailed as failed:
                 if not is_alone:
-                    self._is_slow = failed.sqlstate == TIMED_OUT
+                    self._is_slow = failed.sqlstate == QUERY_CANCELED
                 if failed.sqlstate != UNFINISHED:
                     raise
             else:
