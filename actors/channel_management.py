@@ -8,7 +8,6 @@ from attrs import frozen
 
 from actors.auth.roles import NoRoles, RoleVerifier
 from actors.db.channel_store import PostgresChannelStore
-from actors.db.enabling import PostgresTableTriggers
 from actors.dialects import stamps
 from actors.realtime.channel_admin import ChannelAdmin
 from actors.realtime.channel_keeper import keeper_spec
@@ -75,11 +74,7 @@ class ChannelManagement:
             settings.channel_admins | {SERVICE_ROLE},
             settings.channel_creators or None,
         )
-        triggers = (
-            None
-            if database is None
-            else PostgresTableTriggers(database.pool, settings.publication)
-        )
+        triggers = None if database is None else database.triggers
         return GoForwardApi(
             requests,
             self.admin,
@@ -88,5 +83,5 @@ class ChannelManagement:
             self.now,
             triggers,
             settings.enable_metrics,
-            settings.enable_db_streaming,
+            settings.enable_db_streaming and database is not None,
         )

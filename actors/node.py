@@ -58,6 +58,7 @@ from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.dashboard_site import Dashboard
+from actors.web.fluxbase_api import FluxbaseApi
 from actors.web.guard import Guard
 from actors.web.ops import Operations, render_figures
 from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
@@ -298,7 +299,9 @@ class Node:
         )
         poster = Poster(tenant, self._metrics)
         bodies = BodyBudget(settings.bodies_bytes)
-        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
+        requests = RequestRate(tenant.quota)
+        api = BroadcastApi(tenant.verifier, poster, bodies, requests)
+        fluxbase = FluxbaseApi(tenant.verifier, poster, bodies, requests)
         guard = Guard(tenant.verifier, settings.metrics_token)
         figures = partial(render_figures, tenant, self._metrics)
         operations = Operations(self.tree, figures if settings.enable_metrics else None, guard)
@@ -307,7 +310,7 @@ class Node:
         )
         return site(
             supabase=OriginGuard(settings.allowed_origins, supabase, ORIGIN_REFUSED),
-            api=[*api.routes(), *statistics.routes()],
+            api=[*api.routes(), *statistics.routes(), *fluxbase.routes()],
             operations=[*operations.routes(), *statistics.operator_routes()],
             dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
             goforward=management.api(poster, bodies).routes(),

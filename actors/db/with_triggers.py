@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 RECONNECT = Backoff(first=0.05, base=0.25, factor=2.0, ceiling=30.0)
 #: How often it is looked whether the log has come as far as a notification waits for, in seconds.
 LOOK_EVERY_S = 0.02
+#: How many batches of changes may wait for the log.
+MAX_HEARD_CHUNKS = 8
 #: A page of the log, and how long the headers of pages are; what is written next may begin behind one.
 PAGE_BYTES = 8192
 PAGE_HEADERS_BYTES = (24, 40)
@@ -115,30 +117,36 @@ class SourceWithTriggers:
         return self._log_source.publication, MESSAGES_PUBLICATION
 
     async def _listen(self, stream: JoinedStream, listening: trio.Event) -> None:
-        """Hand what is heard to the stream, for ever; `listening` once the first attempt was made."""
+        """Hand what is heard to the stream, for ever; `listening` is set once the first attempt was made."""
         attempt = 0
         while True:
+            heard = trio.Event()
             try:
-                await self._follow(stream, listening)
+                await self._follow(stream, listening, heard)
             except (Unavailable, psycopg.Error) as error:
-                attempt = 0 if listening.is_set() and self._is_underway else attempt + 1
-                self._log.warning("notifications.unavailable", error=type(error).__name__)
+                attempt = 1 if heard.is_set() else attempt + 1
+                if attempt == 1:
+                    self._log.warning("notifications.unavailable", error=type(error).__name__)
             listening.set()
-            await trio.sleep(RECONNECT.delay(attempt + 1, 0.5))
+            await trio.sleep(RECONNECT.delay(attempt, 0.5))
 
-    async def _follow(self, stream: JoinedStream, listening: trio.Event) -> None:
+    async def _follow(
+        self, stream: JoinedStream, listening: trio.Event, heard: trio.Event
+    ) -> None:
         pool = Pool(self._log_source.conninfo, 1, settings=SETTINGS)
-        heard = await Notifications.listen(self._log_source.conninfo, LISTENED)
-        async with heard.connection as connection:
+        listener = await Notifications.listen(self._log_source.conninfo, LISTENED)
+        async with listener.connection as connection:
+            heard.set()
             if self._is_underway and await self._has_told_tables(connection):
                 stream.add_gap(Gap(_GAP))
             self._is_underway = True
             rows = NotifiedRows(self._tables, pool, lambda table: not table.is_published)
-            told = NotifyStream(heard, rows, Continuity(), Counter(), self._log_source.now)
+            told = NotifyStream(listener, rows, Continuity(), Counter(), self._log_source.now)
             try:
                 async with beside(told.read):
                     listening.set()
                     while True:
+                        await stream.wait_room()
                         chunk = await told.receive()
                         stream.add(chunk.changes, await self.insert_position())
             finally:
@@ -172,6 +180,7 @@ class JoinedStream:
     _last: Position = field(default=Position(Lsn(0), 0), init=False)
     _stirred: trio.Event = field(factory=trio.Event, init=False)
     _taken: trio.Event = field(factory=trio.Event, init=False)
+    _heard_taken: trio.Event = field(factory=trio.Event, init=False)
     #: Whether what was handed out last came by the log, which is to hear of it.
     _is_of_log: bool = field(default=True, init=False)
 
@@ -213,6 +222,11 @@ class JoinedStream:
             self._heard.append(_Heard(changes, written))
             self._stir()
 
+    async def wait_room(self) -> None:
+        """Wait until more may be added; what nobody takes is to wait in Postgres."""
+        while len(self._heard) >= MAX_HEARD_CHUNKS:
+            await self._heard_taken.wait()
+
     def add_gap(self, gap: Gap) -> None:
         """Announce that changes were not heard."""
         self._gap = gap
@@ -242,6 +256,8 @@ class JoinedStream:
 
     def _take_heard(self) -> Chunk:
         heard = self._heard.popleft()
+        self._heard_taken.set()
+        self._heard_taken = trio.Event()
         self._is_of_log = False
         # Just before the next record, where none can begin: records begin at multiples of eight.
         place = Lsn(heard.written - 1)

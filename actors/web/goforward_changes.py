@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 #: What Postgres says stands behind this in the words for Supabase's clients.
 EXCEPTION = "Exception: "
-NO_DATABASE = "This server runs without a database"
+STREAMING_OFF = codes.disabled("database streaming")
 
 
 @frozen
@@ -100,7 +100,7 @@ class ChangeRoutes:
         if not self.requests.may(identity, channel, Permission.WRITE):
             raise Problematic(codes.permission_denied(Permission.WRITE.value))
         if not self.is_streaming:
-            raise Problematic(codes.disabled("database streaming"))
+            raise Problematic(STREAMING_OFF)
         return channel, identity
 
     async def _refuse_unless_granted(self, wanted: ChangeFilter, identity: Identity) -> None:
@@ -187,7 +187,7 @@ class ChangeRoutes:
         if not self.requests.is_admin(identity):
             raise Problematic(codes.permission_denied(Permission.ADMIN.value))
         if self.triggers is None:
-            raise Problematic(codes.unavailable(NO_DATABASE))
+            raise Problematic(STREAMING_OFF)
         return self.triggers
 
     async def _switch(

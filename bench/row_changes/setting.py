@@ -15,9 +15,6 @@ from tests.support import postgres
 
 __all__ = ["Setting", "command", "postgres"]
 
-#: Short, so that the log is empty and the durable slot at rest when idling is measured.
-WINDOW_S = 3
-
 
 @frozen
 class Setting:
@@ -34,11 +31,10 @@ class Setting:
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def command(database: postgres.PostgresServer) -> list[str]:
-    """Return the command that starts Troupe on this database."""
+def command(database: postgres.PostgresServer, *more: str) -> list[str]:
+    """Return the command that starts Troupe on this database, with more options."""
     options = ["--host", "127.0.0.1", "--port", "0", "--jwt-secret", JWT_SECRET]
     options += ["--database-url", database.conninfo()]
-    options += ["--change-log-window-s", str(WINDOW_S)]
     # The clients of the load generator send no heartbeats.
     options += ["--idle-timeout-s", "600"]
-    return [sys.executable, "-m", "actors.main", *options]
+    return [sys.executable, "-m", "actors.main", *options, *more]

@@ -19,7 +19,10 @@ from workloads.place import MARGIN_S, Place, costs
 
 SEND = "select realtime.send(jsonb_build_object('sent_ns', %s::text), 'bench', %s, false)"
 SUB_TOPIC = TOPIC.removeprefix("realtime:")
+FOLLOWED = "select true from pg_replication_slots where active"
 STARTING_S = 30.0
+#: After so long without any message, those that are missing are lost.
+PATIENCE_S = 10.0
 
 
 @frozen
@@ -46,6 +49,7 @@ class BroadcastFromSql:
             # As Postgres writes a jsonb, with a space.
             "marker": '"sent_ns": "',
             "expected": expected,
+            "measure": PATIENCE_S,
         }
         client = Client(TROUPE_PATH, (phoenix_join(TOPIC, is_echoed=True),))
         with (
@@ -74,6 +78,8 @@ class BroadcastFromSql:
 
 def _write(conninfo: str, per_s: float, count: int, sent: Event) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
+        while connection.execute(FOLLOWED).fetchone() is None:
+            time.sleep(0.05)
         began = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, began + number / per_s - time.monotonic()))

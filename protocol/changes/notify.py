@@ -11,6 +11,7 @@ Anybody who may connect to the database may send such a text, so nothing in it i
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,7 +71,7 @@ def decode_notice(payload: bytes) -> RowNotice:
         MalformedChange: it says nothing that makes sense; the text of the error quotes none of it.
     """
     try:
-        told = _decode(payload)
+        told = _read(payload)
         kind = Kind((told.event or told.type or "").upper())
         transaction = int(told.transaction)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -96,6 +97,28 @@ def decode_notice(payload: bytes) -> RowNotice:
         transaction & 0xFFFFFFFF if transaction > 0 else 0,
         _seconds(told.timestamp),
     )
+
+
+def _read(payload: bytes) -> _Payload:
+    """Decode the text; with half a surrogate pair in it, which the type json allows, only what is sure of the rows."""
+    try:
+        return _decode(payload)
+    except msgspec.DecodeError:
+        told = json.loads(payload)
+        if not isinstance(told, dict):
+            raise
+        for name in ("old_record", "new_record", "record"):
+            if isinstance(told.get(name), dict):
+                told[name] = {k: v for k, v in told[name].items() if _is_sure(v)}
+        # The rest is to be fetched.
+        return _decode(json.dumps(told | {"is_partial": True}))
+
+
+def _is_sure(value: object) -> bool:
+    """Whether a value comes through Python as it was."""
+    if isinstance(value, str):
+        return value.isprintable()
+    return value is None or isinstance(value, int)
 
 
 def _seconds(value: msgspec.Raw) -> float | None:

@@ -199,3 +199,17 @@ async def test_a_trigger_of_somebody_s_own_is_understood(notes):
 
     assert change.new == ("1", "hello")
     assert change.table.relation.name == "messages"
+
+
+async def test_json_that_jsonb_refuses_is_told_as_it_is(notes):
+    notes.execute(
+        "create table odd (id int primary key, value json)",
+        "alter publication supabase_realtime add table odd",
+    )
+    texts = [r'{"b": "\ud800", "a": 1}', r'"\u0000"', "1e1000000"]
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        for number, text in enumerate(texts):
+            notes.execute(f"insert into odd values ({number}, '{text}')")
+        changes = await receive(stream, len(texts))
+
+    assert [change.new[1] for change in changes] == texts

@@ -92,7 +92,7 @@ async def visitor(node, user: str | None = None):
         yield Visitor(websocket)
 
 
-@pytest.mark.capability("FB-006", "FB-016", "FB-032", "FB-033", "FB-057", "FB-061")
+@pytest.mark.capability("FB-006", "FB-016", "FB-032", "FB-034", "FB-033", "FB-057", "FB-061")
 async def test_the_rows_of_the_document_arrive_as_it_shows_them(tables, node):
     async with visitor(node) as anon:
         await anon.subscribed(PRODUCTS)
@@ -115,7 +115,7 @@ async def test_the_rows_of_the_document_arrive_as_it_shows_them(tables, node):
     assert deleted == {**head, "payload": {"type": "DELETE", **table, "old_record": new}}
 
 
-@pytest.mark.capability("FB-017", "FB-039", "FB-040", "FB-041", "FB-045")
+@pytest.mark.capability("FB-017", "FB-039", "FB-040", "FB-041", "FB-045", "FB-071")
 async def test_everybody_sees_own_rows_and_anonymous_clients_none(tables, node):
     channel = "table:public.owned"
     async with visitor(node, "ann") as ann, visitor(node, "bob") as bob, visitor(node) as anon:
@@ -176,11 +176,40 @@ async def test_any_schema_and_any_operator_of_filters(tables, node):
     ]
 
 
+@pytest.mark.capability("FB-025", "FB-026", "FB-027")
+async def test_a_table_is_live_as_long_as_sql_says_so(tables, node):
+    channel = "table:public.apart"
+    tables.execute("select enable_realtime('public', 'apart')")
+    async with visitor(node) as anon:
+        await anon.subscribed(channel)
+        await anon.subscribed(PRODUCTS)
+        tables.execute("insert into apart values (1)")
+        assert (await anon.next())["payload"]["record"] == {"id": 1}
+
+        tables.execute(
+            "select disable_realtime('public', 'apart')",
+            "insert into apart values (2)",
+            "insert into products values (1, 'a', 1)",
+        )
+        assert (await anon.next())["channel"] == PRODUCTS
+
+
 @pytest.mark.parametrize("condition", ["tags->key=eq.1", "tags->>key=eq.1", "nope=eq.1", "x"])
 async def test_a_filter_that_cannot_be_had_is_an_error(node, condition):
     config = {"schema": "inventory", "table": "items", "filter": condition}
     async with visitor(node) as anon:
         assert await anon.refusal("items", config=config)
+
+
+@pytest.mark.capability("M5-061")
+async def test_a_supabase_client_that_waits_is_refused_too(node):
+    async with rows_client(node.port) as supabase:
+        entry = {"event": "*", "schema": "public", "table": "hidden"}
+        await supabase.join("room", entry, postgres_changes_options={"wait": True})
+        reply = await supabase.next("phx_reply", "room")
+
+    assert reply["status"] == "error"
+    assert "permission denied for table" in reply["response"]["reason"]
 
 
 async def test_rows_and_broadcasts_of_three_dialects_each_in_its_own_shape(tables, node):

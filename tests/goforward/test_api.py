@@ -40,7 +40,7 @@ def node_of(database, **settings):
     return running_node(database.conninfo, **quick, **settings)
 
 
-@pytest.mark.capability("GF-142", "GF-145", "GF-146", "GF-164")
+@pytest.mark.capability("GF-007", "GF-142", "GF-145", "GF-146", "GF-164")
 async def test_the_example_script_finds_every_endpoint_in_order(prepared):
     require(shutil.which("curl"), "curl is missing: apt-get install curl")
     with trio.fail_after(60):

@@ -40,6 +40,14 @@ class Visitor:
         outbox.messages.clear()
         return found
 
+    def farewell(self) -> list[dict[str, Any]]:
+        """Return what is said before the client is cut because it reads too slowly."""
+        outbox = self._client.socket.outbox
+        outbox.push(self._client.socket.farewell())
+        found = [json.loads(data) for data in outbox.messages]
+        outbox.messages.clear()
+        return found
+
     async def subscribed(self, channel: str, **members: Any) -> None:
         """Subscribe and expect the acknowledgement; what else comes with it is dropped."""
         self.send("subscribe", channel, **members)

@@ -294,11 +294,11 @@ async def test_tables_that_cannot_be_switched_are_told_why(autojump_clock):
         assert foreign.value["details"] == "must be owner of table foreign"
 
 
-async def test_without_a_database_there_are_no_triggers_and_no_subscriptions(autojump_clock):
+async def test_without_a_database_there_are_no_triggers(autojump_clock):
     async with open_goforward() as api:
         found = await api.send("POST", "/realtime/triggers/messages", token=ADMIN)
 
-        assert (found.status, found.code) == (503, "UNAVAILABLE")
+        assert (found.status, found.code) == (403, "FEATURE_DISABLED")
 
 
 @pytest.mark.capability("GF-019", "GF-035")

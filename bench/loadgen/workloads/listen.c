@@ -1,13 +1,14 @@
 /* Workload listen: every connection hears what others cause, and counts the marker in it.
  *
  * Says by a line of JSON that all have joined and what that took, sends each client's texts once, and listens until
- * the marker has come as often as expected or the deadline has. A number that follows the marker
+ * the marker has come as often as expected, or has not come for `measure`, or the deadline has. A number that follows the marker
  * is a moment on the monotonic clock, in nanoseconds: the time since then is its latency, and on
  * one connection these moments may only increase, so a repeated or reordered message ends the
  * program without a result; what is lost is missing from the count.
  * Prints one JSON object. */
 #define _GNU_SOURCE
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "../clock.h"
@@ -100,6 +101,14 @@ static void send_texts(struct pool *pool) {
     }
 }
 
+static bool is_waiting(const struct listening *listening, const struct options *options,
+                       uint64_t deadline_ns) {
+    uint64_t now_ns = monotonic_ns();
+    bool given_up = options->measure_ns > 0 && listening->counted > 0 &&
+                    now_ns > listening->last_ns + options->measure_ns;
+    return listening->counted < options->expected && now_ns < deadline_ns && !given_up;
+}
+
 static void print_result(const struct listening *listening, const struct usage *used) {
     printf("{\"counted\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"other_messages\": %" PRIu64
            ", \"timed\": %" PRIu64 ", \"span_s\": %.6f, ",
@@ -136,7 +145,7 @@ int main(int count, char **values) {
     fflush(stdout);
 
     send_texts(&listening.pool);
-    while (listening.counted < options.expected && monotonic_ns() < deadline_ns) {
+    while (is_waiting(&listening, &options, deadline_ns)) {
         pool_poll(&listening.pool, POLL_MS, on_message, &listening);
     }
     struct usage end = usage_now(&options.share);

@@ -47,6 +47,19 @@ def test_a_large_row_may_be_told_without_any_key():
     assert notice(event="DELETE", is_partial=True).old == {}
 
 
+def test_of_a_row_with_half_a_surrogate_pair_there_is_what_is_sure():
+    row = r'{"id": 1, "name": "a", "at": 1.50, "data": {"b": "\ud800"}}'
+    payload = f'{{"table": "notes", "event": "INSERT", "new_record": {row}}}'
+
+    told = decode_notice(payload.encode())
+
+    assert told.is_partial
+    assert {name: bytes(value) for name, value in told.new.items()} == {
+        "id": b"1",
+        "name": b'"a"',
+    }
+
+
 @pytest.mark.parametrize("timestamp", ["2026-01-01", None, -1, 1e300, {}, True])
 def test_a_time_that_is_none_is_left_out(timestamp):
     assert notice(event="INSERT", new_record={}, timestamp=timestamp).at_s is None
