@@ -32,22 +32,21 @@ _HEAD: Final = (
 
 async def switching_protocols(key: bytes) -> bytes:
     """Return the response to a request with this `Sec-WebSocket-Key`; empty if the library does not accept it."""
-    response = b""
+    stream = _Stream(_HEAD % key)
     async with trio.open_nursery() as nursery:
-        stream = _Stream(_HEAD % key, on_close=nursery.cancel_scope.cancel)
-        # Waits for ever for a head that it does not accept, of which the stream hears.
+        # The library waits for ever for a head that it accepts, once it has refused this one.
+        stream.on_close = nursery.cancel_scope.cancel
         request = await wrap_server_stream(nursery, stream)
         await request.accept()
-        response = stream.written
-    return response
+    return stream.written
 
 
 class _Stream(trio.abc.Stream):
     """What the library reads, and keeps what it writes; `on_close` is called if it gives the client up."""
 
-    def __init__(self, head: bytes, on_close: Callable[[], None]) -> None:
+    def __init__(self, head: bytes) -> None:
         self._unread = head
-        self._on_close = on_close
+        self.on_close: Callable[[], None]
         self.written = b""
 
     @override
@@ -65,4 +64,5 @@ class _Stream(trio.abc.Stream):
 
     @override
     async def aclose(self) -> None:
-        self._on_close()
+        self.written = b""
+        self.on_close()
