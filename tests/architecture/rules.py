@@ -76,6 +76,7 @@ HEAVY_NEIGHBOURS = {
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
+    "trio_websocket": ("actors/web/handshake.py",),
     "wsproto": ("actors/web/rare_frames.py",),
 }
 
