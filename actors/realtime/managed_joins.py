@@ -7,25 +7,31 @@ Called by `joins.py` once it is known who joins, and by `credentials.py` when a 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.core.errors import ActorStopped
 from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
-from actors.realtime.messages import ChannelKey
+from actors.realtime.messages import ChannelKey, EndSubscriptions
 from protocol.managed import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actors.realtime.managed_channels import ManagedChannel
+    from actors.realtime.membership import Membership
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.commands import Join
 
+#: What is told to those whose subscription ends.
+DELETED = "The channel was deleted"
+NOT_READABLE = "You no longer have permission to read from this channel"
+NO_PERMISSION = "ChannelPermissionDenied"
 NOT_LOADED = "Channels are not known yet: the database is away"
 
 
@@ -40,7 +46,7 @@ def refuse_if_unreadable(
     channel = binding(sub_topic, tenant, is_managed=is_managed)
     if channel is not None and not channel.allows(identity, Permission.READ):
         raise Forbidden(
-            "ChannelPermissionDenied",
+            NO_PERMISSION,
             f"You do not have permission to read from this channel: {sub_topic}",
         )
 
@@ -76,6 +82,27 @@ def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Ite
         yield
     finally:
         channel.entering.discard(subscription.key)
+
+
+async def end_if_unwelcome(membership: Membership, tenant: Tenant) -> None:
+    """End a membership whose channel was deleted or closed to it while it came in, or came to speak for another.
+
+    Whoever did that may not have found it on the roster.
+    """
+    _, is_private, sub_topic = membership.channel_key
+    is_managed = membership.subscription.is_managed
+    if is_private:
+        return
+    channel = binding(sub_topic, tenant, is_managed=is_managed)
+    if channel is None and not is_managed:
+        return
+    if channel is not None and channel.allows(membership.identity, Permission.READ):
+        return
+    refusal, code = (DELETED, "") if channel is None else (NOT_READABLE, NO_PERMISSION)
+    with suppress(ActorStopped):
+        await membership.channel.send(
+            EndSubscriptions(lambda one: one.key != membership.key, refusal, code)
+        )
 
 
 @frozen
