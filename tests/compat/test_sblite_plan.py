@@ -90,8 +90,9 @@ def test_these_tests_can_be_run_by_their_mark(request):
 
 
 class TestConnection:
-    @pytest.mark.capability("SB-099", "SB-153", "SB-154")
+    @pytest.mark.capability("SB-099", "SB-108", "SB-153", "SB-154")
     async def test_connects_with_a_valid_key(self, connect):
+        # C26: the server was started without the plan's flag.
         async with connect() as client:
             assert await client.silence() == []
 
