@@ -80,6 +80,7 @@ async def write(database, first, count):
         b"\xff",
         b"",
         b'{"table": "notes", "event": "INSERT", "record": {"id": "\\ud800"}}',
+        rb'{"table": "no\u0000tes", "event": "INSERT", "record": {"id": 1}}',
     ],
 )
 async def test_what_nobody_can_read_harms_nobody(notes, payload):
