@@ -181,6 +181,5 @@ async def test_actors_are_listed_with_their_supervisor_and_how_often_they_were_r
             "keepers",
             "reading",
             "connections",
-            "keepers",
             "reports",
         }
