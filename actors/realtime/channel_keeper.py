@@ -97,7 +97,7 @@ class ChannelKeeper:
         tenant = self._tenant
         for channel in tenant.managed.clear_up(tenant.name, tenant.channels):
             try:
-                await self._admin.delete(channel)
+                await self._admin.expire(channel)
             except Unavailable as away:
                 log.debug("channel.not_deleted", channel=channel.name, advice=away.advice)
                 return

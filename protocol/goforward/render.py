@@ -106,6 +106,8 @@ def _about_the_channel(event: AboutTheChannel, channel: str) -> Sequence[Message
             messages = (Message(SYSTEM, "connected", payload, SYSTEM),)
         case JoinRefused():
             messages = (_error(_problem(event.code, event.reason, channel)),)
+        case PushRefused(ref=refs.ARRIVAL):
+            messages = ()
         case PushRefused():
             problem = codes.problem_of(
                 event.code,
@@ -143,11 +145,14 @@ def _problem(code: str, reason: str, channel: str) -> Problem:
 def _answer(reply: Reply) -> Sequence[Message]:
     if reply.ref == refs.PING:
         return (Message("pong", "pong", EMPTY_OBJECT, SYSTEM),)
-    if reply.ok:
+    if reply.ok or reply.ref == refs.ARRIVAL:
         return ()
     if reply.ref == refs.FAULT:
         return (Message(SYSTEM, "error", reply.response, SYSTEM),)
     reason = jsontext.tree(reply.response)
+    if isinstance(reason, dict) and "code" in reason:
+        # A `PushRefused` has told of it.
+        return ()
     is_said = isinstance(reason, dict) and "reason" in reason
     problem = (
         codes.invalid_request(str(reason["reason"]))

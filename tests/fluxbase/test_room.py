@@ -11,7 +11,8 @@ from actors.realtime.errors import Unauthorized
 from actors.realtime.messages import ChannelKey
 from actors.realtime.tenant import Limits
 from protocol.fluxbase import FluxbaseDialect
-from protocol.fluxbase.session import FAULTS_ANSWERED, JOINS_LIMIT
+from protocol.fluxbase.joined import JOINS_LIMIT
+from protocol.fluxbase.session import FAULTS_ANSWERED
 from tests.support.fluxbase import Visitor
 from tests.support.goforward import Member
 from tests.support.memory_tenant import fake_token, open_stage

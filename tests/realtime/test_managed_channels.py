@@ -317,7 +317,7 @@ async def test_what_the_operator_switched_off_is_off_for_everybody(autojump_cloc
         answers = [m.payload for m in await speaker.received()]
         assert answers == [
             {"status": "error", "response": "feature_disabled"},
-            {"status": "error", "response": {"reason": "presence"}},
+            {"status": "error", "response": {"reason": "presence", "code": "feature_disabled"}},
         ]
         assert await hearer.received() == []
 
