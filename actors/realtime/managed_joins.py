@@ -15,7 +15,7 @@ from attrs import frozen
 from actors.core.errors import ActorStopped
 from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
-from actors.realtime.messages import ChannelKey, EndSubscriptions
+from actors.realtime.messages import ChannelKey, EndSubscriptions, JoinKey
 from protocol.managed import Permission
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Ite
         channel = _create(join.sub_topic, tenant)
     identity = subscription.identity
     refuse_if_unreadable(join.sub_topic, identity, tenant, is_managed=is_managed)
-    _refuse_if_full(channel, tenant)
+    _refuse_if_full(channel, tenant, _replaced_by(join, subscription))
     channel.entering.add(subscription.key)
     try:
         yield
@@ -166,9 +166,24 @@ def make_room(tenant: Tenant) -> None:
         raise RateLimited("ChannelLimitReached", "Too many channels")
 
 
-def _refuse_if_full(channel: ManagedChannel, tenant: Tenant) -> None:
+def _replaced_by(join: Join, subscription: Subscription) -> JoinKey | None:
+    return (
+        None if join.replaces is None else JoinKey(subscription.key.connection, join.replaces)
+    )
+
+
+def _refuse_if_full(
+    channel: ManagedChannel, tenant: Tenant, replaced: JoinKey | None = None
+) -> None:
+    """Refuse one more member; who comes in place of a join that is on the roster is none.
+
+    Raises:
+        RateLimited: there is no place.
+    """
     key = ChannelKey(tenant.name, is_private=False, sub_topic=channel.name)
     roster = tenant.channels.roster(key)
+    if replaced is not None and roster is not None and roster.get(replaced) is not None:
+        return
     members = 0 if roster is None else len(roster)
     # One that is on the roster is still entering until its connection hears of that.
     entering = sum(roster is None or roster.get(join) is None for join in channel.entering)
