@@ -84,6 +84,8 @@ class JoinOptions:
     user_token: str | None = None
     managed: bool = False
     """The topic is a channel that somebody created, or else is created by this join, or the join is refused."""
+    is_shared: bool = False
+    """No client asked for this join: a channel that it is in got row changes for all its members."""
 
 
 @frozen
