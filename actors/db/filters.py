@@ -26,7 +26,6 @@ from actors.db.clauses import AskedAs, ClauseRequest, make_clauses
 from actors.db.filter_columns import ColumnKey, TypeKey, find_columns
 from actors.db.isolation import (
     NOT_SENDABLE,
-    QUERY_CANCELED,
     TOO_SLOW,
     Fault,
     is_sendable,
@@ -34,6 +33,7 @@ from actors.db.isolation import (
     raised,
     read_only_session,
 )
+from actors.db.sqlstates import QUERY_CANCELED
 from actors.realtime.change_ports import Undecided
 from protocol.changes.model import Absent
 from protocol.changes.predicates import Clause, Place, Predicate, Verdict

@@ -14,7 +14,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from starlette.routing import Mount, Route
 
-import actors.node
+import actors.site
 from actors.web.openapi_document import HEAD, document, paths_of
 from tests.support.running_node import running_node
 from tests.support.server import PROJECT, Server
@@ -48,13 +48,13 @@ def methods_and_paths(routes, prefix=""):
 async def served(monkeypatch):
     """Method and path of all routes of a whole node."""
     sites = []
-    make = actors.node.site
+    make = actors.site.site
 
     def site(**parts):
         sites.append(make(**parts))
         return sites[-1]
 
-    monkeypatch.setattr(actors.node, "site", site)
+    monkeypatch.setattr(actors.site, "site", site)
     async with running_node(None, no_database=True):
         yield set(methods_and_paths(sites[0].application.routes))
 
