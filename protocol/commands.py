@@ -23,6 +23,7 @@ class ChangeBinding:
     `entry` is the JSON object as sent, to be echoed verbatim; `id` is stable for equal entries and never 0.
     `kind` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` are as sent, None when missing.
     `fault` says in words for the client why the entry cannot be subscribed; what is faulty is then None here.
+    `takes_paths`: the filter may have paths into JSON on the left side.
     `is_legacy` marks the one binding of a join whose topic says what it is for: its changes come bare, without ids.
     """
 
@@ -35,6 +36,7 @@ class ChangeBinding:
     select: tuple[str, ...] | None = None
     fault: str | None = None
     is_legacy: bool = False
+    takes_paths: bool = False
 
 
 @frozen
