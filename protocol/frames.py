@@ -86,7 +86,7 @@ def header(opcode: Opcode, size_bytes: int) -> bytes:
     if size_bytes < 126:
         return bytes((first, size_bytes))
     if size_bytes < 0x10000:
-        return bytes((first, 126)) + size_bytes.to_bytes(2, "big")
+        return bytes((first, 126, size_bytes >> 8, size_bytes & 0xFF))
     return bytes((first, 127)) + size_bytes.to_bytes(8, "big")
 
 

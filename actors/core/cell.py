@@ -76,6 +76,26 @@ class Cell(Generic[M]):
             self._on_overflow(self)
         return False
 
+    def deliver_at_once(self, message: M) -> bool:
+        """Have the actor deal with a message in this turn if it offers that, and else queue it.
+
+        What it fails with is its crash, as if it had taken the message itself, and nothing to the caller.
+        """
+        at_once = self.mailbox.take_offer()
+        if at_once is None:
+            return self.deliver_nowait(message)
+        self.in_hand = message
+        try:
+            is_done = at_once(message)
+        except Exception as error:  # noqa: BLE001  # charged to the actor
+            self.mailbox.fail_consumer(error)
+            return True
+        self.in_hand = None
+        if not is_done:
+            return self.deliver_nowait(message)
+        self.mailbox.offer_again(at_once)
+        return True
+
     async def deliver(self, message: M, reply: Reply[Any] | None = None) -> None:
         """Queue a message, waiting for room; raises ActorStopped."""
         if not await self.mailbox.put(message, reply):

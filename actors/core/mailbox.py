@@ -84,6 +84,9 @@ class Mailbox(Generic[M]):
         self.signals: deque[Signal] | None = None
         self._senders: OrderedDict[trio.lowlevel.Task, Sender[M]] = OrderedDict()
         self._consumer: trio.lowlevel.Task | None = None
+        #: What the consumer offers to do with a message while it waits and nothing is queued; see `Inbox.batch`.
+        self._at_once: Callable[[M], bool] | None = None
+        self._failure: Exception | None = None
         self._weight = 0
         self._rejected = 0
         self.is_closed = False
@@ -167,20 +170,44 @@ class Mailbox(Generic[M]):
             self._serve_senders()
         return queued
 
-    async def wait_filled(self) -> None:
-        """Wait until something is queued or the mailbox closes; a checkpoint in any case."""
+    def take_offer(self) -> Callable[[M], bool] | None:
+        """Return what deals with a message at once, None if nobody offers that now; it does not until `offer_again`."""
+        at_once, self._at_once = self._at_once, None
+        return at_once
+
+    def offer_again(self, at_once: Callable[[M], bool]) -> None:
+        """Renew an offer that was taken, unless something was queued meanwhile."""
+        if self._consumer is not None:
+            self._at_once = at_once
+
+    def fail_consumer(self, error: Exception) -> None:
+        """Let the wait of the consumer whose offer was taken raise `error`."""
+        self._failure = error
+        self._wake_consumer()
+
+    async def wait_filled(self, at_once: Callable[[M], bool] | None = None) -> None:
+        """Wait until something is queued or the mailbox closes; a checkpoint in any case.
+
+        `at_once` is on offer meanwhile; what it fails with is raised here.
+        """
         if not self.is_empty or self.is_closed:
             await trio.lowlevel.checkpoint()
             return
         if self._consumer is not None:
             raise RuntimeError("another task waits at this inbox already")
         self._consumer = trio.lowlevel.current_task()
+        self._at_once = at_once
 
         def leave(_: object) -> trio.lowlevel.Abort:
-            self._consumer = None
+            self._consumer = self._at_once = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(leave)
+        try:
+            await trio.lowlevel.wait_task_rescheduled(leave)
+        finally:
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
 
     def close(self) -> list[Queued[M]]:
         """Refuse everything from now on, whoever waits included, and return what was still queued."""
@@ -224,7 +251,7 @@ class Mailbox(Generic[M]):
     def _wake_consumer(self) -> None:
         if self._consumer is not None:
             trio.lowlevel.reschedule(self._consumer)
-            self._consumer = None
+            self._consumer = self._at_once = None
 
     def _add_weight(self, weight: int) -> None:
         self._weight += weight

@@ -91,6 +91,11 @@ class Outbox(Protocol):
         """How much waits for the socket to take it."""
         ...
 
+    @property
+    def is_corked(self) -> bool:
+        """Whether several messages of this client are being dealt with in one turn."""
+        ...
+
     async def wait_drained(self) -> None:
         """Wait until nothing waits any more, be it sent or dropped."""
         ...

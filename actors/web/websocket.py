@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
-    from actors.web.rare_frames import Received
     from actors.web.reading import Reading
     from actors.web.transport import Transport
 
@@ -116,8 +115,12 @@ class WebSocket:
         if not data:
             self._end(ABNORMAL)
             return True
-        self._splitter.feed(data)
-        return self.go_on()
+        message = None if self._is_paused else self._splitter.take_whole(data)
+        if message is None:
+            self._splitter.feed(data)
+            return self.go_on()
+        self._hand_out(message)
+        return True
 
     def go_on(self) -> bool:
         """Hand out some of what was read; False if there is more."""
@@ -133,7 +136,10 @@ class WebSocket:
                 if not is_corked and splitter.has_more:
                     is_corked = True
                     self._outbox.cork()
-                self._handle(event)
+                if isinstance(event, Control):
+                    self._obey(event)
+                else:
+                    self._hand_out(event)
             return not splitter.has_more
         finally:
             if is_corked:
@@ -171,14 +177,15 @@ class WebSocket:
         self._outbox.discard()
         self._nursery.cancel_scope.cancel()
 
-    def _handle(self, event: Received) -> None:
-        if isinstance(event, Control):
-            self._outbox.push(event.reply)
-            if event.ended_with is not None:
-                self._end(event.ended_with)
-        elif self._receiver is None or self._is_closing:
+    def _obey(self, control: Control) -> None:
+        self._outbox.push(control.reply)
+        if control.ended_with is not None:
+            self._end(control.ended_with)
+
+    def _hand_out(self, message: str | bytes) -> None:
+        if self._receiver is None or self._is_closing:
             return
-        elif not self._receiver.take(event):
+        if not self._receiver.take(message):
             self._is_paused = True
             if self._reading is not None:
                 self._reading.pause()
