@@ -96,6 +96,9 @@ class NotifiedRows:
 
     def _is_wanted(self, one: Told, table: NotifiedTable) -> bool:
         is_heard = table.channel is None or one.channel == table.channel
+        told_by = one.notice.trigger
+        if told_by is not None and told_by != table.triggers.get(one.notice.kind, told_by):
+            return False
         return is_heard and one.notice.kind in table.kinds and self._wants(table)
 
     async def _fetch(self, live: Sequence[tuple[Told, NotifiedTable]]) -> Mapping[int, Row]:
