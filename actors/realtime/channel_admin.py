@@ -21,6 +21,7 @@ import trio
 from attrs import define, evolve, field
 
 from actors.core.errors import ActorStopped
+from actors.realtime import visitors
 from actors.realtime.change_feed import Activity
 from actors.realtime.channel_store import StoredChannel, StoredSubscription
 from actors.realtime.errors import RateLimited
@@ -74,6 +75,7 @@ class ChannelAdmin:
             at = self._now()
             stored = StoredChannel(name, config, True, identity.user_id, at)
             if not await self._store.add(stored):
+                await self._catch_up(name)
                 return None
             # A join may have brought it into being; what was allowed to be done with that one ends here.
             channel = evolve(
@@ -118,6 +120,7 @@ class ChannelAdmin:
                 return False
             await self._store.remove(channel.name)
             self._tenant.managed.remove(channel.name)
+            visitors.forget_all(channel, self._tenant)
             for subscription_id in tuple(channel.subscriptions):
                 self._leave(channel, subscription_id)
         log.info("channel.deleted", channel=channel.name)
@@ -176,6 +179,23 @@ class ChannelAdmin:
         channel.subscriptions[subscription.id] = subscription
         channel.changes[subscription.id] = shared
         self._tenant.feed.activity[room_of(channel.name, subscription.id)] = Activity()
+
+    def restore(self, stored: StoredChannel) -> ManagedChannel:
+        """Enter a channel as it was stored, in place of what a join has brought into being."""
+        channel = self._tenant.managed.get(stored.name) or ManagedChannel(stored.name)
+        channel.config, channel.is_created = stored.config, stored.is_created
+        channel.created_by, channel.created_at = stored.created_by, stored.created_at
+        for subscription in stored.subscriptions:
+            self.enter(channel, subscription)
+        self._tenant.managed.add(channel)
+        return channel
+
+    async def _catch_up(self, name: str) -> None:
+        """Know a channel that is stored and was not known: the database did what it could not tell any more."""
+        for stored in await self._store.load():
+            if stored.name == name:
+                log.info("channel.found", channel=name)
+                await self.end_unreadable(self.restore(stored))
 
     def activity(self, channel: ManagedChannel, subscription_id: str) -> Activity:
         """Return what was delivered of a subscription since this server began, or since it was made."""

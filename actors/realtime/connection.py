@@ -21,7 +21,7 @@ from actors.realtime.errors import SocketClosed
 from actors.realtime.farewells import farewell_to_slow_consumer, tell_of_restart
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
-from actors.realtime.managed_pushes import refusal_of, refuse
+from actors.realtime.managed_pushes import is_free, refusal_of, refuse
 from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
 from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
@@ -201,9 +201,8 @@ class ConnectionActor:
                 membership = self._memberships.find(command.topic, command.number)
                 if membership is None:
                     return True
-                if refusal_of(command, membership, self._tenant) is not None:
-                    return False
-                return self._publisher.publish_nowait(command, membership)
+                may = is_free(command, membership, self._tenant)
+                return may and self._publisher.publish_nowait(command, membership)
             case UnknownPush():
                 self._tenant.quota.events.count()
             case Heartbeat(topic, ref):

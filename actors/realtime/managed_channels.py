@@ -50,6 +50,7 @@ class ChannelRules:
     `max_subscriptions`: row change subscriptions of one channel; each member has a join for each.
     `presence_ttl_s`: seconds that somebody without a socket is shown as present.
     `max_visitors`: how many of those one channel has.
+    `visitors_bytes`: what they may say of themselves together, in all channels.
     `allow_anonymous`: who has no token may be in a channel that nobody created.
     """
 
@@ -61,6 +62,7 @@ class ChannelRules:
     max_subscriptions: int = 20
     presence_ttl_s: float = 300.0
     max_visitors: int = 100
+    visitors_bytes: int = 64 * 1024 * 1024
     allow_anonymous: bool = False
 
 
@@ -71,6 +73,11 @@ class Visitor:
     meta: Meta
     seen_at: float
     until: float
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts towards the bounds."""
+        return len(self.meta.payload) + len(self.meta.key)
 
 
 @define(eq=False)
@@ -125,12 +132,13 @@ class ManagedChannel:
 class ManagedChannels:
     """All of them, by name; `is_loaded` is False until what is stored is in here.
 
-    `keeper` is the actor that answers for visitors, once it lives.
+    `keeper` is the actor that answers for visitors, once it lives; `visitors_bytes` is what they all say.
     """
 
     rules: ChannelRules = field(factory=ChannelRules)
     is_loaded: bool = True
     keeper: Ref[Any] | None = None
+    visitors_bytes: int = 0
     _channels: dict[str, ManagedChannel] = field(factory=dict[str, ManagedChannel])
 
     def __len__(self) -> int:

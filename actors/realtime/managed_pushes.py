@@ -51,20 +51,34 @@ _NOT_SHOWN: Final[Mapping[str, PresenceFault]] = {
 def refusal_of(
     command: Broadcast | PresencePush, membership: Membership, tenant: Tenant
 ) -> PushRefused | None:
-    """Return why a push is not carried out, None if it may be."""
+    """Return why a push is not carried out, None if it may be; counts it."""
     if isinstance(command, PresencePush) and command.action is not PresenceAction.TRACK:
         return None
     fault = switched_off(tenant, is_presence=isinstance(command, PresencePush))
-    _, is_private, sub_topic = membership.channel_key
-    if fault is None and not is_private:
-        is_managed = membership.subscription.is_managed
-        channel = binding(sub_topic, tenant, is_managed=is_managed)
-        if channel is not None:
-            size_bytes = _size_bytes(command, channel)
-            fault = fault_of(
-                channel, membership.identity, size_bytes, membership.key.connection
-            )
+    channel = _binding(membership, tenant)
+    if fault is None and channel is not None:
+        size_bytes = _size_bytes(command, channel)
+        fault = fault_of(channel, membership.identity, size_bytes, membership.key.connection)
     return None if fault is None else evolve(fault, ref=command.ref, join_ref=command.join_ref)
+
+
+def is_free(command: Broadcast, membership: Membership, tenant: Tenant) -> bool:
+    """Whether a broadcast may be carried out without being counted; changes nothing, so it may be asked again."""
+    if not tenant.status.takes_broadcasts:
+        return False
+    channel = _binding(membership, tenant)
+    if channel is None:
+        return True
+    if channel.config.rate_limit is not None:
+        return False
+    return fault_of(channel, membership.identity, _size_bytes(command, channel)) is None
+
+
+def _binding(membership: Membership, tenant: Tenant) -> ManagedChannel | None:
+    _, is_private, sub_topic = membership.channel_key
+    if is_private:
+        return None
+    return binding(sub_topic, tenant, is_managed=membership.subscription.is_managed)
 
 
 def refuse(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PATH: Final = "/v1/realtime/broadcast"
+#: Statuses for what a channel does not take; of all else the sender lacks a permission.
+DENIED: Final = {"payload_size_exceeded": 413, "rate_limit_exceeded": 429}
 
 
 class _Body(Struct):
@@ -66,6 +68,10 @@ class FluxbaseApi:
             identity = await self._identify(request)
             with HeldBody(self.bodies) as held:
                 posted = self._read(await held.read(request))
+                peer = request.client.host if request.client else ""
+                denied = self.poster.refusal(posted, identity, peer)
+                if denied is not None:
+                    return _error(DENIED.get(denied.code, 403), denied.reason)
                 self.poster.refuse_over_quota()
                 headers = msgspec.json.encode(dict(request.headers))
                 refused = await self.poster.publish(identity, headers, [posted])

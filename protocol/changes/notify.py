@@ -76,6 +76,8 @@ def decode_notice(payload: bytes) -> RowNotice:
         transaction = int(told.transaction)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise MalformedChange("a notification that no trigger of ours sends") from None
+    if "\0" in told.schema + told.table:
+        raise MalformedChange("a notification of a table that Postgres cannot have")
     new = told.record if told.new_record is None else told.new_record
     old = told.old_record
     if told.is_partial:

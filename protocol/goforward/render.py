@@ -75,10 +75,7 @@ def render(
         change = row_change(event.data, stamp)
         return (Message("database_change", change.name, change.payload, SYSTEM),)
     if is_subscription(topic):
-        # What else is said in the room of a subscription is about nothing that a client knows.
-        if isinstance(event, System) and event.extension == POSTGRES:
-            return _notice(event, channel)
-        return ()
+        return _about_a_subscription(event, channel)
     messages: Sequence[Message]
     match event:
         case TextBroadcast():
@@ -96,6 +93,18 @@ def render(
         case _:
             messages = ()
     return messages
+
+
+def _about_a_subscription(event: Event, channel: str) -> Sequence[Message]:
+    match event:
+        case System(extension="postgres_changes"):
+            return _notice(event, channel)
+        case JoinRefused():
+            # Or the rows of it would be missing without a word.
+            return (_error(codes.subscription_failed(event.reason)),)
+        case _:
+            # What else is said in its room is about nothing that a client knows.
+            return ()
 
 
 def _about_the_channel(event: AboutTheChannel, channel: str) -> Sequence[Message]:

@@ -100,7 +100,7 @@ def test_others_see_who_is_gone_without_a_word(client, server, topic):
     synchronised(client, topic, {})
 
 
-@pytest.mark.capability("SB-090")
+@pytest.mark.capability("SB-090", "M5-081")
 def test_two_clients_with_one_key_stand_side_by_side(client, start_client, topic):
     other = start_client(SUPABASE_JS_V2)
     present(client, topic, "ann", {"on": "phone"})

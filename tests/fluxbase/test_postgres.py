@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import asynccontextmanager
-
 import pytest
-import trio
 
 from actors.settings import DEVELOPMENT_SECRET
-from tests.support.goforward import open_channel
+from tests.support.fluxbase import open_fluxbase
 from tests.support.rows_client import rows_client
 from tests.support.running_node import running_node
 from tests.support.tokens import mint
-from tests.support.websocket import open_websocket
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-WITHIN_S = 20.0
 ROLE = "do $$ begin create role {} nologin; exception when duplicate_object then null; end $$"
 SCHEMA = (
     ROLE.format("anon"),
@@ -52,44 +46,12 @@ async def node(tables, nursery):
         yield node
 
 
-class Visitor:
-    """A client on a real port."""
-
-    def __init__(self, websocket) -> None:
-        self._websocket = websocket
-
-    async def say(self, type: str, channel: str = "", **members):  # noqa: A002
-        named = {"channel": channel} if channel else {}
-        await self._websocket.send(json.dumps({"type": type, **named, **members}))
-
-    async def next(self):
-        with trio.fail_after(WITHIN_S):
-            while True:
-                message = json.loads(await self._websocket.receive())
-                if message["type"] not in ("heartbeat", "presence"):
-                    return message
-
-    async def subscribed(self, channel: str, **members) -> None:
-        await self.say("subscribe", channel, **members)
-        message = await self.next()
-        assert message["type"] == "ack", message
-
-    async def refusal(self, channel: str, **members) -> str:
-        await self.say("subscribe", channel, **members)
-        message = await self.next()
-        assert (message["type"], message["channel"]) == ("error", channel)
-        return message["error"]
-
-
 def token_of(user: str) -> str:
     return mint("authenticated", secret=DEVELOPMENT_SECRET, sub=user)
 
 
-@asynccontextmanager
-async def visitor(node, user: str | None = None):
-    query = f"?token={token_of(user)}" if user else ""
-    async with open_websocket(node.port, f"/realtime{query}") as websocket:
-        yield Visitor(websocket)
+def visitor(node, user: str | None = None):
+    return open_fluxbase(node.port, token_of(user) if user else "")
 
 
 @pytest.mark.capability("FB-006", "FB-016", "FB-032", "FB-034", "FB-033", "FB-057", "FB-061")
@@ -210,26 +172,3 @@ async def test_a_supabase_client_that_waits_is_refused_too(node):
 
     assert reply["status"] == "error"
     assert "permission denied for table" in reply["response"]["reason"]
-
-
-async def test_rows_and_broadcasts_of_three_dialects_each_in_its_own_shape(tables, node):
-    async with (
-        visitor(node, "ann") as ann,
-        rows_client(node.port) as supabase,
-        open_channel(node.port, "chat", token=token_of("carl")) as goforward,
-    ):
-        await supabase.subscribed(
-            "chat", {"event": "*", "schema": "public", "table": "products"}
-        )
-        await ann.subscribed(PRODUCTS)
-        await ann.subscribed("chat")
-        tables.execute("insert into products values (1, 'a', 1)")
-        assert (await ann.next())["payload"]["record"]["id"] == 1
-        assert (await supabase.change("chat"))["data"]["record"]["id"] == 1
-
-        await goforward.send("broadcast", "hello", text="hi")
-        payload = {"broadcast": {"event": "hello", "payload": {"text": "hi"}}}
-        assert (await ann.next())["payload"] == payload
-        await ann.say("broadcast", "chat", event="answer", payload={"text": "ho"})
-        assert (await goforward.expect("message", "answer"))["payload"] == {"text": "ho"}
-        assert (await ann.next())["payload"]["broadcast"]["event"] == "answer"

@@ -204,3 +204,16 @@ async def test_a_channel_that_somebody_joins_while_others_expire_stays(autojump_
 
         await wait_all_tasks_blocked()
         assert [channel.name for channel in api.managed] == ["b"]
+
+
+async def test_a_channel_that_was_stored_without_a_word_is_known_when_it_is_asked_for(
+    autojump_clock,
+):
+    store = MemoryChannelStore()
+    async with open_goforward(store=store, keeps=True) as api:
+        await store.add(ROOM)
+
+        again = await api.post("", {"name": "room"})
+        deleted = await api.delete("/room", token="service_role")
+
+        assert (again.status, deleted.status, store.channels) == (409, 200, {})

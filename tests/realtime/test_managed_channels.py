@@ -369,3 +369,16 @@ async def test_the_gate_lets_in_who_may_join(autojump_clock):
 
         assert gate.admits_anonymous("room")
         assert not gate.admits_anonymous("other")
+
+
+async def test_a_message_counts_once_however_it_ends(autojump_clock):
+    async with open_stage(limits=Limits(payload_bytes=100)) as stage:
+        manage(stage, config(rate_limit=2))
+        client = stage.connect(role="authenticated", sub="u1")
+        await client.joined(broadcast={"ack": True})
+
+        for payload in ({"n": "x" * 100}, {"n": 1}, {"n": 2}):
+            client.broadcast(payload)
+
+        answers = [m.payload["response"] for m in await client.received()]
+        assert answers == ["payload_size_exceeded", {}, "rate_limit_exceeded"]

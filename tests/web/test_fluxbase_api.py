@@ -7,12 +7,14 @@ import json
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
+from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.posting import Poster
 from actors.realtime.tenant import Limits
 from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.fluxbase_api import FluxbaseApi
 from actors.web.request_rate import RequestRate
+from protocol.managed import ChannelConfig
 from tests.support.fluxbase import Visitor
 from tests.support.memory_tenant import open_stage
 from tests.support.web import start_port
@@ -110,5 +112,34 @@ async def test_too_much_at_a_time_is_put_off(stage, nursery):
 
 async def test_a_server_that_is_switched_off_says_so(stage, server):
     stage.tenant.status.is_suspended = True
+
+    assert (await server.post(GOOD))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("config", "token", "status"),
+    [
+        ({"write": frozenset({"admin"})}, "authenticated", 403),
+        ({}, "anon", 403),
+        ({"max_message_bytes": 5}, "authenticated", 413),
+        ({"rate_limit": 0}, "authenticated", 429),
+    ],
+    ids=["role", "anon", "size", "rate"],
+)
+@pytest.mark.capability("GF-111")
+async def test_what_a_managed_channel_does_not_take_is_refused_and_heard_by_nobody(
+    stage, server, config, token, status
+):
+    visitor = Visitor(stage)
+    await visitor.subscribed("chat")
+    channel = ManagedChannel("chat", config=ChannelConfig(**config), is_created=True)
+    stage.tenant.managed.add(channel)
+
+    assert (await server.post(GOOD, token))[0] == status
+    assert await visitor.heard("broadcast") == []
+
+
+async def test_broadcasts_that_are_switched_off_are_off_over_http(stage, server):
+    stage.tenant.status.takes_broadcasts = False
 
     assert (await server.post(GOOD))[0] == 403

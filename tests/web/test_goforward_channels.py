@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import trio
 
+from actors.realtime.errors import Refused
 from actors.realtime.managed_channels import ChannelRules, ManagedChannel
 from protocol.goforward.ids import timestamp
 from protocol.managed import room_of
@@ -350,3 +352,15 @@ async def test_a_name_that_means_something_else_is_not_given(name, autojump_cloc
         refused = await api.post("", {"name": name, "permissions": {"read": []}})
 
         assert (refused.status, refused.code) == (400, "INVALID_REQUEST")
+
+
+async def test_a_token_that_cannot_be_judged_now_is_not_called_bad(autojump_clock):
+    class NobodyKnows:
+        async def exists(self, role):
+            await trio.lowlevel.checkpoint()
+            raise Refused("UnableToConnectToProject", "The database is away.")
+
+    async with open_goforward(roles=NobodyKnows()) as api:
+        found = await api.get("", token="user ann 1e12")
+
+        assert (found.status, found.code) == (503, "UNAVAILABLE")

@@ -128,6 +128,7 @@ def test_the_primary_key_of_a_deleted_row_needs_the_privilege_too():
     assert rendered(change, frozenset({"body"}), key_only=True)["old_record"] == {}
 
 
+@pytest.mark.capability("M5-007")
 def test_what_is_too_large_is_left_with_its_small_values():
     columns = {"id": INT4, "body": TEXT, "label": TEXT, "nothing": TEXT}
     table = make_table(columns, identity=ReplicaIdentity.FULL)
