@@ -3,6 +3,7 @@
 Made by the dialect sessions, carried out by `actors.realtime.connection`.
 A topic is joined once at a time per connection; `number` counts the joins of the connection,
 so that what belongs to an earlier join of the same topic can be told apart.
+The command there is most of is a msgspec struct, as in `events`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from protocol.events import ClientRef, Reply, TextBroadcast, UserBroadcast
@@ -137,8 +139,7 @@ class Persist:
     fault: str | None = None
 
 
-@frozen
-class Broadcast:
+class Broadcast(Struct, frozen=True, gc=False):
     """Deliver to everybody on the topic; `persist` if it is to be stored, and delivered by that."""
 
     topic: str
