@@ -3,6 +3,7 @@
 Made by the dialect sessions, carried out by `actors.realtime.connection`.
 A topic is joined once at a time per connection; `number` counts the joins of the connection,
 so that what belongs to an earlier join of the same topic can be told apart.
+The command there is most of is a msgspec struct, as in `events`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from protocol.events import ClientRef, Reply, TextBroadcast, UserBroadcast
@@ -23,6 +25,7 @@ class ChangeBinding:
     `entry` is the JSON object as sent, to be echoed verbatim; `id` is stable for equal entries and never 0.
     `kind` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` are as sent, None when missing.
     `fault` says in words for the client why the entry cannot be subscribed; what is faulty is then None here.
+    `takes_paths`: the filter may have paths into JSON on the left side.
     `is_legacy` marks the one binding of a join whose topic says what it is for: its changes come bare, without ids.
     """
 
@@ -35,6 +38,7 @@ class ChangeBinding:
     select: tuple[str, ...] | None = None
     fault: str | None = None
     is_legacy: bool = False
+    takes_paths: bool = False
 
 
 @frozen
@@ -137,8 +141,7 @@ class Persist:
     fault: str | None = None
 
 
-@frozen
-class Broadcast:
+class Broadcast(Struct, frozen=True, gc=False):
     """Deliver to everybody on the topic; `persist` if it is to be stored, and delivered by that."""
 
     topic: str

@@ -45,10 +45,14 @@ _LIVE = """
     SELECT asked.schema, asked.name, class.oid::bigint, namespace.nspname, class.relname, class.relreplident::text,
         class.relrowsecurity, live.is_published, live.has_filter, live.kinds,
         ARRAY(
-            SELECT DISTINCT function.proname::text FROM pg_catalog.pg_trigger AS trigger
+            SELECT ARRAY[trigger.tgname::text, function.proname::text, (CASE
+                WHEN trigger.tgqual IS NULL AND cardinality(trigger.tgattr::int2[]) = 0
+                    AND trigger.tgenabled <> 'R' THEN trigger.tgtype ELSE 0 END)::text]
+            FROM pg_catalog.pg_trigger AS trigger
             JOIN pg_catalog.pg_proc AS function ON function.oid = trigger.tgfoid
-            WHERE trigger.tgrelid = live.told AND NOT trigger.tgisinternal AND trigger.tgenabled <> 'D'
-            AND function.proname = ANY(%(functions)s)),
+            WHERE trigger.tgrelid = live.told AND trigger.tgenabled <> 'D'
+            AND (NOT trigger.tgisinternal OR trigger.tgparentid <> 0)
+            AND function.proname = ANY(%(functions)s) ORDER BY trigger.tgname),
         ARRAY(
             SELECT key.number::int
             FROM pg_catalog.pg_index AS index
@@ -100,6 +104,8 @@ _LIVE = """
 """
 _FILTER = "Its publication has a row filter, which triggers cannot heed: use logical replication, or drop the filter."
 _KINDS = (Kind.INSERT, Kind.UPDATE, Kind.DELETE)
+#: The bits of `tgtype` that say of what a trigger tells.
+_TOLD_KINDS = {Kind.INSERT: 4, Kind.DELETE: 8, Kind.UPDATE: 16}
 
 
 @frozen(eq=False)
@@ -107,6 +113,7 @@ class NotifiedTable:
     """A live table.
 
     `channel` is the one on which its changes are listened to, if it carries triggers for more than one.
+    `triggers` has for each kind the one that is listened to, if there are several that tell of every such change.
     `readers` make the text forms of its columns of their JSON, in the order of the relation.
     """
 
@@ -114,6 +121,7 @@ class NotifiedTable:
     is_published: bool
     kinds: frozenset[Kind]
     channel: str | None
+    triggers: Mapping[Kind, str]
     readers: tuple[Reader, ...]
 
 
@@ -161,7 +169,7 @@ class NotifiedTables:
         if known is not None and known[0] == facts:
             return known[1]
         oid, schema, relation_name, identity, _security, is_published, has_filter, *rest = facts
-        kinds, functions, _key, columns = rest
+        kinds, triggers, _key, columns = rest
         if has_filter:
             self._log.warning(
                 "table.not_followed", table=f"{schema}.{relation_name}", advice=_FILTER
@@ -176,12 +184,24 @@ class NotifiedTables:
                 tuple(Column(*column) for column in columns),
             )
             described = await self._catalog.describe(relation)
+            channel = min((CHANNELS[function] for _, function, _ in triggers), default=None)
             table = NotifiedTable(
                 described,
                 is_published,
                 frozenset(kind for kind, is_in in zip(_KINDS, kinds, strict=True) if is_in),
-                min((CHANNELS[function] for function in functions), default=None),
+                channel,
+                _heard([one for one in triggers if CHANNELS[one[1]] == channel]),
                 tuple(map(text_reader, described.types)),
             )
         self._known[name] = (facts, table)
         return table
+
+
+def _heard(triggers: Iterable[tuple[str, str, str]]) -> Mapping[Kind, str]:
+    """Return for each kind the first trigger that tells of all such changes; a partition may have two, too."""
+    return {
+        kind: name
+        for name, _, kinds in reversed(list(triggers))
+        for kind, bit in _TOLD_KINDS.items()
+        if int(kinds) & bit
+    }
