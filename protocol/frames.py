@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Self
 
-from attrs import frozen
+from msgspec import Struct
 
 
 class Opcode(IntEnum):
@@ -68,8 +68,7 @@ class CloseCode(IntEnum):
     )
 
 
-@frozen
-class Frame:
+class Frame(Struct, frozen=True, gc=False):
     """One WebSocket frame of a dialect, not yet framed."""
 
     opcode: Opcode

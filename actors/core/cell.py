@@ -81,19 +81,23 @@ class Cell(Generic[M]):
 
         What it fails with is its crash, as if it had taken the message itself, and nothing to the caller.
         """
-        at_once = self.mailbox.take_offer()
+        mailbox = self.mailbox
+        at_once = mailbox.at_once
         if at_once is None:
             return self.deliver_nowait(message)
+        # What is told meanwhile is queued.
+        mailbox.at_once = None
         self.in_hand = message
         try:
             is_done = at_once(message)
         except Exception as error:  # noqa: BLE001  # charged to the actor
-            self.mailbox.fail_consumer(error)
+            mailbox.fail_consumer(error)
             return True
         self.in_hand = None
         if not is_done:
             return self.deliver_nowait(message)
-        self.mailbox.offer_again(at_once)
+        if mailbox.is_awaited:
+            mailbox.at_once = at_once
         return True
 
     async def deliver(self, message: M, reply: Reply[Any] | None = None) -> None:

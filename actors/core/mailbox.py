@@ -85,7 +85,7 @@ class Mailbox(Generic[M]):
         self._senders: OrderedDict[trio.lowlevel.Task, Sender[M]] = OrderedDict()
         self._consumer: trio.lowlevel.Task | None = None
         #: What the consumer offers to do with a message while it waits and nothing is queued; see `Inbox.batch`.
-        self._at_once: Callable[[M], bool] | None = None
+        self.at_once: Callable[[M], bool] | None = None
         self._failure: Exception | None = None
         self._weight = 0
         self._rejected = 0
@@ -170,18 +170,13 @@ class Mailbox(Generic[M]):
             self._serve_senders()
         return queued
 
-    def take_offer(self) -> Callable[[M], bool] | None:
-        """Return what deals with a message at once, None if nobody offers that now; it does not until `offer_again`."""
-        at_once, self._at_once = self._at_once, None
-        return at_once
-
-    def offer_again(self, at_once: Callable[[M], bool]) -> None:
-        """Renew an offer that was taken, unless something was queued meanwhile."""
-        if self._consumer is not None:
-            self._at_once = at_once
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the consumer waits and was not woken."""
+        return self._consumer is not None
 
     def fail_consumer(self, error: Exception) -> None:
-        """Let the wait of the consumer whose offer was taken raise `error`."""
+        """Let the wait of the consumer raise `error`, which its `at_once` has."""
         self._failure = error
         self._wake_consumer()
 
@@ -196,10 +191,10 @@ class Mailbox(Generic[M]):
         if self._consumer is not None:
             raise RuntimeError("another task waits at this inbox already")
         self._consumer = trio.lowlevel.current_task()
-        self._at_once = at_once
+        self.at_once = at_once
 
         def leave(_: object) -> trio.lowlevel.Abort:
-            self._consumer = self._at_once = None
+            self._consumer = self.at_once = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         try:
@@ -251,7 +246,7 @@ class Mailbox(Generic[M]):
     def _wake_consumer(self) -> None:
         if self._consumer is not None:
             trio.lowlevel.reschedule(self._consumer)
-            self._consumer = self._at_once = None
+            self._consumer = self.at_once = None
 
     def _add_weight(self, weight: int) -> None:
         self._weight += weight

@@ -72,8 +72,12 @@ def deliver_at_once(roster: Roster, message: Publish) -> tuple[int, int]:
         if data:
             sends.append((data, receivers))
     # Encoded for all before anybody is sent to: an error there is nobody's half of a message.
-    taken = sum(outbox.push(data) for data, receivers in sends for outbox in receivers)
-    return taken, sum(len(receivers) for _, receivers in sends)
+    taken = received = 0
+    for data, receivers in sends:
+        received += len(receivers)
+        for outbox in receivers:
+            taken += outbox.push(data)
+    return taken, received
 
 
 class Delivery:

@@ -69,8 +69,10 @@ class Memberships:
     def find(self, topic: str, number: int) -> Membership | None:
         """Return what join `number` of a topic came to, None if that has ended."""
         membership = self.by_topic.get(topic)
-        is_current = membership is not None and membership.number == number
-        return membership if is_current else None
+        # Asked for every message, so not by way of the properties.
+        if membership is None or membership.subscription.key.number != number:
+            return None
+        return membership
 
     def enter(self, membership: Membership) -> None:
         """Note what a join came to; an earlier membership of its topic has ended."""

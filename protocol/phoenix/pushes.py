@@ -24,7 +24,7 @@ from protocol.commands import (
 from protocol.errors import MalformedFrame
 from protocol.events import Reply, TextBroadcast
 from protocol.phoenix import codes
-from protocol.phoenix.envelope import BinaryPush, Envelope
+from protocol.phoenix.envelope import BinaryPush
 from protocol.phoenix.presence import parse_presence
 
 if TYPE_CHECKING:
@@ -46,14 +46,12 @@ def asked_of_joined(push: Push, number: int, join_ref: ClientRef) -> Command:
     """Return what a push asks of a topic that join `number` has joined, which the client calls `join_ref`."""
     match push.event:
         case "broadcast":
+            if isinstance(push, BinaryPush):
+                message, persist = push.message, push.persist
+                return Broadcast(push.topic, number, push.ref, join_ref, message, persist)
             # The copy lets go of the frame that the payload was cut from.
-            message = (
-                TextBroadcast(bytes(push.payload))
-                if isinstance(push, Envelope)
-                else push.message
-            )
-            persist = push.persist if isinstance(push, BinaryPush) else None
-            return Broadcast(push.topic, number, push.ref, join_ref, message, persist)
+            text = TextBroadcast(bytes(push.payload))
+            return Broadcast(push.topic, number, push.ref, join_ref, text)
         case "access_token":
             return AccessToken(push.topic, number, _token(push))
         case "presence":
