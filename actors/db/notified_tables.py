@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import structlog
+import trio
 from attrs import define, field, frozen
 
 from actors.db.functions import CHANNELS
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 #: Schema and name.
 Name = tuple[str, str]
 
+#: How long what is told of a table counts after it was published, in seconds.
+NEWLY_PUBLISHED_S = 10.0
 #: How many tables are remembered.
 MAX_TABLES = 10_000
 
@@ -113,12 +116,14 @@ class NotifiedTable:
     """A live table.
 
     `channel` is the one on which its changes are listened to, if it carries triggers for more than one.
+    `published_at` is when it was found to be published after it had not been, on trio's clock; None if it always was.
     `triggers` has for each kind the one that is listened to, if there are several that tell of every such change.
     `readers` make the text forms of its columns of their JSON, in the order of the relation.
     """
 
     table: Table
     is_published: bool
+    published_at: float | None
     kinds: frozenset[Kind]
     channel: str | None
     triggers: Mapping[Kind, str]
@@ -188,6 +193,7 @@ class NotifiedTables:
             table = NotifiedTable(
                 described,
                 is_published,
+                self._published_at(known) if is_published else None,
                 frozenset(kind for kind, is_in in zip(_KINDS, kinds, strict=True) if is_in),
                 channel,
                 _heard([one for one in triggers if CHANNELS[one[1]] == channel]),
@@ -195,6 +201,22 @@ class NotifiedTables:
             )
         self._known[name] = (facts, table)
         return table
+
+    def _published_at(
+        self, known: tuple[tuple[Any, ...], NotifiedTable | None] | None
+    ) -> float | None:
+        """Return since when a table is published of which `known` is what was known before."""
+        before = None if known is None else known[1]
+        if before is None:
+            return None
+        return before.published_at if before.is_published else trio.current_time()
+
+
+def may_lack_in_log(table: NotifiedTable) -> bool:
+    """Whether the log may not have a change of the table: it is not published, or was not a moment ago."""
+    since = table.published_at
+    is_new = since is not None and trio.current_time() < since + NEWLY_PUBLISHED_S
+    return is_new or not table.is_published
 
 
 def _heard(triggers: Iterable[tuple[str, str, str]]) -> Mapping[Kind, str]:
