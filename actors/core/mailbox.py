@@ -12,7 +12,7 @@ I4 (signals overtake and always fit). Nobody waits for room in an empty mailbox,
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import trio
@@ -82,7 +82,8 @@ class Mailbox(Generic[M]):
         # Both lanes are made when something comes: an empty deque takes most of a kilobyte, and connections are many.
         self._messages: deque[Queued[M]] | None = None
         self.signals: deque[Signal] | None = None
-        self._senders: OrderedDict[trio.lowlevel.Task, Sender[M]] = OrderedDict()
+        #: Who waits for room, in order.
+        self._senders: dict[trio.lowlevel.Task, Sender[M]] = {}
         self._consumer: trio.lowlevel.Task | None = None
         #: What the consumer offers to do with a message while it waits and nothing is queued; see `Inbox.batch`.
         self.at_once: Callable[[M], bool] | None = None

@@ -100,12 +100,7 @@ class ConnectionActor:
         self._seat = Seat(
             self._name, self._opening, self._tenant, inbox, socket.outbox, self.end
         )
-        quota = self._tenant.quota
-        self._tracker = Tracker(
-            self._seat,
-            self._metrics,
-            lambda membership: quota.count_presence_push(membership.presence_window),
-        )
+        self._tracker = Tracker(self._seat, self._metrics, self._count_presence_push)
         try:
             async with trio.open_nursery() as self._nursery:
                 self._publisher = Publisher(self._seat, self._metrics)
@@ -150,6 +145,9 @@ class ConnectionActor:
             self._nursery,
         )
 
+    def _count_presence_push(self, membership: Membership) -> str | None:
+        return self._tenant.quota.count_presence_push(membership.presence_window)
+
     def _described(self) -> OpenConnection:
         opening = self._opening
         return OpenConnection(
@@ -163,7 +161,7 @@ class ConnectionActor:
     async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Take note of messages, and look after tokens when it is time, until the node stops."""
         while True:
-            message = await self._memberships.alarm.before(inbox.__anext__)
+            message = await self._memberships.alarm.before(inbox.take)
             if isinstance(message, Stopping):
                 await self._say_goodbye(message.deadline)
                 return

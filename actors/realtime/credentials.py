@@ -47,9 +47,10 @@ class Credentials:
         self._tenant = seat.tenant
         self._verifier = seat.verifier
         self._memberships = memberships
-        self._places = trio.CapacityLimiter(AT_A_TIME)
+        #: Made when tokens are verified again.
+        self._places: trio.CapacityLimiter | None = None
         #: Topics whose token is being exchanged: what becomes of the old one does not matter any more.
-        self._exchanging: set[str] = set()
+        self._exchanging: dict[str, None] = {}
 
     async def refresh(self, command: AccessToken) -> None:
         """Let a subscription speak with another token from now on, or end it if that is no good.
@@ -68,7 +69,7 @@ class Credentials:
             return
         if is_opaque(token) or token == membership.identity.token:
             return
-        self._exchanging.add(command.topic)
+        self._exchanging[command.topic] = None
         try:
             identity = await self._verifier.verify(token)
             _, is_private, sub_topic = membership.channel_key
@@ -85,7 +86,7 @@ class Credentials:
                 self._memberships.renew(renewed)
                 await end_if_unwelcome(renewed, self._tenant)
         finally:
-            self._exchanging.discard(command.topic)
+            self._exchanging.pop(command.topic, None)
 
     async def verify_again(self) -> None:
         """Verify the tokens that are in use, and set the alarm for the next time."""
@@ -112,7 +113,8 @@ class Credentials:
                 self._memberships.set_alarm(identity)
 
     async def _refusal(self, identity: Identity) -> Refused | None:
-        async with self._places:
+        places = self._places = self._places or trio.CapacityLimiter(AT_A_TIME)
+        async with places:
             try:
                 await self._verifier.verify(identity.token)
             except Refused as refused:

@@ -11,6 +11,7 @@ A join waits in a task of its own; whoever replaces or leaves it while it waits 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -79,8 +80,10 @@ class Joins:
         self._nursery = nursery
         self._carry_out = carry_out
         self._metrics = metrics
-        self._places = trio.Semaphore(UNDER_WAY)
-        self._turn = trio.Lock()
+        #: Made for who waits for a place; locks and events would take kilobytes of connections that are quiet.
+        self._room: trio.Event | None = None
+        #: Held by what waited for a join and is carried out now.
+        self._turn: trio.Lock | None = None
         self._joining: dict[int, PendingJoin] = {}
         self.memberships = Memberships(seat, session, nursery, untrack, self._is_joining)
         self.limit_idleness()
@@ -110,26 +113,36 @@ class Joins:
     @property
     def has_turn(self) -> bool:
         """Whether nothing that waited for a join is to go first."""
-        return not self._turn.locked()
+        return self._turn is None
 
     async def wait_for_turn(self) -> None:
         """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""
-        if self._turn.locked():
-            async with self._turn:
-                return
+        if self._turn is not None:
+            await self._in_turn(trio.lowlevel.checkpoint)
+
+    async def _in_turn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something while nobody else has the turn, behind who asked for it before."""
+        turn = self._turn = self._turn or trio.Lock()
+        try:
+            async with turn:
+                await work()
+        finally:
+            # Who leaves passes it on to who waits.
+            if not turn.locked():
+                self._turn = None
 
     def start_nowait(self, join: Join) -> bool:
         """Begin a join; False if too many are under way."""
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
+        if len(self._joining) >= UNDER_WAY:
             return False
         self._begin(join)
         return True
 
     async def start(self, join: Join) -> None:
         """Begin a join; waits only while too many are under way."""
-        await self._places.acquire()
+        while len(self._joining) >= UNDER_WAY:
+            self._room = self._room or trio.Event()
+            await self._room.wait()
         self._begin(join)
 
     def _begin(self, join: Join) -> None:
@@ -151,16 +164,21 @@ class Joins:
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
-        self._places.release()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
         pending.ended.set()
-        async with self._turn:
-            is_member = joined and pending.end is None
-            for command in self._session.settle(join.topic, join.number, joined=is_member):
-                await self._carry_out(command)
-            if is_member and not join.options.private:
-                await self._share(join.topic, join.sub_topic)
+        await self._in_turn(partial(self._settle, join, pending, joined=joined))
         if pending.end is not None:
             self.memberships.note_end(pending.end)
+
+    async def _settle(self, join: Join, pending: PendingJoin, *, joined: bool) -> None:
+        """Carry out what waited for a join."""
+        is_member = joined and pending.end is None
+        for command in self._session.settle(join.topic, join.number, joined=is_member):
+            await self._carry_out(command)
+        if is_member and not join.options.private:
+            await self._share(join.topic, join.sub_topic)
 
     async def share(self, sub_topic: str) -> None:
         """See to the row changes that all members of the public channel `sub_topic` get, if we are one of them."""

@@ -223,7 +223,10 @@ class Upgrade:
         self._cap = cap
         self._key = key
         self._early = early
-        self._claimed = trio.Event()
+        #: Made for who waits for that.
+        self._claimed: trio.Event | None = None
+        #: Whether the transport belongs to whoever entered the context.
+        self.is_claimed = False
         self._is_revoked = False
         # Not `async with`, nor a stack of contexts, which would take kilobytes for as long as the client stays.
         self._tasks: AbstractAsyncContextManager[trio.Nursery]
@@ -236,15 +239,14 @@ class Upgrade:
             self._options = evolve(self._options, **given)
         return self
 
-    @property
-    def is_claimed(self) -> bool:
-        """Whether the transport belongs to whoever entered the context."""
-        return self._claimed.is_set()
-
     async def wait_claimed(self) -> None:
         """Wait until somebody enters the context, but no longer than a handshake may take."""
+        if self.is_claimed:
+            return
+        self._claimed = trio.Event()
         with trio.move_on_after(self._options.handshake_within_s):
             await self._claimed.wait()
+        self._claimed = None
 
     def revoke(self) -> None:
         """Let nobody enter the context any more."""
@@ -258,7 +260,9 @@ class Upgrade:
         """
         if self._is_revoked:
             raise SocketClosed(ABNORMAL)
-        self._claimed.set()
+        self.is_claimed = True
+        if self._claimed is not None:
+            self._claimed.set()
         self._tasks = trio.open_nursery()
         nursery = await self._tasks.__aenter__()
         self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
