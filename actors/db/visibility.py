@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field, frozen
 
+from actors.db.claim_excerpts import ClaimExcerpts
 from actors.db.coalescer import Coalescer
 from actors.db.privileges import Privileges, role_name
 from actors.db.row_judge import Request, RowJudge, Verdicts
@@ -84,6 +85,7 @@ class DatabaseVisibility:
     _privileges: Privileges
     _sessions: RowSessions
     _decider: Decider
+    _excerpts: ClaimExcerpts = field(factory=ClaimExcerpts, init=False)
     _lines: dict[RowQuery, _Line] = field(factory=dict["RowQuery", "_Line"], init=False)
 
     @classmethod
@@ -112,23 +114,31 @@ class DatabaseVisibility:
     ) -> tuple[Sequence[Mapping[Change, Sight]], bool]:
         """Return the answers, and whether they rest on names that mean nothing any more."""
         decided = await self._decide(questions)
-        asked: dict[RowQuery, list[Request]] = {}
-        for question, sights in zip(questions, decided, strict=True):
-            for query, rows in sights.judged.items():
-                claims = question.identity.claims.decode()
-                asked.setdefault(query, []).append(Request(claims, rows.values))
-        verdicts = await self._judge(asked)
-        answers = [
-            _answer(question.identity, sights, verdicts)
+        cases = [
+            (sights, self._claims(question.identity, sights))
             for question, sights in zip(questions, decided, strict=True)
         ]
-        return answers, any(verdict.is_outdated for verdict in verdicts.values())
+        # Who shares both is asked about once, and shares the answer.
+        distinct = dict.fromkeys(cases)
+        asked: dict[RowQuery, list[Request]] = {}
+        for sights, claims in distinct:
+            for (query, rows), excerpt in zip(sights.judged.items(), claims, strict=True):
+                asked.setdefault(query, []).append(Request(excerpt, rows.values))
+        verdicts = await self._judge(asked)
+        answers = {case: _answer(*case, verdicts) for case in distinct}
+        is_outdated = any(verdict.is_outdated for verdict in verdicts.values())
+        return [answers[case] for case in cases], is_outdated
+
+    def _claims(self, identity: Identity, sights: Sights) -> tuple[str, ...]:
+        """Return what each of the queries is asked about: the claims on which it depends."""
+        return tuple(
+            self._excerpts.of(identity.claims, query.claims_read) for query in sights.judged
+        )
 
     async def _decide(self, questions: Sequence[Question]) -> Sequence[Sights]:
         """Return for each question what the privileges of its role mean for its changes."""
-        subjects = [
-            (role_name(question.identity.role), question.changes) for question in questions
-        ]
+        names = {role: role_name(role) for role in {one.identity.role for one in questions}}
+        subjects = [(names[question.identity.role], question.changes) for question in questions]
         # Who shares a tuple is looked at once.
         distinct = {(role, id(changes)): (role, changes) for role, changes in subjects}
         keys = {
@@ -184,13 +194,13 @@ def _relations(changes: Sequence[Change]) -> set[int]:
 
 
 def _answer(
-    identity: Identity, sights: Sights, verdicts: Mapping[RowQuery, Verdicts]
+    sights: Sights, claims: Sequence[str], verdicts: Mapping[RowQuery, Verdicts]
 ) -> Mapping[Change, Sight]:
     if not sights.judged:
         return sights.shown
     answer = dict(sights.shown)
-    for query, rows in sights.judged.items():
-        verdict = verdicts[query].by_claims[identity.claims.decode()]
+    for (query, rows), excerpt in zip(sights.judged.items(), claims, strict=True):
+        verdict = verdicts[query].by_claims[excerpt]
         # Others may have asked about other rows in the same breath.
         for change in verdict.visible:
             if change in rows.sights:
