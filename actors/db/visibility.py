@@ -22,14 +22,14 @@ from attrs import define, field, frozen
 from actors.db.claim_excerpts import ClaimExcerpts
 from actors.db.coalescer import Coalescer
 from actors.db.privileges import Privileges, role_name
-from actors.db.row_judge import Request, RowJudge, Verdicts
+from actors.db.row_judge import Request, RowJudge, Verdict, Verdicts
 from actors.db.row_sessions import RowSessions
 from actors.db.sights import Decider, Sights, Strictness
 from actors.realtime.change_ports import Sight
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actors.db.pool import Pool
     from actors.db.privileges import Access
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from actors.realtime.change_ports import Question
     from actors.realtime.ports import Identity
     from protocol.changes.model import Change
+
+    #: What an identity asks about: what is decided for its role, and what each query reads of its claims.
+    _Case = tuple[Sights, tuple[str, ...]]
 
 #: How many queries are remembered; there is one for each table, role and form of a row.
 MAX_LINES = 1000
@@ -125,7 +128,7 @@ class DatabaseVisibility:
             for (query, rows), excerpt in zip(sights.judged.items(), claims, strict=True):
                 asked.setdefault(query, []).append(Request(excerpt, rows.values))
         verdicts = await self._judge(asked)
-        answers = {case: _answer(*case, verdicts) for case in distinct}
+        answers = _answers(distinct, verdicts)
         is_outdated = any(verdict.is_outdated for verdict in verdicts.values())
         return [answers[case] for case in cases], is_outdated
 
@@ -193,14 +196,32 @@ def _relations(changes: Sequence[Change]) -> set[int]:
     return {table.relation.oid for table in {change.table for change in changes}}
 
 
-def _answer(
-    sights: Sights, claims: Sequence[str], verdicts: Mapping[RowQuery, Verdicts]
-) -> Mapping[Change, Sight]:
+def _answers(
+    cases: Iterable[_Case], verdicts: Mapping[RowQuery, Verdicts]
+) -> Mapping[_Case, Mapping[Change, Sight]]:
+    """Return the answer for each case; those of whom the same was found share one."""
+    answers: dict[_Case, Mapping[Change, Sight]] = {}
+    known: dict[tuple[object, ...], Mapping[Change, Sight]] = {}
+    for case in cases:
+        sights, claims = case
+        found = [
+            verdicts[query].by_claims[excerpt]
+            for query, excerpt in zip(sights.judged, claims, strict=True)
+        ]
+        faults = (tuple(verdict.faults.items()) for verdict in found)
+        key = (sights, *(frozenset(verdict.visible) for verdict in found), *faults)
+        answer = known.get(key)
+        if answer is None:
+            answer = known[key] = _answer(sights, found)
+        answers[case] = answer
+    return answers
+
+
+def _answer(sights: Sights, found: Sequence[Verdict]) -> Mapping[Change, Sight]:
     if not sights.judged:
         return sights.shown
     answer = dict(sights.shown)
-    for (query, rows), excerpt in zip(sights.judged.items(), claims, strict=True):
-        verdict = verdicts[query].by_claims[excerpt]
+    for rows, verdict in zip(sights.judged.values(), found, strict=True):
         # Others may have asked about other rows in the same breath.
         for change in verdict.visible:
             if change in rows.sights:
