@@ -522,6 +522,7 @@ async def test_a_database_under_pressure_takes_no_new_followers_and_then_loses_o
         source.written = Lsn(900_000)
         await trio.sleep(5)
         stage.visibility.release()
+        await trio.sleep(1)
         messages = await client.received()
         assert any("lost" in message for _, message in notices(messages))
         assert source.released[-1] == 900_000
