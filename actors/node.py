@@ -1,4 +1,4 @@
-"""The node: the supervision tree of one server process, and the only place where its parts are joined.
+"""The node: the supervision tree of one server process, where its parts are joined.
 
     root            rest_for_one, 3 restarts in 60 s, beyond that the process ends
     ├─ keys         one child, restarted for ever           key_set, if keys are fetched
@@ -11,6 +11,8 @@
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     ├─ reports      one child, restarted for ever           reporter
     └─ acceptor     the port: HTTP and WebSocket
+
+What the port serves is put together in `site.py`, what stands for the database in `database.py`.
 
 Younger depends on older: what a crash restarts is exactly what depends on it.
 A crash of the reactor ends the sockets that it read by itself: the port and the connections that come then stay up.
@@ -37,7 +39,6 @@ from actors.core.spec import ChildSpec, Intensity, Restart, Strategy
 from actors.database import Database
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
-from actors.dialects import websockets
 from actors.observer import Observer
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
@@ -46,30 +47,19 @@ from actors.realtime.connections import Connections
 from actors.realtime.listener import DbListener
 from actors.realtime.permissions import ServiceRoleOnly
 from actors.realtime.persisting import NoStorage
-from actors.realtime.posting import Poster
 from actors.realtime.quota import Quota
 from actors.realtime.relay import relay_spec
 from actors.realtime.replaying import NoReplay
 from actors.realtime.reporter import ReporterActor
 from actors.realtime.snapshot import take_snapshot
-from actors.realtime.tenant import Limits, Tenant, TenantStatus, payload_bytes
+from actors.realtime.tenant import Tenant
+from actors.site import web_options, whole_site
 from actors.supervision import SupervisionTree
-from actors.web.app import site
-from actors.web.bodies import BodyBudget
-from actors.web.broadcast import BroadcastApi
-from actors.web.dashboard_site import Dashboard
-from actors.web.guard import Guard
-from actors.web.ops import Operations, render_figures
-from actors.web.options import OutboxOptions, WebOptions, WebSocketOptions
-from actors.web.origins import OriginGuard
+from actors.tenant_settings import limits_of, status_of
 from actors.web.outbox import OutboxCap
 from actors.web.reactor import Sockets, has_reactor, reactor_spec
 from actors.web.report import render_report
-from actors.web.request_rate import RequestRate
 from actors.web.server import Acceptor, listen
-from actors.web.statistics import Statistics
-from actors.web.supabase import ORIGIN_REFUSED, SupabaseEndpoint, SupabaseOptions
-from protocol.phoenix.dialect import negotiate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,6 +140,9 @@ class Node:
         connections = Connections(
             self.connections, tenant, self._metrics, grace_s=self._settings.grace_s
         )
+        served = whole_site(
+            self._settings, management, connections, self.tree, self._metrics, now
+        )
         specs = [
             *self._keys(),
             *self._postgres(),
@@ -162,7 +155,7 @@ class Node:
             *self._reading(),
             self._branch("connections", self.connections),
             self._reporter(tenant),
-            self._acceptor(tenant, self._site(tenant, connections, management)),
+            self._acceptor(tenant, served),
         ]
         try:
             await self.root.run(*specs, task_status=task_status)
@@ -186,19 +179,6 @@ class Node:
         self, channels: Channels, feed: ChangeFeed, quota: Quota, database: Database | None
     ) -> Tenant:
         settings = self._settings
-        limits = Limits(
-            payload_bytes=payload_bytes(settings.max_payload_size_in_kb),
-            join_error_delay_s=settings.join_error_delay_s,
-            no_channel_timeout_s=settings.no_channel_timeout_s,
-            connections_per_user=settings.max_connections_per_user,
-        )
-        status = TenantStatus(
-            is_suspended=settings.suspend,
-            is_private_only=settings.private_only,
-            is_presence_enabled=settings.presence_enabled,
-            takes_broadcasts=settings.enable_broadcast,
-            takes_presence=settings.enable_presence,
-        )
         verifier = JwtVerifier(
             settings.signing_secret,
             self._surroundings.now,
@@ -210,9 +190,9 @@ class Node:
             verifier,
             channels,
             feed,
-            limits,
+            limits_of(settings),
             quota,
-            status,
+            status_of(settings),
             ServiceRoleOnly() if database is None else database.policies,
             NoReplay() if database is None else database.replays,
             NoStorage() if database is None else database.storage,
@@ -283,49 +263,9 @@ class Node:
         )
         return self._branch("reports", self.tree.supervisor("reports", ENDLESS), reporter)
 
-    def _site(
-        self,
-        tenant: Tenant,
-        connections: Connections,
-        management: ChannelManagement,
-    ) -> Site:
-        settings = self._settings
-        supabase = SupabaseEndpoint(
-            tenant.verifier,
-            connections,
-            negotiate,
-            SupabaseOptions(settings.connect_error_delay_s),
-        )
-        poster = Poster(tenant, self._metrics)
-        bodies = BodyBudget(settings.bodies_bytes)
-        api = BroadcastApi(tenant.verifier, poster, bodies, RequestRate(tenant.quota))
-        guard = Guard(tenant.verifier, settings.metrics_token)
-        figures = partial(render_figures, tenant, self._metrics)
-        operations = Operations(self.tree, figures if settings.enable_metrics else None, guard)
-        statistics = Statistics(
-            tenant, guard, self._surroundings.now, are_counts_open=not settings.private_stats
-        )
-        return site(
-            supabase=OriginGuard(settings.allowed_origins, supabase, ORIGIN_REFUSED),
-            api=[*api.routes(), *statistics.routes()],
-            operations=[*operations.routes(), *statistics.operator_routes()],
-            dashboard=Dashboard(guard, connections, negotiate("2.0.0", None)),
-            goforward=management.api(poster, bodies).routes(),
-            websockets=websockets(
-                settings, tenant, connections, management.database, self._surroundings.now
-            ),
-        )
-
     def _acceptor(self, tenant: Tenant, served: Site) -> ChildSpec[Any]:
         settings = self._settings
-        options = WebOptions(
-            host=settings.host,
-            port=settings.port,
-            max_connections=settings.max_connections,
-            websocket=WebSocketOptions(
-                idle_s=settings.idle_timeout_s, outbox=OutboxOptions(settings.outbox_bytes)
-            ),
-        )
+        options = web_options(settings)
 
         def note_port(port: int) -> None:
             self.port = port

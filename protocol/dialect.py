@@ -109,4 +109,6 @@ class EncodeKey:
     def encode(self, event: Event, sender: str = "") -> bytes:
         """Return the WebSocket frames of an event, empty if the dialect cannot carry it; see `Dialect.encode`."""
         frames = self.dialect.encode(event, self.topic, sender)
+        if len(frames) == 1:
+            return frames[0].wire()
         return b"".join([frame.wire() for frame in frames])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Self
 
-from attrs import frozen
+from msgspec import Struct
 
 
 class Opcode(IntEnum):
@@ -68,8 +68,7 @@ class CloseCode(IntEnum):
     )
 
 
-@frozen
-class Frame:
+class Frame(Struct, frozen=True, gc=False):
     """One WebSocket frame of a dialect, not yet framed."""
 
     opcode: Opcode
@@ -86,7 +85,7 @@ def header(opcode: Opcode, size_bytes: int) -> bytes:
     if size_bytes < 126:
         return bytes((first, size_bytes))
     if size_bytes < 0x10000:
-        return bytes((first, 126)) + size_bytes.to_bytes(2, "big")
+        return bytes((first, 126, size_bytes >> 8, size_bytes & 0xFF))
     return bytes((first, 127)) + size_bytes.to_bytes(8, "big")
 
 

@@ -3,7 +3,7 @@
 Read from requests by `protocol.goforward.rest`, enforced in every dialect by `actors.realtime.managed_channels`.
 
 **Source**: ledger GF-010…015, GF-108, GF-124, C31 (two kinds of keys), C38 (service_role; no permissions),
-GF-051…056 (row changes).
+C37 (no token), GF-051…056 (row changes).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from protocol.commands import ChangeBinding
 
 SERVICE_ROLE: Final = "service_role"
 ANONYMOUS: Final = "anon"
+#: With this begin the names of the rooms in which row changes are delivered.
+ROOM_PREFIX: Final = "goforward:"
 
 
 class Permission(Enum):
@@ -33,7 +35,8 @@ class ChannelConfig:
 
     `max_subscribers` is None for the server's default.
     `read`, `write` and `admin` are roles; one that is None is the one before it, and without `read` everybody
-    may, but anonymous clients only if `require_auth` is false, and never manage the channel.
+    may, but the role `anon` only if `require_auth` is false.
+    Whatever the lists say, `anon` never manages the channel, and who has no token needs `require_auth` to be false.
     `max_message_bytes` bounds a payload, `rate_limit` the messages of one user per second.
     `permissions` and `metadata` are the JSON objects as they were given.
     """
@@ -52,12 +55,16 @@ class ChannelConfig:
         """Whether a role has a permission here."""
         if role == SERVICE_ROLE:
             return True
+        if role == ANONYMOUS and permission is Permission.ADMIN:
+            return False
         roles = self._roles(permission)
         if roles is not None:
             return role in roles
-        if role == ANONYMOUS:
-            return not self.require_auth and permission is not Permission.ADMIN
-        return True
+        return role != ANONYMOUS or not self.require_auth
+
+    def allows_nobody(self, permission: Permission) -> bool:
+        """Whether it takes no token to have a permission here."""
+        return not self.require_auth and self.allows(ANONYMOUS, permission)
 
     def _roles(self, permission: Permission) -> frozenset[str] | None:
         lists = [self.read, self.write, self.admin]
@@ -68,7 +75,7 @@ class ChannelConfig:
 
 def room_of(channel: str, subscription_id: str) -> str:
     """Return the sub-topic in which the members of a channel get the row changes of one of its subscriptions."""
-    return f"goforward:{channel}:{subscription_id}"
+    return f"{ROOM_PREFIX}{channel}:{subscription_id}"
 
 
 @frozen

@@ -49,9 +49,9 @@ class Cell(Generic[M]):
         self.is_running = False
         #: It said `ready()` and has not ended.
         self.is_up = False
-        #: Set as soon as the incarnation is ready or has ended, whichever comes first.
-        self.settled = trio.Event()
-        self.exited = trio.Event()
+        # Made for who waits; an event takes a third of a kilobyte, and connections are many.
+        self._settled: trio.Event | None = None
+        self._exited: trio.Event | None = None
         #: An error charged to the incarnation from outside.
         self.failure: Exception | None = None
         #: It was asked to stop.
@@ -67,6 +67,24 @@ class Cell(Generic[M]):
         #: When the next incarnation may begin, in seconds on the trio clock.
         self.due_at = 0.0
 
+    @property
+    def settled(self) -> trio.Event:
+        """Set as soon as the incarnation is ready or has ended, whichever comes first."""
+        if self._settled is None:
+            self._settled = trio.Event()
+            if self.is_up or not self.is_running:
+                self._settled.set()
+        return self._settled
+
+    @property
+    def exited(self) -> trio.Event:
+        """Set when the incarnation has ended."""
+        if self._exited is None:
+            self._exited = trio.Event()
+            if not self.is_running:
+                self._exited.set()
+        return self._exited
+
     def deliver_nowait(self, message: M) -> bool:
         """Queue a message, or count it as refused and do what the spec says of an overflow."""
         if self.mailbox.put_nowait(message):
@@ -75,6 +93,30 @@ class Cell(Generic[M]):
         if self.spec.overflow is Overflow.STOP and not self.mailbox.is_closed:
             self._on_overflow(self)
         return False
+
+    def deliver_at_once(self, message: M) -> bool:
+        """Have the actor deal with a message in this turn if it offers that, and else queue it.
+
+        What it fails with is its crash, as if it had taken the message itself, and nothing to the caller.
+        """
+        mailbox = self.mailbox
+        at_once = mailbox.at_once
+        if at_once is None:
+            return self.deliver_nowait(message)
+        # What is told meanwhile is queued.
+        mailbox.at_once = None
+        self.in_hand = message
+        try:
+            is_done = at_once(message)
+        except Exception as error:  # noqa: BLE001  # charged to the actor
+            mailbox.fail_consumer(error)
+            return True
+        self.in_hand = None
+        if not is_done:
+            return self.deliver_nowait(message)
+        if mailbox.is_awaited:
+            mailbox.at_once = at_once
+        return True
 
     async def deliver(self, message: M, reply: Reply[Any] | None = None) -> None:
         """Queue a message, waiting for room; raises ActorStopped."""
@@ -91,8 +133,7 @@ class Cell(Generic[M]):
         self.incarnation += 1
         # Only the supervisor cancels a child (I13).
         self.scope = trio.CancelScope(shield=True)
-        self.exited = trio.Event()
-        self.settled = trio.Event()
+        self._settled = self._exited = None
         self.failure = None
         self.is_running = True
         self.is_up = False
@@ -109,7 +150,8 @@ class Cell(Generic[M]):
     def say_ready(self) -> None:
         """Note that the incarnation does its work from here on."""
         self.is_up = self.is_running
-        self.settled.set()
+        if self._settled is not None:
+            self._settled.set()
 
     def finish(self, *, crashed: bool) -> None:
         """Note that the incarnation ended; what it had been asked fails."""
@@ -123,8 +165,9 @@ class Cell(Generic[M]):
         for reply in self._taken:
             reply.fail(error(f"{self.spec.name!r} ended while it held the question"))
         self._taken.clear()
-        self.settled.set()
-        self.exited.set()
+        for event in (self._settled, self._exited):
+            if event is not None:
+                event.set()
 
     def bury(self, reason: Reason) -> None:
         """End for good: watchers learn it, what is queued is refused, nobody is watched any more."""

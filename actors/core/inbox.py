@@ -16,6 +16,8 @@ from actors.core.mailbox import POISON
 from actors.core.ref import cell_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.core.cell import Cell
     from actors.core.mailbox import MailboxStatistics
     from actors.core.ref import Ref
@@ -74,11 +76,16 @@ class Inbox(Generic[M]):
         """Return the mailbox's figures of this moment."""
         return self._mailbox.statistics()
 
-    def batch(self, limit: int) -> Batch[M]:
+    def batch(self, limit: int, at_once: Callable[[M], bool] | None = None) -> Batch[M]:
         """Return an iterator over what is queued, 1 to `limit` items and never more than 64; it waits for the first.
 
         Items leave the mailbox one by one as they are asked for:
         a crash in the loop's body loses the item in hand and leaves the rest queued.
+
+        While it waits, `at_once` is called with what is told by `Ref.tell_at_once`, in the turn of who tells it:
+        nothing is queued then, so it overtakes nothing.
+        It deals with the message and returns True, or does nothing and returns False to have it queued; it never waits.
+        An error that it raises comes out of the iteration, and what is told meanwhile is queued.
 
         Raises:
             RuntimeError: the actor retired and goes on; a loop of empty batches would never wait.
@@ -87,12 +94,20 @@ class Inbox(Generic[M]):
             raise ValueError(f"a batch of {limit} would never take anything")
         if self._mailbox.is_closed:
             raise RuntimeError("an actor that retired is to return")
-        return Batch(self, limit)
+        return Batch(self, limit, at_once)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> M | Signal:
+        return await self.take()
+
+    async def take(self, at_once: Callable[[M], bool] | None = None) -> M | Signal:
+        """Wait for the next signal or message and take it; `at_once` as for `batch`.
+
+        Raises:
+            StopAsyncIteration: the mailbox is closed.
+        """
         self.done()
         if self._since_checkpoint >= ITEMS_PER_CHECKPOINT:
             self._since_checkpoint = 0
@@ -100,7 +115,7 @@ class Inbox(Generic[M]):
         item = self.take_nowait()
         if item is None:
             self._since_checkpoint = 0
-            await self._mailbox.wait_filled()
+            await self._mailbox.wait_filled(at_once)
             item = self.take_nowait()
             if item is None:
                 raise StopAsyncIteration
@@ -135,10 +150,13 @@ class Inbox(Generic[M]):
 class Batch(Generic[M]):
     """A bounded run of items out of an inbox; see `Inbox.batch`."""
 
-    __slots__ = ("_has_begun", "_inbox", "_left")
+    __slots__ = ("_at_once", "_has_begun", "_inbox", "_left")
 
-    def __init__(self, inbox: Inbox[M], limit: int) -> None:
+    def __init__(
+        self, inbox: Inbox[M], limit: int, at_once: Callable[[M], bool] | None
+    ) -> None:
         self._inbox = inbox
+        self._at_once = at_once
         self._left = limit
         self._has_begun = False
 
@@ -152,7 +170,7 @@ class Batch(Generic[M]):
         self._left -= 1
         if not self._has_begun:
             self._has_begun = True
-            return await self._inbox.__anext__()
+            return await self._inbox.take(self._at_once)
         item = self._inbox.take_nowait()
         if item is None:
             raise StopAsyncIteration

@@ -12,7 +12,7 @@ I4 (signals overtake and always fit). Nobody waits for room in an empty mailbox,
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import trio
@@ -82,8 +82,12 @@ class Mailbox(Generic[M]):
         # Both lanes are made when something comes: an empty deque takes most of a kilobyte, and connections are many.
         self._messages: deque[Queued[M]] | None = None
         self.signals: deque[Signal] | None = None
-        self._senders: OrderedDict[trio.lowlevel.Task, Sender[M]] = OrderedDict()
+        #: Who waits for room, in order.
+        self._senders: dict[trio.lowlevel.Task, Sender[M]] = {}
         self._consumer: trio.lowlevel.Task | None = None
+        #: What the consumer offers to do with a message while it waits and nothing is queued; see `Inbox.batch`.
+        self.at_once: Callable[[M], bool] | None = None
+        self._failure: Exception | None = None
         self._weight = 0
         self._rejected = 0
         self.is_closed = False
@@ -167,20 +171,39 @@ class Mailbox(Generic[M]):
             self._serve_senders()
         return queued
 
-    async def wait_filled(self) -> None:
-        """Wait until something is queued or the mailbox closes; a checkpoint in any case."""
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the consumer waits and was not woken."""
+        return self._consumer is not None
+
+    def fail_consumer(self, error: Exception) -> None:
+        """Let the wait of the consumer raise `error`, which its `at_once` has."""
+        self._failure = error
+        self._wake_consumer()
+
+    async def wait_filled(self, at_once: Callable[[M], bool] | None = None) -> None:
+        """Wait until something is queued or the mailbox closes; a checkpoint in any case.
+
+        `at_once` is on offer meanwhile; what it fails with is raised here.
+        """
         if not self.is_empty or self.is_closed:
             await trio.lowlevel.checkpoint()
             return
         if self._consumer is not None:
             raise RuntimeError("another task waits at this inbox already")
         self._consumer = trio.lowlevel.current_task()
+        self.at_once = at_once
 
         def leave(_: object) -> trio.lowlevel.Abort:
-            self._consumer = None
+            self._consumer = self.at_once = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(leave)
+        try:
+            await trio.lowlevel.wait_task_rescheduled(leave)
+        finally:
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
 
     def close(self) -> list[Queued[M]]:
         """Refuse everything from now on, whoever waits included, and return what was still queued."""
@@ -224,7 +247,7 @@ class Mailbox(Generic[M]):
     def _wake_consumer(self) -> None:
         if self._consumer is not None:
             trio.lowlevel.reschedule(self._consumer)
-            self._consumer = None
+            self._consumer = self.at_once = None
 
     def _add_weight(self, weight: int) -> None:
         self._weight += weight

@@ -94,6 +94,13 @@ class Ref(Generic[M]):
         """
         return self._cell.deliver_nowait(message)
 
+    def tell_at_once(self, message: M) -> bool:
+        """Deliver as `tell` does; an actor that is idle and offers it deals with the message within this call.
+
+        For messages whose effect is short and synchronous; what that fails with is the actor's crash, not the caller's.
+        """
+        return self._cell.deliver_at_once(message)
+
     async def send(self, message: M) -> None:
         """Deliver, waiting for room behind those who wait already.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sized
@@ -97,6 +97,6 @@ class ChildSpec(Generic[M]):
     weight_limit: int = 16 * 1024 * 1024
     weight_pool: WeightPool | None = None
     heir: Sized | None = None
-    backoff: Backoff = field(factory=Backoff)
+    backoff: Backoff = Backoff()
     ready_within: float = 5.0
     stop_within: float = 5.0

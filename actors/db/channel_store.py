@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import structlog
+import trio
 from attrs import define
 
 from actors.realtime.channel_store import StoredChannel, StoredSubscription
@@ -33,6 +34,9 @@ NO_TABLES: Final = (
     "The table realtime.troupe_channels is missing: let this server migrate the database,"
     " or run the command migrate."
 )
+#: Seconds that the database may take for one change: others wait for it.
+WITHIN_S: Final = 10.0
+TOO_SLOW: Final = "The channel cannot be kept: the database does not answer in time."
 _MISSING: Final = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 _CHANNELS: Final = """
@@ -64,13 +68,14 @@ _SUBSCRIBE: Final = """
 
 @define(eq=False)
 class PostgresChannelStore:
-    """See the port for the contract."""
+    """See the port for the contract; `within_s` are the seconds that a statement may take."""
 
     _pool: Pool
+    _within_s: float = WITHIN_S
 
     async def load(self) -> Sequence[StoredChannel]:
         try:
-            async with self._connection() as connection, connection.transaction():
+            async with self._connection() as connection:
                 channels = await (await connection.execute(_CHANNELS)).fetchall()
                 subscriptions = await (await connection.execute(_SUBSCRIPTIONS)).fetchall()
         except DatabaseUnavailable as away:
@@ -104,7 +109,7 @@ class PostgresChannelStore:
             subscription.user_id,
             subscription.created_at,
         )
-        async with self._connection() as connection, connection.transaction():
+        async with self._connection() as connection:
             await connection.execute(_KEEP, _row(channel))
             await connection.execute(_SUBSCRIBE, row)
 
@@ -116,14 +121,18 @@ class PostgresChannelStore:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[TrioConnection]:
-        """Lend a connection.
+        """Lend a connection in a transaction.
 
         Raises:
             DatabaseUnavailable: there is none, or it cannot do this.
         """
         try:
-            async with self._pool.connection() as connection:
-                yield connection
+            # A statement that is given up here alone might still be carried out there.
+            with trio.fail_after(2 * self._within_s):
+                async with self._pool.transaction(self._within_s) as connection:
+                    yield connection
+        except trio.TooSlowError:
+            raise DatabaseUnavailable(TOO_SLOW) from None
         except _MISSING:
             raise DatabaseUnavailable(NO_TABLES) from None
         except psycopg.Error as error:

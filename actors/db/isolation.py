@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 from attrs import define, field, frozen
 
+from actors.db.sqlstates import QUERY_CANCELED
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 
@@ -68,7 +70,6 @@ class Fault:
 #: What Postgres says of a text with a NUL, or with half of a surrogate pair.
 NOT_SENDABLE = Fault("22021", 'invalid byte sequence for encoding "UTF8"')
 #: What it says when a statement took longer than it may.
-QUERY_CANCELED = "57014"
 TOO_SLOW = Fault(QUERY_CANCELED, "canceling statement due to statement timeout")
 
 

@@ -16,7 +16,8 @@ import trio
 
 from actors.db.pool import PoolExhausted
 from actors.db.probe_sessions import Probe, ProbeSessions
-from actors.db.probes import ALONE, LANES, TIMED_OUT, Probes
+from actors.db.probes import ALONE, LANES, Probes
+from actors.db.sqlstates import QUERY_CANCELED
 from actors.realtime.errors import DatabaseUnavailable, PolicyUndecided
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _is_storable(text: str) -> bool:
 
 def undecided(sqlstate: str, question: PolicyQuestion) -> PolicyUndecided:
     """Return what a policy that failed with that SQLSTATE is to who asked."""
-    if sqlstate == TIMED_OUT:
+    if sqlstate == QUERY_CANCELED:
         return PolicyUndecided(
             "QueryCanceled",
             "canceling statement due to statement timeout",

@@ -23,6 +23,7 @@ from actors.db.coalescer import Coalescer
 from actors.db.pool import PoolExhausted
 from actors.db.probe_sessions import Outcome, Probe, ProbeSessions
 from actors.db.row_sessions import StatementFailed
+from actors.db.sqlstates import QUERY_CANCELED
 from actors.realtime.ports import Grants
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ MAX_BATCH: Final = 200
 SLOW_ONES: Final = 2
 #: How many are asked alone at a time.
 ALONE: Final = 3
-TIMED_OUT: Final = "57014"
 NOTHING: Final = Grants(broadcast=False, presence=False)
 
 Outcomes = dict[Probe, Outcome]
@@ -100,7 +100,7 @@ class Probes:
                 continue
             rest = rest[len(found) :]
             for probe, outcome in zip(asked, found, strict=False):
-                if outcome.failure == TIMED_OUT:
+                if outcome.failure == QUERY_CANCELED:
                     slow += 1
                 else:
                     outcomes[probe] = outcome

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _EXISTS: LiteralString = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
 #: Seconds for which an answer counts: a role that is created is known after that at the latest.
 KEPT_S: Final = 30.0
+#: Seconds that the database may take to answer: whoever connects waits for that.
+WITHIN_S: Final = 5.0
+TOO_SLOW: Final = "The roles of the database cannot be read in time."
 #: Roles that are remembered; tokens are signed, so nobody but the project chooses them.
 KEPT: Final = 1000
 
@@ -31,6 +34,7 @@ class PostgresRoles:
     """See the module's text."""
 
     _pool: Pool
+    _within_s: float = WITHIN_S
     #: By role: whether it exists, and since when (trio clock) that is known.
     _known: dict[str, tuple[bool, float]] = field(factory=dict, init=False)
 
@@ -53,12 +57,13 @@ class PostgresRoles:
         return exists
 
     async def _ask(self, role: str) -> bool:
-        async with self._pool.connection() as connection:
-            try:
-                cursor = await connection.execute(_EXISTS, (role,))
-                row = await cursor.fetchone()
-            except psycopg.ProgrammingError as error:
-                raise DatabaseUnavailable(
-                    "The roles of the database cannot be read."
-                ) from error
+        try:
+            with trio.fail_after(self._within_s):
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(_EXISTS, (role,))
+                    row = await cursor.fetchone()
+        except trio.TooSlowError:
+            raise DatabaseUnavailable(TOO_SLOW) from None
+        except psycopg.ProgrammingError as error:
+            raise DatabaseUnavailable("The roles of the database cannot be read.") from error
         return row is not None and bool(row[0])

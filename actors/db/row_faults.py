@@ -11,6 +11,8 @@ import structlog
 import trio
 from attrs import define, field
 
+from actors.db.sqlstates import QUERY_CANCELED
+
 if TYPE_CHECKING:
     from actors.db.row_query import RowQuery
 
@@ -22,8 +24,6 @@ LOG_AGAIN_S = 60.0
 
 ERROR_FAILED = "Error 500: Internal Server Error, row security failed"
 ERROR_SLOW = "Error 504: Gateway Timeout, row security took too long"
-
-TIMED_OUT = "57014"
 
 
 @define(eq=False)
@@ -50,7 +50,7 @@ class RowFaults:
                 role=self._query.role,
                 sqlstate=sqlstate,
             )
-        if sqlstate != TIMED_OUT:
+        if sqlstate != QUERY_CANCELED:
             return ERROR_FAILED
         if not self.is_held(claims):
             if len(self._quarantine) >= MAX_QUARANTINED:

@@ -1,6 +1,6 @@
 """Which rows may be seen with which claims, as a function that Postgres compiles once for each session and role.
 
-Called by `visibility`, which makes queries of changes, and by `row_judge`, which runs them.
+Called by `visibility`, which makes queries of changes, and by `row_statements`, which runs them.
 The function lives in the session's temporary schema: nothing is installed in the database.
 It takes the role, and then judges the rows of one list after the other, each list with the claims that go with it.
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from psycopg import sql
 
-from actors.db.row_faults import TIMED_OUT
+from actors.db.sqlstates import QUERY_CANCELED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -226,7 +226,7 @@ def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
         judged=sql.Literal(JUDGED),
         renamed=sql.Literal(RENAMED),
         out_of_time=sql.Literal(OUT_OF_TIME),
-        timed_out=sql.Literal(TIMED_OUT),
+        timed_out=sql.Literal(QUERY_CANCELED),
     )
     text = body.as_string()
     meaning = f"{text} {None if read is None else sorted(read)}"

@@ -1,6 +1,6 @@
 """Connections on which rows are judged: a few for everybody, one for queries that are slow, a few for slow claims.
 
-Called by `row_judge`; a session keeps the functions of `row_query` that it has met.
+Called by `row_statements`; a session keeps the functions of `row_query` that it has met.
 
 **Invariants**
 - A call is one transaction that can only read and is rolled back, and locks of the session are given back:

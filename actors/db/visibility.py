@@ -188,7 +188,7 @@ class DatabaseVisibility:
         if line is None:
             if len(self._lines) >= MAX_LINES:
                 self._lines.clear()
-            line = self._lines[query] = _Line(RowJudge(query, self._sessions))
+            line = self._lines[query] = _Line(RowJudge.open(query, self._sessions))
         return line
 
 

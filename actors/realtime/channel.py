@@ -2,6 +2,7 @@
 
 One per (tenant, privacy, topic). Takes messages in batches, encodes each event once per encode key,
 and sends once per subscriber and batch (`fanout.py`). It never waits for a subscriber.
+What is told to a small channel that is idle is delivered in the turn that tells it.
 Neighbours: connections send it `Attach`, `Detach`, `Refresh` and `Publish`; it starts the rows actor (`rows.py`);
 it tells its roster what the presence actor found out (`presence.py`).
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
-from actors.realtime.fanout import Delivery
+from actors.realtime.fanout import Delivery, deliver_at_once
 from actors.realtime.messages import (
     Attach,
     Detach,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     _RosterMessage = Attach | Detach | Refresh | EndSubscriptions | HearPresence | Terminated
 
 BATCH = 64
+#: Who publishes to so many does not wait for the channel's task; a send takes 4 us, so this is no long stretch.
+RECEIVERS_AT_ONCE = 16
 #: Bytes prepared for one group of subscribers before they are sent, although the batch is not over.
 FLUSH_BYTES = 256 * 1024
 #: Where a presence diff ends although more is to be told; so that what else is said does not wait for long.
@@ -83,7 +86,7 @@ class ChannelActor:
             inbox.ref.tell(PresenceChanged())
         while True:
             try:
-                async for message in inbox.batch(BATCH):
+                async for message in inbox.batch(BATCH, self._deliver_at_once):
                     if isinstance(message, Stopping):
                         return
                     await self._handle(message, inbox)
@@ -94,6 +97,20 @@ class ChannelActor:
                 self._delivery.finish()
             if not self._roster and inbox.retire():
                 return
+
+    def _deliver_at_once(self, message: ChannelMessage) -> bool:
+        """Deliver a broadcast in the turn of its publisher; False if it is not that, or that could take long."""
+        if (
+            not isinstance(message, Publish)
+            or len(self._roster) > RECEIVERS_AT_ONCE
+            or self._quota.events.is_tripped
+        ):
+            return False
+        taken, received = deliver_at_once(self._roster, message)
+        if received:
+            self._metrics.deliveries.inc(taken)
+            self._quota.events.count(received)
+        return True
 
     async def _handle(
         self, message: ChannelMessage | Signal, inbox: Inbox[ChannelMessage]

@@ -5,6 +5,7 @@ What is stored comes first: a channel that cannot be kept is not created.
 
 **Invariants**
 - One change at a time, so the table and what is stored go the same way.
+- A change is made to the channel that somebody was allowed to change, not to one that took its name meanwhile.
 - What is in the table of somebody's will is stored, unless there is no database at all.
 
 **Source**: ledger GF-008…020, GF-051…056, C21, C44.
@@ -17,14 +18,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from actors.core.errors import ActorStopped
+from actors.realtime import visitors
 from actors.realtime.change_feed import Activity
 from actors.realtime.channel_store import StoredChannel, StoredSubscription
 from actors.realtime.errors import RateLimited
 from actors.realtime.managed_channels import ManagedChannel
-from actors.realtime.managed_joins import make_room, refuse_if_unknown
+from actors.realtime.managed_joins import (
+    DELETED,
+    NO_PERMISSION,
+    NOT_READABLE,
+    make_room,
+    refuse_if_unknown,
+)
 from actors.realtime.messages import ChannelKey, EndSubscriptions
 from protocol.commands import SharedChanges
 from protocol.managed import Permission, room_of
@@ -37,9 +45,6 @@ if TYPE_CHECKING:
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.managed import ChangeFilter, ChannelConfig
-
-DELETED = "The channel was deleted"
-NOT_READABLE = "You no longer have permission to read from this channel"
 
 log = structlog.get_logger()
 
@@ -73,11 +78,16 @@ class ChannelAdmin:
             at = self._now()
             stored = StoredChannel(name, config, True, identity.user_id, at)
             if not await self._store.add(stored):
+                await self._catch_up(name)
                 return None
-            # A join may have brought it into being meanwhile.
-            channel = managed.get(name) or ManagedChannel(name)
-            channel.config, channel.is_created = config, True
-            channel.created_by, channel.created_at = identity.user_id, at
+            # A join may have brought it into being; what was allowed to be done with that one ends here.
+            channel = evolve(
+                managed.get(name) or ManagedChannel(name),
+                config=config,
+                is_created=True,
+                created_by=identity.user_id,
+                created_at=at,
+            )
             managed.add(channel)
         log.info("channel.created", channel=name)
         await self.end_unreadable(channel)
@@ -89,33 +99,52 @@ class ChannelAdmin:
         def may_stay(subscription: Subscription) -> bool:
             return channel.allows(subscription.identity, Permission.READ)
 
-        await self._end(channel.name, may_stay, NOT_READABLE, "ChannelPermissionDenied")
+        await self._end(channel.name, may_stay, NOT_READABLE, NO_PERMISSION)
 
-    async def delete(self, channel: ManagedChannel) -> None:
+    async def expire(self, channel: ManagedChannel) -> None:
+        """Forget a channel that nobody used for long enough, unless somebody came meanwhile; else as `delete`."""
+        await self.delete(channel, if_expired=True)
+
+    async def delete(self, channel: ManagedChannel, *, if_expired: bool = False) -> bool:
         """Forget a channel; who came for it is sent away, others stay in what is a topic like any other then.
+
+        False if it is gone already.
 
         Raises:
             Unavailable: it cannot be forgotten now.
         """
         async with self._lock:
+            managed = self._tenant.managed
+            if managed.get(channel.name) is not channel:
+                return False
+            if if_expired and not managed.is_expired(
+                channel, self._tenant.name, self._tenant.channels
+            ):
+                return False
             await self._store.remove(channel.name)
             self._tenant.managed.remove(channel.name)
+            visitors.forget_all(channel, self._tenant)
             for subscription_id in tuple(channel.subscriptions):
                 self._leave(channel, subscription_id)
         log.info("channel.deleted", channel=channel.name)
         self._tell_members(channel)
         await self._end(channel.name, lambda one: not one.is_managed, DELETED)
+        return True
 
     async def subscribe(
         self, channel: ManagedChannel, wanted: ChangeFilter, identity: Identity
-    ) -> StoredSubscription:
+    ) -> StoredSubscription | None:
         """Subscribe all members of a channel, now and later, to row changes; the same twice is once.
+
+        None if the channel is gone.
 
         Raises:
             RateLimited: the channel has as many subscriptions as it may have.
             Unavailable: it cannot be kept now.
         """
         async with self._lock:
+            if self._tenant.managed.get(channel.name) is not channel:
+                return None
             for known in channel.subscriptions.values():
                 if known.wanted == wanted:
                     return known
@@ -153,6 +182,23 @@ class ChannelAdmin:
         channel.subscriptions[subscription.id] = subscription
         channel.changes[subscription.id] = shared
         self._tenant.feed.activity[room_of(channel.name, subscription.id)] = Activity()
+
+    def restore(self, stored: StoredChannel) -> ManagedChannel:
+        """Enter a channel as it was stored, in place of what a join has brought into being."""
+        channel = self._tenant.managed.get(stored.name) or ManagedChannel(stored.name)
+        channel.config, channel.is_created = stored.config, stored.is_created
+        channel.created_by, channel.created_at = stored.created_by, stored.created_at
+        for subscription in stored.subscriptions:
+            self.enter(channel, subscription)
+        self._tenant.managed.add(channel)
+        return channel
+
+    async def _catch_up(self, name: str) -> None:
+        """Know a channel that is stored and was not known: the database did what it could not tell any more."""
+        for stored in await self._store.load():
+            if stored.name == name:
+                log.info("channel.found", channel=name)
+                await self.end_unreadable(self.restore(stored))
 
     def activity(self, channel: ManagedChannel, subscription_id: str) -> Activity:
         """Return what was delivered of a subscription since this server began, or since it was made."""

@@ -21,12 +21,11 @@ from actors.core.signals import Stopping
 from actors.core.spec import Backoff, ChildSpec, Restart
 from actors.realtime import visitors
 from actors.realtime.errors import Unavailable
-from actors.realtime.managed_channels import ManagedChannel
 
 if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.realtime.channel_admin import ChannelAdmin
-    from actors.realtime.channel_store import ChannelStore, StoredChannel
+    from actors.realtime.channel_store import ChannelStore
     from actors.realtime.tenant import Tenant
 
 RETRY = Backoff(first=0.5, base=0.5, factor=2.0, ceiling=30.0)
@@ -75,7 +74,7 @@ class ChannelKeeper:
         found = await self._store.load()
         managed = self._tenant.managed
         for stored in found:
-            managed.add(self._restored(stored, managed.get(stored.name)))
+            self._admin.restore(stored)
         managed.is_loaded = True
         if found:
             log.info("channels.loaded", channels=len(found))
@@ -84,20 +83,11 @@ class ChannelKeeper:
                 # Who came while nobody knew of the channel is held to it from now on.
                 await self._admin.end_unreadable(channel)
 
-    def _restored(self, stored: StoredChannel, known: ManagedChannel | None) -> ManagedChannel:
-        """Return a channel as it was stored; `known` is what a join has brought into being meanwhile."""
-        channel = known or ManagedChannel(stored.name)
-        channel.config, channel.is_created = stored.config, stored.is_created
-        channel.created_by, channel.created_at = stored.created_by, stored.created_at
-        for subscription in stored.subscriptions:
-            self._admin.enter(channel, subscription)
-        return channel
-
     async def _clear_up(self) -> None:
         tenant = self._tenant
         for channel in tenant.managed.clear_up(tenant.name, tenant.channels):
             try:
-                await self._admin.delete(channel)
+                await self._admin.expire(channel)
             except Unavailable as away:
                 log.debug("channel.not_deleted", channel=channel.name, advice=away.advice)
                 return

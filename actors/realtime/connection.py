@@ -2,15 +2,14 @@
 
 Carries out what the client's frames ask for (`intake.py`), in the turn that read them if there is nothing to wait for.
 What waits (a join) runs in a task of its own; what the client is to hear goes straight to the outbox.
-Neighbours: started by `connections.py`; joins channels through `joins.py`, who say when a subscription ends;
-publishes through `publisher.py`, is present through `tracker.py`.
+Neighbours: started by `connections.py`; joins channels through `joins.py`, leaves them through
+`memberships.py`; publishes through `publisher.py`, is present through `tracker.py`.
 
 Truth: its joins. Rank 3. Overflow: STOP. Restart: never. Recovery: rung 3, the socket closes and the client comes back.
 """
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,9 +18,10 @@ import trio
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
+from actors.realtime.farewells import farewell_to_slow_consumer, tell_of_restart
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
-from actors.realtime.managed_pushes import refusal_of, refuse
+from actors.realtime.managed_pushes import is_free, refusal_of, refuse
 from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
 from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
@@ -38,7 +38,7 @@ from protocol.commands import (
     PresencePush,
     UnknownPush,
 )
-from protocol.events import Reply, System
+from protocol.events import Reply
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -54,11 +54,7 @@ if TYPE_CHECKING:
     from protocol.commands import Command
     from protocol.dialect import ServerHeartbeat
 
-SLOW_CONSUMER = "This client reads too slowly and is disconnected"
-RESTARTING = "Server requested disconnect"
 NO_CHANNEL = "No channel was joined"
-#: A client that reads too slowly is told on no more topics than this: the farewell is bounded.
-TOPICS_TOLD = 16
 #: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
 CLOSE_WITHIN_S = 5.0
 
@@ -104,12 +100,7 @@ class ConnectionActor:
         self._seat = Seat(
             self._name, self._opening, self._tenant, inbox, socket.outbox, self.end
         )
-        quota = self._tenant.quota
-        self._tracker = Tracker(
-            self._seat,
-            self._metrics,
-            lambda membership: quota.count_presence_push(membership.presence_window),
-        )
+        self._tracker = Tracker(self._seat, self._metrics, self._count_presence_push)
         try:
             async with trio.open_nursery() as self._nursery:
                 self._publisher = Publisher(self._seat, self._metrics)
@@ -121,8 +112,9 @@ class ConnectionActor:
                     self._tracker.untrack,
                     self._metrics,
                 )
+                self._memberships = self._joins.memberships
                 self._tenant.open_connections.enter(self._described())
-                self._credentials = Credentials(self._seat, self._joins)
+                self._credentials = Credentials(self._seat, self._memberships)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
                 self._nursery.start_soon(self._intake().begin)
                 heartbeat = self._opening.dialect.heartbeat
@@ -153,6 +145,9 @@ class ConnectionActor:
             self._nursery,
         )
 
+    def _count_presence_push(self, membership: Membership) -> str | None:
+        return self._tenant.quota.count_presence_push(membership.presence_window)
+
     def _described(self) -> OpenConnection:
         opening = self._opening
         return OpenConnection(
@@ -160,13 +155,13 @@ class ConnectionActor:
             opening.identity,
             opening.peer,
             trio.current_time(),
-            self._joins.memberships,
+            self._memberships.by_topic,
         )
 
     async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Take note of messages, and look after tokens when it is time, until the node stops."""
         while True:
-            message = await self._joins.alarm.before(inbox.__anext__)
+            message = await self._memberships.alarm.before(inbox.take)
             if isinstance(message, Stopping):
                 await self._say_goodbye(message.deadline)
                 return
@@ -201,12 +196,11 @@ class ConnectionActor:
         """Carry out a command that has nothing to wait for; False if it has, and nothing was done."""
         match command:
             case Broadcast():
-                membership = self._membership(command)
+                membership = self._memberships.find(command.topic, command.number)
                 if membership is None:
                     return True
-                if refusal_of(command, membership, self._tenant) is not None:
-                    return False
-                return self._publisher.publish_nowait(command, membership)
+                may = is_free(command, membership, self._tenant)
+                return may and self._publisher.publish_nowait(command, membership)
             case UnknownPush():
                 self._tenant.quota.events.count()
             case Heartbeat(topic, ref):
@@ -225,7 +219,7 @@ class ConnectionActor:
             return
         match command:
             case Broadcast() | PresencePush():
-                membership = self._membership(command)
+                membership = self._memberships.find(command.topic, command.number)
                 if membership is not None:
                     await self._serve_member(command, membership)
             case Join():
@@ -237,12 +231,6 @@ class ConnectionActor:
             case UnknownPush() | Heartbeat() | Answer():
                 pass
 
-    def _membership(self, command: Broadcast | PresencePush) -> Membership | None:
-        """Return the membership that a command is about, None if that has ended."""
-        membership = self._joins.memberships.get(command.topic)
-        is_current = membership is not None and membership.number == command.number
-        return membership if is_current else None
-
     async def _serve_member(
         self, command: Broadcast | PresencePush, membership: Membership
     ) -> None:
@@ -253,7 +241,7 @@ class ConnectionActor:
         is_allowed = True
         if membership.channel_key.is_private:
             is_allowed = await membership.permissions.allow(command)
-            if self._membership(command) is None:
+            if self._memberships.find(command.topic, command.number) is None:
                 # It ended while policies were asked, and its client was told why.
                 return
         if isinstance(command, Broadcast):
@@ -261,7 +249,7 @@ class ConnectionActor:
         else:
             end = self._tracker.carry_out(command, membership, may_track=is_allowed)
         if end is not None:
-            await self._joins.expel(command.topic, membership, end)
+            await self._memberships.expel(membership, end)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
@@ -270,26 +258,23 @@ class ConnectionActor:
             case SharedChangesMoved(sub_topic):
                 self._nursery.start_soon(self._joins.share, sub_topic)
             case StateSet(topic, number, payload):
-                membership = self._joins.memberships.get(topic)
-                if membership is not None and membership.number == number:
+                membership = self._memberships.find(topic, number)
+                if membership is not None:
                     self._tracker.show(payload, membership)
             case Terminated(_, Reason.RETURNED):
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass
             case Terminated(ref):
-                for membership in tuple(self._joins.memberships.values()):
+                for membership in tuple(self._memberships.by_topic.values()):
                     if membership.channel is ref:
-                        self._joins.fail(membership)
+                        self._memberships.fail(membership)
             case Restarted() | Stopping():
                 pass
 
     async def _say_goodbye(self, deadline: float) -> None:
         """Send the client home when it is its turn; it is served until then."""
         await trio.sleep_until(self._departures.next_at(deadline))
-        for topic in self._joins.memberships:
-            self._seat.push(
-                System(None, "system", ok=True, message=RESTARTING, channel=None), topic
-            )
+        tell_of_restart(self._memberships, self._seat)
         self._close_code = frames.CloseCode.SERVICE_RESTART
         with trio.move_on_at(deadline):
             await self._socket.close(frames.CloseCode.SERVICE_RESTART)
@@ -297,18 +282,5 @@ class ConnectionActor:
     def _farewell_to_slow_consumer(self) -> bytes:
         """Return what a client is told that is cut because it reads too slowly."""
         self._metrics.slow_consumers.inc()
-        self._log.warning("connection.slow", topics=len(self._joins.memberships))
-        told = islice(self._joins.memberships.values(), TOPICS_TOLD)
-        return b"".join(
-            member.encode(
-                System(
-                    member.join_ref,
-                    "system",
-                    ok=False,
-                    message=SLOW_CONSUMER,
-                    channel=member.sub_topic,
-                    code="SlowConsumer",
-                )
-            )
-            for member in told
-        )
+        self._log.warning("connection.slow", topics=len(self._memberships.by_topic))
+        return farewell_to_slow_consumer(self._memberships)

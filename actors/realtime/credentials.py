@@ -1,6 +1,6 @@
 """The tokens of one connection's subscriptions: exchanged by their client, and verified again while they are used.
 
-Called by the connection: for the command `AccessToken`, and in a task of its own when the alarm of its joins rings.
+Called by the connection: for the command `AccessToken`, and in a task of its own when the memberships' alarm rings.
 A token that is no good any more ends the subscriptions that speak with it, never the socket.
 It is a refusal: the client is told why and that its subscription is closed, and does not come back by itself.
 
@@ -19,14 +19,14 @@ import trio
 
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
-from actors.realtime.managed_joins import refuse_if_unreadable
+from actors.realtime.managed_joins import end_if_unwelcome, refuse_if_unreadable
 from protocol.events import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.realtime.joins import Joins
     from actors.realtime.membership import Membership
+    from actors.realtime.memberships import Memberships
     from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
     from protocol.commands import AccessToken
@@ -42,14 +42,15 @@ UNACCEPTABLE: Final = "InvalidJWTToken"
 class Credentials:
     """See the module's text."""
 
-    def __init__(self, seat: Seat, joins: Joins) -> None:
+    def __init__(self, seat: Seat, memberships: Memberships) -> None:
         self._seat = seat
         self._tenant = seat.tenant
         self._verifier = seat.verifier
-        self._joins = joins
-        self._places = trio.CapacityLimiter(AT_A_TIME)
+        self._memberships = memberships
+        #: Made when tokens are verified again.
+        self._places: trio.CapacityLimiter | None = None
         #: Topics whose token is being exchanged: what becomes of the old one does not matter any more.
-        self._exchanging: set[str] = set()
+        self._exchanging: dict[str, None] = {}
 
     async def refresh(self, command: AccessToken) -> None:
         """Let a subscription speak with another token from now on, or end it if that is no good.
@@ -57,18 +58,18 @@ class Credentials:
         Answers only who asked for that, and only if it is good.
         """
         await self._exchange(command)
-        current = self._joins.memberships.get(command.topic)
-        if command.ref is not None and current and current.number == command.number:
+        current = self._memberships.find(command.topic, command.number)
+        if command.ref is not None and current is not None:
             self._seat.push(Reply(command.ref, None, ok=True), command.topic)
 
     async def _exchange(self, command: AccessToken) -> None:
-        membership = self._joins.memberships.get(command.topic)
+        membership = self._memberships.find(command.topic, command.number)
         token = command.token
-        if membership is None or membership.number != command.number:
+        if membership is None or token is None:
             return
-        if token is None or is_opaque(token) or token == membership.identity.token:
+        if is_opaque(token) or token == membership.identity.token:
             return
-        self._exchanging.add(command.topic)
+        self._exchanging[command.topic] = None
         try:
             identity = await self._verifier.verify(token)
             _, is_private, sub_topic = membership.channel_key
@@ -82,15 +83,16 @@ class Credentials:
             await self._end(command.topic, membership, refused)
         else:
             if self._is_current(command.topic, membership):
-                self._joins.renew(command.topic, renewed)
+                self._memberships.renew(renewed)
+                await end_if_unwelcome(renewed, self._tenant)
         finally:
-            self._exchanging.discard(command.topic)
+            self._exchanging.pop(command.topic, None)
 
     async def verify_again(self) -> None:
         """Verify the tokens that are in use, and set the alarm for the next time."""
         # Most clients use one token for all their topics, which is then verified once.
         speakers: dict[str, list[tuple[str, Membership]]] = {}
-        for topic, membership in self._joins.memberships.items():
+        for topic, membership in self._memberships.by_topic.items():
             speakers.setdefault(membership.identity.token, []).append((topic, membership))
         async with trio.open_nursery() as nursery:
             for memberships in speakers.values():
@@ -108,10 +110,11 @@ class Credentials:
             if refusal is not None:
                 nursery.start_soon(self._end, topic, membership, refusal)
             elif self._is_current(topic, membership):
-                self._joins.set_alarm(identity)
+                self._memberships.set_alarm(identity)
 
     async def _refusal(self, identity: Identity) -> Refused | None:
-        async with self._places:
+        places = self._places = self._places or trio.CapacityLimiter(AT_A_TIME)
+        async with places:
             try:
                 await self._verifier.verify(identity.token)
             except Refused as refused:
@@ -121,7 +124,7 @@ class Credentials:
     async def _end(self, topic: str, membership: Membership, refused: Refused) -> None:
         if self._is_current(topic, membership):
             code = refused.code or UNACCEPTABLE
-            await self._joins.expel(topic, membership, refused.notice, code)
+            await self._memberships.expel(membership, refused.notice, code)
 
     def _is_current(self, topic: str, membership: Membership) -> bool:
-        return self._joins.memberships.get(topic) is membership
+        return self._memberships.by_topic.get(topic) is membership

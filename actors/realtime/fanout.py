@@ -23,7 +23,7 @@ from protocol.events import PresenceDiff, TextBroadcast, UserBroadcast
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from actors.realtime.messages import JoinKey
+    from actors.realtime.messages import JoinKey, Publish
     from actors.realtime.ports import Outbox
     from actors.realtime.roster import Audience, Roster
     from protocol.events import Event
@@ -55,6 +55,29 @@ class Sends:
         """Push what `flush` did not come to, without a checkpoint."""
         for outbox, data in self._sends:
             outbox.push(data)
+
+
+def deliver_at_once(roster: Roster, message: Publish) -> tuple[int, int]:
+    """Send one broadcast to everybody who hears it but `message.skip`, without preparing anything.
+
+    Return how many outboxes took it, and how many it was for.
+    """
+    event, skip, sender = message.event, message.skip, message.sender
+    sends = []
+    for audience, outboxes in roster.groups():
+        if not audience.hears_broadcasts:
+            continue
+        receivers = [outbox for key, outbox in outboxes.items() if key != skip]
+        data = audience.encode_key.encode(event, sender) if receivers else b""
+        if data:
+            sends.append((data, receivers))
+    # Encoded for all before anybody is sent to: an error there is nobody's half of a message.
+    taken = received = 0
+    for data, receivers in sends:
+        received += len(receivers)
+        for outbox in receivers:
+            taken += outbox.push(data)
+    return taken, received
 
 
 class Delivery:

@@ -1,17 +1,17 @@
-"""The joins of one connection: those under way, and the memberships that came of them.
+"""The joins of one connection that are under way, and what waits for them.
 
 Called by the connection, for which it carries out the commands `Join` and `Leave`.
-The steps of a join are in `admission.py` and `join.py`.
+The steps of a join are in `admission.py` and `join.py`; what became of it is entered in `memberships.py`.
 A join waits in a task of its own; whoever replaces or leaves it while it waits calls it off and waits for its end.
 
 **Invariants**
-- A topic has at most one membership, and its channel is watched as long.
-- Whatever ends a membership or a join tells the client once, or leaves that to what comes instead.
+- A join that ends tells the client so once, or leaves that to what comes instead.
 - What waited for a join is carried out before anything that came later: the reader waits for its turn.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,13 +20,12 @@ from attrs import define, field
 
 from actors.realtime import visitors
 from actors.realtime.admission import admitted
-from actors.realtime.alarm import Alarm
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
-from actors.realtime.managed_joins import managed_place
-from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
+from actors.realtime.managed_joins import end_if_unwelcome, managed_place
+from actors.realtime.memberships import Memberships
 from actors.realtime.replaying import replay_gate
-from protocol.events import Closed, Failed, JoinRefused, Replaced, Reply, System
+from protocol.events import JoinRefused, Replaced
 from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
@@ -34,17 +33,12 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
 
-    from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey, SubscriptionEnded
-    from actors.realtime.ports import Identity
     from actors.realtime.seat import Seat
     from actors.telemetry.metrics import Metrics
     from protocol.commands import Command, Join, Leave
     from protocol.dialect import Session
-    from protocol.events import Event
 
-REPLICATION_READY = "Replication connection established"
-REPLICATION_LATE = "Replication connection was not established in time"
 #: Joins of one connection under way at a time, those included whose refusal is being held back.
 #: Trade-off: each is a task of some kilobytes; a client that wants more at once waits for the oldest.
 UNDER_WAY = 1000
@@ -69,7 +63,7 @@ class PendingJoin:
 class Joins:
     """See the module's text.
 
-    `carry_out` is called with the commands that waited for a join, `untrack` with each membership that ends.
+    `carry_out` is called with the commands that waited for a join; for `untrack` see `Memberships`.
     """
 
     def __init__(
@@ -85,15 +79,13 @@ class Joins:
         self._session = session
         self._nursery = nursery
         self._carry_out = carry_out
-        self._untrack = untrack
         self._metrics = metrics
-        self._places = trio.Semaphore(UNDER_WAY)
-        self._turn = trio.Lock()
+        #: Made for who waits for a place; locks and events would take kilobytes of connections that are quiet.
+        self._room: trio.Event | None = None
+        #: Held by what waited for a join and is carried out now.
+        self._turn: trio.Lock | None = None
         self._joining: dict[int, PendingJoin] = {}
-        self.memberships: dict[str, Membership] = {}
-        #: Rings when the identity of a membership is to be looked at again.
-        self.alarm = Alarm()
-        self._idle_since = trio.current_time()
+        self.memberships = Memberships(seat, session, nursery, untrack, self._is_joining)
         self.limit_idleness()
 
     @property
@@ -104,7 +96,7 @@ class Joins:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is joined or being joined."""
-        return not self.memberships and not self._joining
+        return not self.memberships.by_topic and not self._joining
 
     @property
     def is_idle_too_long(self) -> bool:
@@ -114,33 +106,43 @@ class Joins:
     def limit_idleness(self) -> float:
         """Have the alarm ring when there was no channel for too long; return in how many seconds that is."""
         limit_s = self._seat.tenant.limits.no_channel_timeout_s
-        left_s = self._idle_since + limit_s - trio.current_time()
-        self.alarm.ring_within(max(left_s, 0.0))
+        left_s = self.memberships.last_ended_at + limit_s - trio.current_time()
+        self.memberships.alarm.ring_within(max(left_s, 0.0))
         return left_s
 
     @property
     def has_turn(self) -> bool:
         """Whether nothing that waited for a join is to go first."""
-        return not self._turn.locked()
+        return self._turn is None
 
     async def wait_for_turn(self) -> None:
         """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""
-        if self._turn.locked():
-            async with self._turn:
-                return
+        if self._turn is not None:
+            await self._in_turn(trio.lowlevel.checkpoint)
+
+    async def _in_turn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something while nobody else has the turn, behind who asked for it before."""
+        turn = self._turn = self._turn or trio.Lock()
+        try:
+            async with turn:
+                await work()
+        finally:
+            # Who leaves passes it on to who waits.
+            if not turn.locked():
+                self._turn = None
 
     def start_nowait(self, join: Join) -> bool:
         """Begin a join; False if too many are under way."""
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
+        if len(self._joining) >= UNDER_WAY:
             return False
         self._begin(join)
         return True
 
     async def start(self, join: Join) -> None:
         """Begin a join; waits only while too many are under way."""
-        await self._places.acquire()
+        while len(self._joining) >= UNDER_WAY:
+            self._room = self._room or trio.Event()
+            await self._room.wait()
         self._begin(join)
 
     def _begin(self, join: Join) -> None:
@@ -162,20 +164,25 @@ class Joins:
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
-        self._places.release()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
         pending.ended.set()
-        async with self._turn:
-            is_member = joined and pending.end is None
-            for command in self._session.settle(join.topic, join.number, joined=is_member):
-                await self._carry_out(command)
-            if is_member and not join.options.private:
-                await self._share(join.topic, join.sub_topic)
+        await self._in_turn(partial(self._settle, join, pending, joined=joined))
         if pending.end is not None:
-            self.note_end(pending.end)
+            self.memberships.note_end(pending.end)
+
+    async def _settle(self, join: Join, pending: PendingJoin, *, joined: bool) -> None:
+        """Carry out what waited for a join."""
+        is_member = joined and pending.end is None
+        for command in self._session.settle(join.topic, join.number, joined=is_member):
+            await self._carry_out(command)
+        if is_member and not join.options.private:
+            await self._share(join.topic, join.sub_topic)
 
     async def share(self, sub_topic: str) -> None:
         """See to the row changes that all members of the public channel `sub_topic` get, if we are one of them."""
-        for topic, membership in tuple(self.memberships.items()):
+        for topic, membership in tuple(self.memberships.by_topic.items()):
             _, is_private, name = membership.channel_key
             if name == sub_topic and not is_private:
                 await self._share(topic, sub_topic)
@@ -196,7 +203,7 @@ class Joins:
         self._seat.outbox.push(pending.farewell)
         if refused.ends_connection:
             await self._seat.end(CloseCode.GOING_AWAY)
-        self._end_with(answer)
+        self._seat.end_behind(answer, self._nursery)
 
     async def _call_off(self, number: int) -> None:
         """Cancel a join if it is under way, and wait until it has ended.
@@ -232,158 +239,38 @@ class Joins:
                     join, subscription, permissions, gate, pending.farewell, seat
                 )
             visitors.show_in(membership.channel_key, seat.tenant)
-        self.memberships[join.topic] = membership
-        self._seat.inbox.watch(membership.channel)
-        self.set_alarm(membership.identity)
+        self.memberships.enter(membership)
+        await end_if_unwelcome(membership, seat.tenant)
         if join.options.replication_ready:
-            self._nursery.start_soon(self._tell_when_replicating, membership)
+            self._nursery.start_soon(self.memberships.tell_when_replicating, membership)
 
     def _topics_besides(self, topic: str) -> int:
         """Return how many other topics are joined or being joined."""
         joining = {
             pending.topic for pending in self._joining.values() if not pending.is_refused
         }
-        return len((self.memberships.keys() | joining) - {topic})
-
-    async def _tell_when_replicating(self, membership: Membership) -> None:
-        """Tell a client once when the database's changes stream in; if they do not in time, its subscription ends.
-
-        **Source**: spec 2.5, step 4, and 2.6.
-        """
-        with membership.lifetime:
-            with trio.move_on_after(self._seat.tenant.limits.replication_within_s):
-                await self._seat.tenant.feed.state.wait_live()
-                notice = System(
-                    membership.join_ref, "system", True, REPLICATION_READY, membership.sub_topic
-                )
-                self._seat.push(notice, membership.topic)
-                return
-            await self.expel(membership.topic, membership, REPLICATION_LATE)
+        return len((self.memberships.by_topic.keys() | joining) - {topic})
 
     async def _end_earlier(self, topic: str, pending: PendingJoin) -> None:
         """End the membership that a join replaces; its client hears of that behind the answer to the new one."""
-        old = self.memberships.get(topic)
+        old = self.memberships.by_topic.get(topic)
         if old is not None:
-            await self._detach(topic, old, b"")
+            await self.memberships.detach(old, b"")
             pending.farewell = old.encode(Replaced(old.join_ref))
 
     async def leave(self, leave: Leave) -> None:
-        farewell: tuple[Event, ...] = (
-            Reply(leave.ref, leave.join_ref, ok=True),
-            Closed(leave.join_ref),
-        )
+        """End a join, or what it came to, by the client's will."""
         await self._call_off(leave.number)
         # A pending join that is cancelled may not have ended the one it was to replace.
-        membership = self.memberships.get(leave.topic)
-        if membership is not None:
-            data = b"".join(membership.encode(event) for event in farewell)
-            await self._detach(leave.topic, membership, data)
-            return
-        for event in farewell:
-            self._seat.push(event, leave.topic)
-
-    def renew(self, topic: str, renewed: Membership) -> None:
-        """Note that a membership speaks for another identity, which its channel knows."""
-        self.memberships[topic] = renewed
-        self.set_alarm(renewed.identity)
-
-    def set_alarm(self, identity: Identity) -> None:
-        """Remember that the identity is to be looked at again, at the latest when its token expires."""
-        tenant = self._seat.tenant
-        left_s = max(self._seat.verifier.seconds_left(identity), 0.0)
-        self.alarm.ring_within(min(left_s, tenant.limits.verify_again_s))
-
-    async def expel(
-        self, topic: str, membership: Membership, notice: str, code: str | None = None
-    ) -> None:
-        """End a membership by the server's will; the client is told why, and that it is over, in one push.
-
-        `code` is for the log where the notice repeats words of the client, and for clients that are told codes.
-        One that ended meanwhile stays as it is.
-        """
-        current = self.memberships.get(topic)
-        if current is None or current.number != membership.number:
-            return
-        self._session.forget(topic, membership.number)
-        closed = _closed(membership, notice, code)
-        farewell = self._refusal(membership, closed)
-        if self._end_code(closed) is not None:
-            # The channel would say it later, and nothing can be said behind the end.
-            self._seat.outbox.push(farewell)
-            farewell = b""
-        await self._detach(topic, membership, farewell)
-        self._end_with(closed)
-
-    def _refusal(self, membership: Membership, closed: Closed) -> bytes:
-        """Return what a client is told whose membership ends and shall not come back by itself."""
-        notice, code, topic = closed.reason, closed.code, membership.topic
-        self._log.info("subscription.closed", topic=topic, reason=code or notice)
-        is_replaced = any(pending.topic == topic for pending in self._joining.values())
-        farewell: tuple[Event, ...] = (
-            System(closed.join_ref, "system", False, notice, membership.sub_topic, code),
-            Replaced(closed.join_ref) if is_replaced else closed,
-        )
-        return b"".join(membership.encode(event) for event in farewell)
+        await self.memberships.leave(leave)
 
     def note_end(self, end: SubscriptionEnded) -> None:
-        """Tell the client that its channel has ended a subscription."""
+        """Note that a channel has ended a subscription; while its join is under way the client hears nothing yet."""
         pending = self._joining.get(end.number)
         if pending is not None:
             pending.end = end
-            return
-        membership = self.memberships.get(end.topic)
-        if membership is None or membership.number != end.number:
-            return
-        if end.refusal is None:
-            self.fail(membership)
         else:
-            closed = _closed(membership, end.refusal, end.code)
-            self._seat.outbox.push(self._refusal(membership, closed))
-            self._forget(membership)
-            self._end_with(closed)
+            self.memberships.note_end(end)
 
-    def fail(self, membership: Membership) -> None:
-        """Tell the client that a subscription is over by no will of its own, and that it may join again."""
-        failed = Failed(membership.join_ref)
-        self._seat.push(failed, membership.topic)
-        self._forget(membership)
-        self._end_with(failed)
-
-    def _end_with(self, event: Event) -> None:
-        """Close the socket behind an event after which clients of this dialect have no use for it."""
-        code = self._end_code(event)
-        if code is not None:
-            self._nursery.start_soon(self._seat.end, code)
-
-    def _end_code(self, event: Event) -> CloseCode | None:
-        return self._seat.opening.dialect.ends_with(event)
-
-    def _forget(self, membership: Membership) -> None:
-        del self.memberships[membership.topic]
-        self._untrack(membership.key)
-        self._seat.inbox.unwatch(membership.channel)
-        self._note_parting(membership)
-        self._session.forget(membership.topic, membership.number)
-
-    async def _detach(self, topic: str, membership: Membership, farewell: bytes) -> None:
-        """End a membership; if this is cancelled, it has not ended."""
-        del self.memberships[topic]
-        self._untrack(membership.key)
-        self._seat.inbox.unwatch(membership.channel)
-        try:
-            await membership.detach(farewell)
-        except trio.Cancelled:
-            self.memberships[topic] = membership
-            self._seat.inbox.watch(membership.channel)
-            raise
-        self._note_parting(membership)
-
-    def _note_parting(self, membership: Membership) -> None:
-        membership.lifetime.cancel()
-        self._idle_since = trio.current_time()
-
-
-def _closed(membership: Membership, notice: str, code: str | None) -> Closed:
-    if not code and notice in LIMITED:
-        code = QUOTA_EXCEEDED
-    return Closed(membership.join_ref, notice, code or "")
+    def _is_joining(self, topic: str) -> bool:
+        return any(pending.topic == topic for pending in self._joining.values())

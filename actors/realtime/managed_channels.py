@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 from actors.realtime.messages import ChannelKey, SharedChangesMoved
 from protocol.limits import FixedWindow
-from protocol.managed import ANONYMOUS, ChannelConfig, Permission
+from protocol.managed import ChannelConfig, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,7 @@ class ChannelRules:
     `max_subscriptions`: row change subscriptions of one channel; each member has a join for each.
     `presence_ttl_s`: seconds that somebody without a socket is shown as present.
     `max_visitors`: how many of those one channel has.
+    `visitors_bytes`: what they may say of themselves together, in all channels.
     `allow_anonymous`: who has no token may be in a channel that nobody created.
     """
 
@@ -61,6 +62,7 @@ class ChannelRules:
     max_subscriptions: int = 20
     presence_ttl_s: float = 300.0
     max_visitors: int = 100
+    visitors_bytes: int = 64 * 1024 * 1024
     allow_anonymous: bool = False
 
 
@@ -71,6 +73,11 @@ class Visitor:
     meta: Meta
     seen_at: float
     until: float
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts towards the bounds."""
+        return len(self.meta.payload) + len(self.meta.key)
 
 
 @define(eq=False)
@@ -98,6 +105,8 @@ class ManagedChannel:
 
     def allows(self, identity: Identity, permission: Permission) -> bool:
         """Whether an identity has a permission here."""
+        if identity.is_nobody:
+            return self.config.allows_nobody(permission)
         return self.config.allows(identity.claimed_role, permission)
 
     def count(self, user: str) -> bool:
@@ -123,12 +132,13 @@ class ManagedChannel:
 class ManagedChannels:
     """All of them, by name; `is_loaded` is False until what is stored is in here.
 
-    `keeper` is the actor that answers for visitors, once it lives.
+    `keeper` is the actor that answers for visitors, once it lives; `visitors_bytes` is what they all say.
     """
 
     rules: ChannelRules = field(factory=ChannelRules)
     is_loaded: bool = True
     keeper: Ref[Any] | None = None
+    visitors_bytes: int = 0
     _channels: dict[str, ManagedChannel] = field(factory=dict[str, ManagedChannel])
 
     def __len__(self) -> int:
@@ -159,7 +169,7 @@ class ManagedChannels:
         channel = self._channels.get(name)
         if channel is None:
             return self.rules.allow_anonymous and self.rules.auto_create
-        return channel.config.allows(ANONYMOUS, Permission.READ)
+        return channel.config.allows_nobody(Permission.READ)
 
     def come_into_being(self, name: str) -> ManagedChannel:
         """Enter a channel that a join brings into being, and return it."""
@@ -185,14 +195,27 @@ class ManagedChannels:
 
     def clear_up(self, tenant: str, channels: Channels) -> list[ManagedChannel]:
         """Return the channels that nobody needs any more, and take those out that nobody created."""
-        now, expired = trio.current_time(), []
+        expired = []
         for channel in self:
             channel.forget_silent()
-            key = ChannelKey(tenant, is_private=False, sub_topic=channel.name)
-            if channel.entering or channels.roster(key) or channel.visitors:
-                channel.used_at = now
-            elif not channel.is_created and not channel.changes:
-                self.remove(channel.name)
-            elif now - channel.used_at >= self.rules.ttl_s:
+            if self.is_expired(channel, tenant, channels):
                 expired.append(channel)
+            elif not (
+                channel.is_created or channel.changes or _is_used(channel, tenant, channels)
+            ):
+                self.remove(channel.name)
         return expired
+
+    def is_expired(self, channel: ManagedChannel, tenant: str, channels: Channels) -> bool:
+        """Whether nobody used a channel that is kept for long enough; notes that somebody does."""
+        now = trio.current_time()
+        if _is_used(channel, tenant, channels):
+            channel.used_at = now
+            return False
+        is_kept = channel.is_created or bool(channel.changes)
+        return is_kept and now - channel.used_at >= self.rules.ttl_s
+
+
+def _is_used(channel: ManagedChannel, tenant: str, channels: Channels) -> bool:
+    key = ChannelKey(tenant, is_private=False, sub_topic=channel.name)
+    return bool(channel.entering or channels.roster(key) or channel.visitors)

@@ -1,7 +1,7 @@
 """What a member may say in a managed channel, and what the operator switched off for everybody.
 
 Called by the connection for every broadcast and track, before anything else is done with it:
-where nobody manages a channel this is one look into a table.
+where nobody manages a channel this is one look into a table. For broadcasts over HTTP the `Poster` calls it.
 
 **Source**: ledger GF-088, GF-099, GF-108, GF-111, GF-118, C31, C38.
 """
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from actors.realtime.seat import Seat
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import DropReason, Metrics, PresenceFault
+    from protocol.commands import PostedBroadcast
     from protocol.events import UserBroadcast
 
 #: Seconds after which a message is within the rate again.
 RETRY_AFTER_S = 1
 #: How refusals are counted.
-_DROPPED: Final[Mapping[str, DropReason]] = {
+DROPPED: Final[Mapping[str, DropReason]] = {
     "feature_disabled": "denied",
     "permission_denied": "denied",
     "payload_size_exceeded": "payload_size_exceeded",
@@ -50,20 +51,34 @@ _NOT_SHOWN: Final[Mapping[str, PresenceFault]] = {
 def refusal_of(
     command: Broadcast | PresencePush, membership: Membership, tenant: Tenant
 ) -> PushRefused | None:
-    """Return why a push is not carried out, None if it may be."""
+    """Return why a push is not carried out, None if it may be; counts it."""
     if isinstance(command, PresencePush) and command.action is not PresenceAction.TRACK:
         return None
     fault = switched_off(tenant, is_presence=isinstance(command, PresencePush))
-    _, is_private, sub_topic = membership.channel_key
-    if fault is None and not is_private:
-        is_managed = membership.subscription.is_managed
-        channel = binding(sub_topic, tenant, is_managed=is_managed)
-        if channel is not None:
-            size_bytes = _size_bytes(command, channel)
-            fault = fault_of(
-                channel, membership.identity, size_bytes, membership.key.connection
-            )
+    channel = _binding(membership, tenant)
+    if fault is None and channel is not None:
+        size_bytes = _size_bytes(command, channel)
+        fault = fault_of(channel, membership.identity, size_bytes, membership.key.connection)
     return None if fault is None else evolve(fault, ref=command.ref, join_ref=command.join_ref)
+
+
+def is_free(command: Broadcast, membership: Membership, tenant: Tenant) -> bool:
+    """Whether a broadcast may be carried out without being counted; changes nothing, so it may be asked again."""
+    if not tenant.status.takes_broadcasts:
+        return False
+    channel = _binding(membership, tenant)
+    if channel is None:
+        return True
+    if channel.config.rate_limit is not None:
+        return False
+    return fault_of(channel, membership.identity, _size_bytes(command, channel)) is None
+
+
+def _binding(membership: Membership, tenant: Tenant) -> ManagedChannel | None:
+    _, is_private, sub_topic = membership.channel_key
+    if is_private:
+        return None
+    return binding(sub_topic, tenant, is_managed=membership.subscription.is_managed)
 
 
 def refuse(
@@ -76,11 +91,11 @@ def refuse(
     """Tell a client that its push was not carried out, in an answer too if it waits for one; never waits."""
     is_broadcast = isinstance(command, Broadcast)
     if is_broadcast:
-        metrics.broadcasts_dropped[_DROPPED[refused.code]].inc()
+        metrics.broadcasts_dropped[DROPPED[refused.code]].inc()
         response = jsontext.write(refused.code)
     else:
         metrics.presence_refused[_NOT_SHOWN[refused.code]].inc()
-        response = jsontext.write({"reason": refused.reason})
+        response = jsontext.write({"reason": refused.reason, "code": refused.code})
     seat.push(refused, command.topic)
     if membership.ack or not is_broadcast:
         reply = Reply(command.ref, command.join_ref, ok=False, response=response)
@@ -126,12 +141,31 @@ def fault_of(
     return None
 
 
+def refusal_of_posted(
+    broadcast: PostedBroadcast, identity: Identity, peer: str, tenant: Tenant
+) -> PushRefused | None:
+    """Return why a broadcast from outside a connection is not taken, None if it is; counts it.
+
+    Who has no user id is counted by `peer`, the address that the request came from.
+    """
+    fault = switched_off(tenant, is_presence=False)
+    if fault is not None or broadcast.private:
+        return fault
+    channel = binding(broadcast.sub_topic, tenant, is_managed=False)
+    if channel is None:
+        return None
+    return fault_of(channel, identity, _message_bytes(broadcast.message, channel), peer)
+
+
 def _size_bytes(command: Broadcast | PresencePush, channel: ManagedChannel) -> int:
     if isinstance(command, PresencePush):
         return len(command.payload or b"")
-    if channel.config.max_message_bytes is None:
-        return 0
-    return len(_payload_of(command.message))
+    return _message_bytes(command.message, channel)
+
+
+def _message_bytes(message: TextBroadcast | UserBroadcast, channel: ManagedChannel) -> int:
+    """Return the size of a payload, 0 where the channel bounds none."""
+    return 0 if channel.config.max_message_bytes is None else len(_payload_of(message))
 
 
 def _payload_of(message: TextBroadcast | UserBroadcast) -> bytes:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import field, frozen
+from msgspec import Struct
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,13 +94,17 @@ class Refresh:
     refreshed: Reply[None]
 
 
-@frozen
-class Publish:
+class Publish(Struct, frozen=True, gc=False):
     """Deliver an event of user `sender`, empty for nobody known, to everybody on the roster but `skip`."""
 
-    event: TextBroadcast | UserBroadcast = field(repr=False)
+    event: TextBroadcast | UserBroadcast
     skip: JoinKey | None = None
     sender: str = ""
+
+    @override
+    def __repr__(self) -> str:
+        # What clients say stays out of logs.
+        return f"Publish(skip={self.skip!r})"
 
 
 @frozen

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, field, frozen
 
+from protocol.managed import ANONYMOUS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
@@ -36,6 +38,11 @@ class Identity:
     claimed_role: str = field(
         default=Factory(lambda self: self.role, takes_self=True), eq=False
     )
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether this is what stands for a client without a token."""
+        return not self.token and self.role == ANONYMOUS
 
 
 class TokenVerifier(Protocol):
@@ -82,6 +89,11 @@ class Outbox(Protocol):
     @property
     def queued_bytes(self) -> int:
         """How much waits for the socket to take it."""
+        ...
+
+    @property
+    def is_corked(self) -> bool:
+        """Whether several messages of this client are being dealt with in one turn."""
         ...
 
     async def wait_drained(self) -> None:

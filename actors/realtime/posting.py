@@ -17,6 +17,7 @@ from attrs import frozen
 
 from actors.core.errors import ActorStopped
 from actors.realtime.errors import ChannelBusy, Forbidden, PolicyUndecided, RateLimited, Refused
+from actors.realtime.managed_pushes import DROPPED, refusal_of_posted
 from actors.realtime.messages import ChannelKey, Publish
 from actors.realtime.persisting import persist
 from actors.realtime.ports import PolicyQuestion
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import Persist, PostedBroadcast
+    from protocol.events import PushRefused
 
 
 CODE: Final = "MessagePerSecondRateLimitReached"
@@ -63,6 +65,18 @@ class Poster:
             raise RateLimited(CODE, EXCEEDED)
         if batch_size is not None and 0 < events.limit < events.average + batch_size:
             raise RateLimited(CODE, BATCH_TOO_LARGE)
+
+    def refusal(
+        self, broadcast: PostedBroadcast, identity: Identity, peer: str
+    ) -> PushRefused | None:
+        """Return why the managed channel of a broadcast does not take it, None if it does; never waits.
+
+        `peer` is the address that the request came from.
+        """
+        refused = refusal_of_posted(broadcast, identity, peer, self.tenant)
+        if refused is not None:
+            self.metrics.broadcasts_dropped[DROPPED[refused.code]].inc()
+        return refused
 
     async def publish(
         self, identity: Identity, headers: bytes, broadcasts: Sequence[PostedBroadcast]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from attrs import define, evolve, field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from actors.core.ref import Ref
     from actors.realtime.messages import ConnectionMessage, JoinKey
@@ -140,6 +140,10 @@ class Roster:
     def audiences(self) -> tuple[Audience, ...]:
         """Return the audiences there are subscriptions for."""
         return tuple(self._outboxes)
+
+    def groups(self) -> Iterable[tuple[Audience, Mapping[JoinKey, Outbox]]]:
+        """Return the audiences with their outboxes, to be read at once."""
+        return self._outboxes.items()
 
     def outboxes(self, audience: Audience) -> dict[JoinKey, Outbox]:
         """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""

@@ -6,7 +6,7 @@ the keeper answers for it, as connections do for theirs.
 
 **Invariants**
 - Who has a socket in the channel is no visitor.
-- Visitors of a channel are bounded in number, each in size, and all of them in time.
+- Visitors of a channel are bounded in number, in bytes and in time, and in bytes all of them together.
 
 **Source**: ledger GF-047…050, GF-087.
 """
@@ -43,12 +43,9 @@ def set_state(channel: ManagedChannel, user: str, state: bytes, tenant: Tenant) 
     if joins or _is_offline(state):
         forget(channel, user, tenant)
         return
-    if user not in channel.visitors and (
-        len(channel.visitors) >= tenant.managed.rules.max_visitors
-    ):
-        raise RateLimited("ChannelRateLimitReached", "Too many are present without a socket")
     meta = Meta(user, state, ref_from(tenant.random.randbytes(REF_BYTES)))
-    channel.visitors[user] = Visitor(meta, now, now + tenant.managed.rules.presence_ttl_s)
+    visitor = Visitor(meta, now, now + tenant.managed.rules.presence_ttl_s)
+    _enter(channel, user, visitor, tenant)
     show(channel, tenant)
 
 
@@ -81,12 +78,20 @@ def show_in(key: ChannelKey, tenant: Tenant) -> None:
 
 def forget(channel: ManagedChannel, user: str, tenant: Tenant) -> None:
     """Let a visitor be absent, if there is one."""
-    if channel.visitors.pop(user, None) is None:
+    visitor = channel.visitors.pop(user, None)
+    if visitor is None:
         return
+    tenant.managed.visitors_bytes -= visitor.size_bytes
     key = ChannelKey(tenant.name, is_private=False, sub_topic=channel.name)
     tables = tenant.channels.tables(key)
     if tables is not None:
         _hide(tables[1], user, tenant)
+
+
+def forget_all(channel: ManagedChannel, tenant: Tenant) -> None:
+    """Let all visitors be absent: the channel is no more."""
+    for user in tuple(channel.visitors):
+        forget(channel, user, tenant)
 
 
 def expire(channel: ManagedChannel, tenant: Tenant) -> None:
@@ -94,6 +99,21 @@ def expire(channel: ManagedChannel, tenant: Tenant) -> None:
     now = trio.current_time()
     for user in [user for user, one in channel.visitors.items() if one.until <= now]:
         forget(channel, user, tenant)
+
+
+def _enter(channel: ManagedChannel, user: str, visitor: Visitor, tenant: Tenant) -> None:
+    managed, earlier = tenant.managed, channel.visitors.get(user)
+    rules, most_bytes = managed.rules, tenant.limits.tracked_bytes_per_topic
+    growth = visitor.size_bytes - (0 if earlier is None else earlier.size_bytes)
+    held = sum(one.size_bytes for one in channel.visitors.values())
+    if (
+        (earlier is None and len(channel.visitors) >= rules.max_visitors)
+        or held + growth > most_bytes
+        or managed.visitors_bytes + growth > rules.visitors_bytes
+    ):
+        raise RateLimited("ChannelRateLimitReached", "Too many are present without a socket")
+    channel.visitors[user] = visitor
+    managed.visitors_bytes += growth
 
 
 def _hide(topic: TopicPresence, user: str, tenant: Tenant) -> None:

@@ -30,7 +30,7 @@ from actors.web.any_path import any_path
 from actors.web.bodies import HeldBody, TooManyBodies
 from protocol.errors import MalformedFrame
 from protocol.phoenix.persist import persist_of_query
-from protocol.phoenix.rest import InvalidBody, parse_batch, parse_binary, parse_json
+from protocol.phoenix.rest import TOO_LARGE, InvalidBody, parse_batch, parse_binary, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from actors.web.bodies import BodyBudget
     from actors.web.request_rate import RequestRate
     from protocol.commands import PostedBroadcast
+    from protocol.events import PushRefused
 
 log = structlog.get_logger()
 
@@ -70,7 +71,6 @@ _UNDECIDED: Final = {
     "UnableToConnectToProject": (422, "Tenant database unavailable"),
     "IncreaseConnectionPool": (429, "Connection pool exhausted"),
 }
-
 #: How a body is read, by its type; one that names no type is JSON.
 _PARSERS: Final = {
     "": parse_json,
@@ -115,7 +115,12 @@ class BroadcastApi:
             broadcasts = parse_batch(body, payload_bytes=self._payload_bytes)
             self._poster.refuse_over_quota(len(broadcasts))
             # Source: spec 4.2, what policies deny is dropped, and the answer is the same.
-            await self._poster.publish(identity, _headers(request), broadcasts)
+            taken = [
+                broadcast
+                for broadcast in broadcasts
+                if self._poster.refusal(broadcast, identity, _peer(request)) is None
+            ]
+            await self._poster.publish(identity, _headers(request), taken)
         return Response(status_code=202)
 
     async def _single(self, request: Request) -> Response:
@@ -134,6 +139,9 @@ class BroadcastApi:
                 payload_bytes=self._payload_bytes,
             )
             self._poster.refuse_over_quota()
+            denied = self._poster.refusal(broadcast, identity, _peer(request))
+            if denied is not None:
+                raise _fault_of(denied)
             refused = await self._refusal(request, identity, broadcast)
         if isinstance(refused, NotPersisted):
             return _message(422, refused.reason)
@@ -199,6 +207,21 @@ class BroadcastApi:
 async def ping(_request: Request) -> Response:
     """Answer that the tenant is served."""
     return JSONResponse({"message": "Success"})
+
+
+def _fault_of(denied: PushRefused) -> Exception:
+    """Return what is answered where a managed channel does not take a broadcast."""
+    match denied.code:
+        case "payload_size_exceeded":
+            return InvalidBody({"payload": [TOO_LARGE]})
+        case "rate_limit_exceeded":
+            return HTTPException(429, TOO_MANY_REQUESTS)
+        case _:
+            return HTTPException(*FORBIDDEN)
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _response_to(error: Exception) -> Response:

@@ -6,6 +6,7 @@ is a `WebSocketEndpoint`.
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
@@ -65,6 +66,12 @@ class WebSocketRequest:
     problem: str | None
     open_socket: OpenSocket = field(repr=False)
     parameters: Mapping[str, str] = _NOTHING
+
+    @property
+    def headers_shown(self) -> bytes:
+        """The headers that policies may look at, as a JSON object."""
+        shown = {n: v for n, v in self.headers.items() if n.startswith("x-")}
+        return json.dumps(shown).encode()
 
 
 @frozen

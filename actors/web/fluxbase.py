@@ -71,7 +71,6 @@ class FluxbaseEndpoint:
             return _told(refused)
         if request.problem is not None:
             return _refusal(HTTPStatus.UPGRADE_REQUIRED, request.problem)
-        headers = {n: v for n, v in request.headers.items() if n.startswith("x-")}
         limits = SocketLimits(self.options.idle_s, self.options.max_message_bytes)
         self.door.admit(
             Opening(
@@ -79,7 +78,7 @@ class FluxbaseEndpoint:
                 identity,
                 request.peer,
                 partial(request.open_socket, limits),
-                json.dumps(headers).encode(),
+                request.headers_shown,
                 self.verifier,
             )
         )

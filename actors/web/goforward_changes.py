@@ -81,6 +81,8 @@ class ChangeRoutes:
                 raise InvalidSubscription(fault.reason) from None
         await self._refuse_unless_granted(wanted, identity)
         subscription = await self.admin.subscribe(channel, wanted, identity)
+        if subscription is None:
+            raise Problematic(codes.channel_not_found(channel.name))
         response = answered(
             {
                 "message": "subscribed to database changes",

@@ -80,7 +80,8 @@ class ChannelRoutes:
 
     async def _delete(self, request: Request) -> Response:
         channel, _ = await self.requests.admit(request, Permission.ADMIN)
-        await self.admin.delete(channel)
+        if not await self.admin.delete(channel):
+            raise Problematic(codes.channel_not_found(channel.name))
         return answered({"message": "channel deleted successfully"})
 
     async def _stats(self, request: Request) -> Response:

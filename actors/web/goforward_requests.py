@@ -14,7 +14,7 @@ from attrs import field, frozen
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actors.realtime.errors import Refused, Unavailable
+from actors.realtime.errors import Refused, Unauthorized, Unavailable
 from actors.realtime.ports import Identity
 from actors.web.bodies import HeldBody, TooManyBodies
 from actors.web.guard import bearer_token
@@ -96,12 +96,22 @@ class Requests:
 
         return Route(path, answer, methods=list(METHODS))
 
+    def fallback(self, path: str) -> Route:
+        """Return the route of what is below a path and nothing else serves: an encoded slash, or nothing at all."""
+
+        async def answer(request: Request) -> Response:
+            if b"%2f" in request.scope["raw_path"].lower():
+                return told(codes.invalid_request("there is no slash in a name"))
+            return told(codes.not_found("there is nothing at this address"))
+
+        return Route(path, answer, methods=list(METHODS))
+
     async def identify(self, request: Request) -> Identity:
         """Return whom the bearer token of a request speaks for, and count it as the tenant's.
 
         Raises:
             Problematic: there is none, or it is one request too many.
-            Refused: it is no good.
+            Refused: that cannot be found out now.
         """
         token = bearer_token(request)
         if not token:
@@ -109,7 +119,10 @@ class Requests:
         self._count()
         try:
             return await self.verifier.verify(token)
-        except Refused:
+        except Refused as refused:
+            if refused.code and not isinstance(refused, Unauthorized):
+                # The token may be good: what it takes to find out is away.
+                raise
             # Why is not told to who may be trying out tokens.
             raise Problematic(codes.auth_failed()) from None
 

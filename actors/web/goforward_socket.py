@@ -9,7 +9,6 @@ C37 (channels without tokens), C39 (hostile names).
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -102,7 +101,6 @@ class GoForwardEndpoint:
             identity = await self._admitted(name, request)
         except _NotHere as refused:
             return refusal(refused.problem)
-        headers = {n: v for n, v in request.headers.items() if n.startswith("x-")}
         limits = SocketLimits(self.options.connection_timeout_s, self.options.max_message_bytes)
         self.door.admit(
             Opening(
@@ -110,7 +108,7 @@ class GoForwardEndpoint:
                 identity,
                 request.peer,
                 partial(request.open_socket, limits),
-                json.dumps(headers).encode(),
+                request.headers_shown,
                 self.verifier,
             )
         )

@@ -149,6 +149,11 @@ class Outbox:
             return False
         return sent == len(data) or self._hold(data, sent)
 
+    @property
+    def is_corked(self) -> bool:
+        """Whether what is pushed is kept until `uncork`."""
+        return self._corked is not None
+
     def cork(self) -> None:
         """Keep what is pushed until `uncork`, which is to come in the same turn: one system call instead of many."""
         if self._corked is None:

@@ -31,6 +31,8 @@ _CONTROL: Final = (0x88, 0x89, 0x8A)
 _PONG: Final = 0x8A
 _IS_MASKED: Final = 0x80
 _KEY_BYTES: Final = 4
+#: A masked frame with nothing in it.
+_LEAST: Final = 2 + _KEY_BYTES
 #: Second bytes of masked frames: of the largest control frame, and of a frame whose length has two bytes of its own.
 _LARGEST_CONTROL: Final = _IS_MASKED | 125
 _TWO_BYTES: Final = _IS_MASKED | 126
@@ -70,6 +72,28 @@ class Splitter:
                 self._data = bytearray(self._data[self._at :])
             self._at = 0
             self._data += data
+
+    def take_whole(self, data: bytes) -> str | bytes | None:
+        """Return the message of a read that is one usual frame and nothing else, None if it is not that.
+
+        Then nothing was taken; `feed` takes it.
+        """
+        is_in_between = self._data or self._rare is not None or self._is_ended
+        if is_in_between or len(data) < _LEAST or data[0] != _TEXT:
+            return None
+        second = data[1]
+        if second == _TWO_BYTES:
+            key_at, size, smallest = 4, data[2] << 8 | data[3], _TWO_BYTES_FROM
+        else:
+            key_at, size, smallest = 2, second - _IS_MASKED, 0
+        if second > _TWO_BYTES or not smallest <= size <= self._limit_bytes:
+            return None
+        if size != len(data) - key_at - _KEY_BYTES:
+            return None
+        try:
+            return unmasked(data, key_at, size).decode()
+        except UnicodeDecodeError:
+            return None
 
     def next_event(self) -> Received | None:
         """Return the next message or `Control`, or None if there is none yet; nothing comes after the end."""
@@ -139,6 +163,6 @@ class Splitter:
 def unmasked(data: bytes | bytearray, key_at: int, size: int) -> bytes:
     """Return the payload of `size` bytes that lies in `data` behind its masking key."""
     start = key_at + _KEY_BYTES
-    keys = (data[key_at:start] * (size // _KEY_BYTES + 1))[:size]
+    keys = data[key_at:start] * (size // _KEY_BYTES + 1)
     masked = int.from_bytes(data[start : start + size], "little")
-    return (masked ^ int.from_bytes(keys, "little")).to_bytes(size, "little")
+    return (masked ^ int.from_bytes(keys[:size], "little")).to_bytes(size, "little")

@@ -66,7 +66,7 @@ class Statistics:
     def routes(self) -> list[Route]:
         """Return what Fluxbase has, relative to `/api`."""
         handle = self._fluxbase if self.are_counts_open else self.guard.anybody(self._fluxbase)
-        return [Route("/realtime/stats", handle)]
+        return [Route("/realtime/stats", handle), Route("/v1/realtime/stats", handle)]
 
     async def _sblite(self, _request: Request) -> Response:
         if self.tenant.status.is_suspended:

@@ -85,14 +85,13 @@ class SupabaseEndpoint:
             return _refusal(refused)
         if request.problem is not None:
             return Refusal(400, request.problem.encode())
-        headers = {n: v for n, v in request.headers.items() if n.startswith("x-")}
         self._door.admit(
             Opening(
                 dialect,
                 identity,
                 request.peer,
                 request.open_socket,
-                json.dumps(headers).encode(),
+                request.headers_shown,
             )
         )
         return None

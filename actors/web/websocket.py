@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
-    from actors.web.rare_frames import Received
     from actors.web.reading import Reading
     from actors.web.transport import Transport
 
@@ -116,8 +115,12 @@ class WebSocket:
         if not data:
             self._end(ABNORMAL)
             return True
-        self._splitter.feed(data)
-        return self.go_on()
+        message = None if self._is_paused else self._splitter.take_whole(data)
+        if message is None:
+            self._splitter.feed(data)
+            return self.go_on()
+        self._hand_out(message)
+        return True
 
     def go_on(self) -> bool:
         """Hand out some of what was read; False if there is more."""
@@ -133,7 +136,10 @@ class WebSocket:
                 if not is_corked and splitter.has_more:
                     is_corked = True
                     self._outbox.cork()
-                self._handle(event)
+                if isinstance(event, Control):
+                    self._obey(event)
+                else:
+                    self._hand_out(event)
             return not splitter.has_more
         finally:
             if is_corked:
@@ -151,10 +157,12 @@ class WebSocket:
     async def accept(self, key: bytes, early: bytes) -> bool:
         """Answer the request to upgrade and see the answer written; False if that was not done in time."""
         self._splitter.feed(early)
-        with trio.move_on_after(self._options.handshake_within_s) as waiting:
-            self._outbox.push(switching_protocols(key))
-            await self._outbox.wait_drained()
-        return not waiting.cancelled_caught and not self._outbox.is_ended
+        with trio.move_on_after(self._options.handshake_within_s):
+            response = await switching_protocols(key)
+            if response and self._outbox.push(response):
+                await self._outbox.wait_drained()
+                return not self._outbox.is_ended
+        return False
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
@@ -169,14 +177,15 @@ class WebSocket:
         self._outbox.discard()
         self._nursery.cancel_scope.cancel()
 
-    def _handle(self, event: Received) -> None:
-        if isinstance(event, Control):
-            self._outbox.push(event.reply)
-            if event.ended_with is not None:
-                self._end(event.ended_with)
-        elif self._receiver is None or self._is_closing:
+    def _obey(self, control: Control) -> None:
+        self._outbox.push(control.reply)
+        if control.ended_with is not None:
+            self._end(control.ended_with)
+
+    def _hand_out(self, message: str | bytes) -> None:
+        if self._receiver is None or self._is_closing:
             return
-        elif not self._receiver.take(event):
+        if not self._receiver.take(message):
             self._is_paused = True
             if self._reading is not None:
                 self._reading.pause()
@@ -214,7 +223,10 @@ class Upgrade:
         self._cap = cap
         self._key = key
         self._early = early
-        self._claimed = trio.Event()
+        #: Made for who waits for that.
+        self._claimed: trio.Event | None = None
+        #: Whether the transport belongs to whoever entered the context.
+        self.is_claimed = False
         self._is_revoked = False
         # Not `async with`, nor a stack of contexts, which would take kilobytes for as long as the client stays.
         self._tasks: AbstractAsyncContextManager[trio.Nursery]
@@ -227,15 +239,14 @@ class Upgrade:
             self._options = evolve(self._options, **given)
         return self
 
-    @property
-    def is_claimed(self) -> bool:
-        """Whether the transport belongs to whoever entered the context."""
-        return self._claimed.is_set()
-
     async def wait_claimed(self) -> None:
         """Wait until somebody enters the context, but no longer than a handshake may take."""
+        if self.is_claimed:
+            return
+        self._claimed = trio.Event()
         with trio.move_on_after(self._options.handshake_within_s):
             await self._claimed.wait()
+        self._claimed = None
 
     def revoke(self) -> None:
         """Let nobody enter the context any more."""
@@ -249,7 +260,9 @@ class Upgrade:
         """
         if self._is_revoked:
             raise SocketClosed(ABNORMAL)
-        self._claimed.set()
+        self.is_claimed = True
+        if self._claimed is not None:
+            self._claimed.set()
         self._tasks = trio.open_nursery()
         nursery = await self._tasks.__aenter__()
         self._socket = WebSocket(self._transport, self._options, self._cap, nursery)

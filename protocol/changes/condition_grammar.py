@@ -1,21 +1,23 @@
-"""From the text of a condition to its parts: comparisons, and what joins or negates them.
+"""From the text of a condition to its parts (`condition_parts`).
 
-Called by `conditions`, which brings the parts into the form of filters.
+Called by `conditions`; reads `condition_tokens`, and asks `condition_columns` what may be a column.
 
 **Invariants**
 - Recursion is no deeper than `MAX_DEPTH`, and each token is read once.
 - A value is one literal. There is nothing that computes.
 - A word that Postgres reserves is a column only in double quotes: `user` alone is a function there.
 
-**Source**: PostgreSQL 18 documentation, 4.1.6 (precedence), 9.1, 9.2, 9.7.1, 9.25 and appendix C, read 2026-11-21.
+**Source**: PostgreSQL 18 documentation, 4.1.6 (precedence), 9.1, 9.2, 9.7.1 and 9.25, read 2026-11-21.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
+from protocol.changes.condition_columns import RESERVED, is_sayable
+from protocol.changes.condition_parts import Comparison, Either, Every, Negation
 from protocol.changes.condition_tokens import (
     OPERATORS,
     SIGNS,
@@ -23,11 +25,13 @@ from protocol.changes.condition_tokens import (
     TokenKind,
     condition_tokens,
 )
-from protocol.changes.filters import Condition, Operator, parse_filter
-from protocol.errors import ConditionError, InvalidFilter
+from protocol.changes.filters import Condition, Operator
+from protocol.errors import ConditionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from protocol.changes.condition_parts import Expression
 
 #: How deep parentheses and NOT may be nested.
 MAX_DEPTH: Final = 32
@@ -35,21 +39,6 @@ MAX_DEPTH: Final = 32
 MAX_COMPARISONS: Final = 100
 #: As in the lists of filters.
 MAX_ELEMENTS: Final = 100
-#: Postgres cuts longer names off.
-MAX_NAME_BYTES: Final = 63
-
-_RESERVED_WORDS: Final = """
-    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate
-    collation column concurrently constraint create cross current_catalog current_date current_role
-    current_schema current_time current_timestamp current_user default deferrable desc distinct do else end
-    except false fetch for foreign freeze from full grant group having ilike in initially inner intersect into
-    is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on
-    only or order outer overlaps placing primary references returning right select session_user similar some
-    symmetric system_user table tablesample then to trailing true union unique user using variadic verbose when
-    where window with
-"""
-#: What is no name of a column for Postgres unless it is in double quotes.
-RESERVED: Final = frozenset(_RESERVED_WORDS.split())
 
 _COMPARED: Final[Mapping[str, Operator]] = {
     "=": Operator.EQ,
@@ -71,38 +60,6 @@ _MIRRORED: Final[Mapping[Operator, Operator]] = {
 _PATTERNS: Final[Mapping[str, Operator]] = {"like": Operator.LIKE, "ilike": Operator.ILIKE}
 _TRUTH_VALUES: Final = frozenset({"null", "true", "false", "unknown"})
 _NULL: Final = "null"
-
-
-@frozen
-class Comparison:
-    """What must hold of a column, and what must hold for it to be false, which is not the same as not true."""
-
-    condition: Condition
-    opposite: Condition
-
-
-@frozen
-class Every:
-    """All parts hold."""
-
-    parts: tuple[Expression, ...]
-
-
-@frozen
-class Either:
-    """At least one of the parts holds."""
-
-    parts: tuple[Expression, ...]
-
-
-@frozen
-class Negation:
-    """The part is false."""
-
-    part: Expression
-
-
-Expression = Comparison | Every | Either | Negation
 
 
 def parse_expression(text: str) -> Expression:
@@ -229,7 +186,7 @@ class _Parser:
             raise ConditionError.at(token.place, "a reserved word is a column only in quotes")
         if token.kind not in (TokenKind.WORD, TokenKind.QUOTED_NAME):
             raise self.expected("a column")
-        if not 0 < len(token.text.encode()) <= MAX_NAME_BYTES or not _is_sayable(token.text):
+        if not is_sayable(token.text):
             raise ConditionError.at(token.place, "a column of this name cannot be filtered by")
         return self._take().text
 
@@ -296,13 +253,3 @@ def quoted(text: str) -> str:
     """Return the text in double quotes, as both filters and the text form of arrays have it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _is_sayable(name: str) -> bool:
-    """Whether a filter that names the column, and goes on behind it, is read as it is meant."""
-    # The comma tells whether the name would open a quotation, the repetition whether it would begin anything else.
-    condition = Condition(name, Operator.EQ, ",", is_negated=False)
-    try:
-        return parse_filter(f'{name}=eq.",",{name}=eq.","') == (condition, condition)
-    except InvalidFilter:
-        return False

@@ -25,21 +25,15 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from protocol.changes.condition_grammar import (
-    Comparison,
-    Either,
-    Every,
-    Negation,
-    parse_expression,
-    quoted,
-)
+from protocol.changes.condition_grammar import parse_expression, quoted
+from protocol.changes.condition_parts import Comparison, Either, Every, Negation
 from protocol.changes.filters import MAX_CONDITIONS, Operator
 from protocol.errors import ConditionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from protocol.changes.condition_grammar import Expression
+    from protocol.changes.condition_parts import Expression
     from protocol.changes.filters import Condition
 
 #: In characters.

@@ -111,7 +111,7 @@ def _answer(reply: Reply, topic: Topic) -> Sequence[Message]:
         # Of one that was refused, an error has told.
         return _published(message_id) if reply.ok and message_id else ()
     if not reply.ok:
-        return (_error(topic, _reason(reply.response)),)
+        return _refused(topic, reply.response)
     messages: Sequence[Message] = ()
     match reply.ref:
         case refs.SUBSCRIBE:
@@ -139,11 +139,14 @@ def _published(message_id: str) -> Sequence[Message]:
     return (Message("ack", payload=json_object(payload)),)
 
 
-def _reason(response: bytes) -> str:
+def _refused(topic: Topic, response: bytes) -> Sequence[Message]:
     said = jsontext.tree(response)
     if isinstance(said, dict):
+        if "code" in said:
+            # A `PushRefused` has told of it.
+            return ()
         said = said.get("reason")
-    return said if isinstance(said, str) else REFUSED
+    return (_error(topic, said if isinstance(said, str) else REFUSED),)
 
 
 def _error(topic: Topic, reason: str) -> Message:

@@ -1,12 +1,12 @@
-"""The state machine of one Fluxbase connection: its channels and subscriptions, joining or joined.
+"""The state machine of one Fluxbase connection: what its frames ask for.
 
-Made by `dialect`, fed by `actors.realtime.connection`; reads frames through `envelope`.
+Made by `dialect`, fed by `actors.realtime.connection`; reads frames through `envelope`,
+and keeps in `joined` which channels and subscriptions are joining or joined.
 A client subscribes to tables and rooms; who says something in a room joins it by that.
 
 **Invariants**
 - What is said in a channel waits until it is joined, and keeps its order.
 - A frame that makes no sense is answered and changes nothing; of many in a row only the first are answered.
-- What is kept for one connection is bounded: joins, and what waits for them.
 
 **Source**: ledger FB-003…018, FB-044, FB-063…067, C14, C40.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from protocol.commands import (
     AccessToken,
@@ -27,10 +27,11 @@ from protocol.commands import (
     PresenceAction,
     PresencePush,
 )
-from protocol.errors import MalformedFrame, TooMuchPending
+from protocol.errors import MalformedFrame
 from protocol.events import Reply, UserBroadcast
 from protocol.fluxbase import refs
 from protocol.fluxbase.envelope import NULL, decode, decode_presence
+from protocol.fluxbase.joined import JoinedTopics
 from protocol.fluxbase.subscriptions import SubscribedChanges, read_changes, rows_of
 from protocol.fluxbase.topics import Topic, TopicKind, named_table
 from protocol.jsontext import write
@@ -41,34 +42,14 @@ if TYPE_CHECKING:
     from protocol.commands import Command, SharedChanges
     from protocol.events import ClientRef
     from protocol.fluxbase.envelope import Push
+    from protocol.fluxbase.joined import Joined
 
-#: Joins of one connection: a page listens to a handful of tables and rooms.
-JOINS_LIMIT: Final = 1000
 #: Names go into tables and logs.
 CHANNEL_LIMIT: Final = 255
-#: Frames that may wait for the joins of a connection, and their bytes.
-PENDING_LIMIT: Final = 64
-PENDING_LIMIT_BYTES: Final = 1024 * 1024
 #: Frames that make no sense and are answered, until one comes that does.
 FAULTS_ANSWERED: Final = 10
 
 _NOWHERE: Final = Topic(TopicKind.ROOM, "").text()
-
-
-@frozen
-class _Waiting:
-    command: Command
-    size: int
-
-
-@define(eq=False)
-class _Joined:
-    """What is joined or being joined under one topic."""
-
-    topic: Topic
-    number: int
-    is_joined: bool = False
-    waiting: list[_Waiting] = field(factory=list[_Waiting])
 
 
 @define(eq=False)
@@ -80,10 +61,8 @@ class FluxbaseSession:
 
     _user_id: str
     _wait_s: float
-    _joins: dict[str, _Joined] = field(factory=dict[str, _Joined], init=False)
-    _subscriptions: dict[str, str] = field(factory=dict[str, str], init=False)
+    _joined: JoinedTopics = field(factory=JoinedTopics, init=False)
     _token: str | None = field(default=None, init=False)
-    _last_number: int = field(default=0, init=False)
     _faults: int = field(default=0, init=False)
 
     def begin(self) -> Sequence[Command]:
@@ -109,20 +88,11 @@ class FluxbaseSession:
 
     def settle(self, topic: str, number: int, *, joined: bool) -> Sequence[Command]:
         """Note how a join ended; return what waited for it, or nothing if it was refused: its client was told."""
-        found = self._current(topic, number)
-        if found is None:
-            return ()
-        if not joined:
-            self._remove(topic)
-            return ()
-        found.is_joined = True
-        waited, found.waiting = found.waiting, []
-        return [waiting.command for waiting in waited]
+        return self._joined.settle(topic, number, joined=joined)
 
     def forget(self, topic: str, number: int) -> None:
         """Note that a membership ended by the server's will."""
-        if self._current(topic, number) is not None:
-            self._remove(topic)
+        self._joined.forget(topic, number)
 
     def share(self, topic: str, changes: Sequence[SharedChanges]) -> Sequence[Command]:  # noqa: ARG002
         """Return nothing: every client says itself which rows it wants."""
@@ -155,34 +125,31 @@ class FluxbaseSession:
         rows = rows_of(push.channel)
         topic = _room(push.channel) if rows is None else rows.topic
         text = topic.text()
-        found = self._joins.get(text)
+        found = self._joined.find(text)
         if found is None:
             options = self._options(rows)
-            return (self._join(topic, refs.SUBSCRIBE, options),)
+            return (_join(self._joined.add(topic), refs.SUBSCRIBE, options),)
         # It is subscribed already, or is about to be, of which it is told once more.
-        return self._when_joined(found, _answer(text, refs.SUBSCRIBE, ok=True), size)
+        return self._joined.when_joined(found, _answer(text, refs.SUBSCRIBE, ok=True), size)
 
     def _follow(self, changes: SubscribedChanges) -> Command:
-        id_ = f"sub_{self._last_number + 1}"
-        topic = changes.topic_of(id_)
-        self._make_room()
-        self._subscriptions[id_] = topic.text()
-        return self._join(topic, refs.SUBSCRIBE, self._options(changes))
+        topic = changes.topic_of(f"sub_{self._joined.next_number}")
+        return _join(self._joined.add(topic), refs.SUBSCRIBE, self._options(changes))
 
     def _unsubscribe(self, push: Push) -> Sequence[Command]:
         if push.subscription_id:
             # What is not known is over already, which is what the client wants.
-            text = self._subscriptions.get(push.subscription_id, "")
+            text = self._joined.of_subscription(push.subscription_id)
             unknown = Topic(TopicKind.CHANGES, push.channel, push.subscription_id).text()
             return (self._leave(text or unknown, refs.UNSUBSCRIBE),)
         if not push.channel:
-            leaves = [self._leave(text, None) for text in tuple(self._joins)]
+            leaves = [self._leave(text, None) for text, _ in self._joined.all()]
             return (*leaves, _answer(_NOWHERE, refs.UNSUBSCRIBE_ALL, ok=True))
         rows = rows_of(push.channel)
         topic = _room(push.channel) if rows is None else rows.topic
         others = [
             text
-            for text, found in self._joins.items()
+            for text, found in self._joined.all()
             if found.topic.kind in (TopicKind.PRESENCE, TopicKind.CHANGES)
             and found.topic.channel == push.channel
         ]
@@ -196,7 +163,7 @@ class FluxbaseSession:
         joins, found = self._enter(_room(push.channel))
         ref = refs.broadcast(push.message_id)
         said = Broadcast(found.topic.text(), found.number, ref, None, message)
-        return (*joins, *self._when_joined(found, said, size))
+        return (*joins, *self._joined.when_joined(found, said, size))
 
     def _present(self, push: Push, size: int) -> Sequence[Command]:
         presence = decode_presence(bytes(push.payload))
@@ -208,7 +175,7 @@ class FluxbaseSession:
         match presence.event:
             case "track":
                 return self._track(room, topic, bytes(presence.state), size)
-            case "untrack" if topic.text() in self._joins:
+            case "untrack" if self._joined.find(topic.text()) is not None:
                 return (self._leave(topic.text(), None),)
             case "untrack":
                 return ()
@@ -224,14 +191,14 @@ class FluxbaseSession:
         track = PresencePush(
             text, found.number, refs.PRESENCE, None, PresenceAction.TRACK, state
         )
-        return (*first, *joins, *self._when_joined(found, track, size))
+        return (*first, *joins, *self._joined.when_joined(found, track, size))
 
     def _renew(self, push: Push) -> Sequence[Command]:
         """Let every channel speak with another token from now on; the last one to do so acknowledges."""
         if not push.token:
             raise MalformedFrame("token is required for access_token message")
         self._token = push.token
-        joined = [(text, found) for text, found in self._joins.items() if found.is_joined]
+        joined = [(text, found) for text, found in self._joined.all() if found.is_joined]
         if not joined:
             # There is nothing that it could be checked for; who joins with it is refused if it is no good.
             return (_answer(_NOWHERE, refs.TOKEN, ok=True),)
@@ -240,14 +207,13 @@ class FluxbaseSession:
             for last, (text, found) in zip(_lasts(len(joined)), joined, strict=True)
         ]
 
-    def _enter(self, topic: Topic) -> tuple[Sequence[Command], _Joined]:
+    def _enter(self, topic: Topic) -> tuple[Sequence[Command], Joined]:
         """Return what it takes to be in a channel, and what is known of it."""
-        text = topic.text()
-        found = self._joins.get(text)
+        found = self._joined.find(topic.text())
         if found is not None:
             return (), found
-        join = self._join(topic, refs.IMPLICIT, self._options(None, topic))
-        return (join,), self._joins[text]
+        joined = self._joined.add(topic)
+        return (_join(joined, refs.IMPLICIT, self._options(None, topic)),), joined
 
     def _options(
         self, changes: SubscribedChanges | None, topic: Topic | None = None
@@ -265,42 +231,17 @@ class FluxbaseSession:
             access_token=self._token,
         )
 
-    def _join(self, topic: Topic, ref: str, options: JoinOptions) -> Join:
-        self._make_room()
-        self._last_number += 1
-        text = topic.text()
-        self._joins[text] = _Joined(topic, self._last_number)
-        return Join(text, topic.sub_topic, self._last_number, ref, None, options)
-
-    def _make_room(self) -> None:
-        if len(self._joins) >= JOINS_LIMIT:
-            raise MalformedFrame(f"a connection has at most {JOINS_LIMIT} subscriptions")
-
     def _leave(self, text: str, ref: ClientRef) -> Command:
-        found = self._joins.get(text)
+        found = self._joined.find(text)
         if found is None:
             return _answer(text, ref, ok=True)
-        self._remove(text)
+        self._joined.remove(text)
         return Leave(text, found.number, ref, None)
 
-    def _when_joined(self, found: _Joined, command: Command, size: int) -> Sequence[Command]:
-        if found.is_joined:
-            return (command,)
-        held = [waiting for joined in self._joins.values() for waiting in joined.waiting]
-        held_bytes = sum(waiting.size for waiting in held)
-        if len(held) >= PENDING_LIMIT or held_bytes + size > PENDING_LIMIT_BYTES:
-            raise TooMuchPending("too much before a channel let the client in")
-        found.waiting.append(_Waiting(command, size))
-        return ()
 
-    def _current(self, topic: str, number: int) -> _Joined | None:
-        found = self._joins.get(topic)
-        return found if found is not None and found.number == number else None
-
-    def _remove(self, text: str) -> None:
-        found = self._joins.pop(text)
-        if found.topic.kind is TopicKind.CHANGES:
-            self._subscriptions.pop(found.topic.detail, None)
+def _join(joined: Joined, ref: str, options: JoinOptions) -> Join:
+    topic = joined.topic
+    return Join(topic.text(), topic.sub_topic, joined.number, ref, None, options)
 
 
 def _room(channel: str) -> Topic:

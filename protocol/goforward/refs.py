@@ -14,5 +14,7 @@ SUBSCRIPTION: Final = "subscription"
 #: Pushes, as `ref`; `FAULT` is one that made no sense.
 BROADCAST: Final = "broadcast"
 PRESENCE: Final = "presence"
+#: A client is present by having come, and has not asked for that: it is not told if it may not be.
+ARRIVAL: Final = "arrival"
 PING: Final = "ping"
 FAULT: Final = "fault"

@@ -75,10 +75,7 @@ def render(
         change = row_change(event.data, stamp)
         return (Message("database_change", change.name, change.payload, SYSTEM),)
     if is_subscription(topic):
-        # What else is said in the room of a subscription is about nothing that a client knows.
-        if isinstance(event, System) and event.extension == POSTGRES:
-            return _notice(event, channel)
-        return ()
+        return _about_a_subscription(event, channel)
     messages: Sequence[Message]
     match event:
         case TextBroadcast():
@@ -98,6 +95,18 @@ def render(
     return messages
 
 
+def _about_a_subscription(event: Event, channel: str) -> Sequence[Message]:
+    match event:
+        case System(extension="postgres_changes"):
+            return _notice(event, channel)
+        case JoinRefused():
+            # Or the rows of it would be missing without a word.
+            return (_error(codes.subscription_failed(event.reason)),)
+        case _:
+            # What else is said in its room is about nothing that a client knows.
+            return ()
+
+
 def _about_the_channel(event: AboutTheChannel, channel: str) -> Sequence[Message]:
     messages: Sequence[Message]
     match event:
@@ -106,6 +115,8 @@ def _about_the_channel(event: AboutTheChannel, channel: str) -> Sequence[Message
             messages = (Message(SYSTEM, "connected", payload, SYSTEM),)
         case JoinRefused():
             messages = (_error(_problem(event.code, event.reason, channel)),)
+        case PushRefused(ref=refs.ARRIVAL):
+            messages = ()
         case PushRefused():
             problem = codes.problem_of(
                 event.code,
@@ -143,11 +154,14 @@ def _problem(code: str, reason: str, channel: str) -> Problem:
 def _answer(reply: Reply) -> Sequence[Message]:
     if reply.ref == refs.PING:
         return (Message("pong", "pong", EMPTY_OBJECT, SYSTEM),)
-    if reply.ok:
+    if reply.ok or reply.ref == refs.ARRIVAL:
         return ()
     if reply.ref == refs.FAULT:
         return (Message(SYSTEM, "error", reply.response, SYSTEM),)
     reason = jsontext.tree(reply.response)
+    if isinstance(reason, dict) and "code" in reason:
+        # A `PushRefused` has told of it.
+        return ()
     is_said = isinstance(reason, dict) and "reason" in reason
     problem = (
         codes.invalid_request(str(reason["reason"]))

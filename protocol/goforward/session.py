@@ -133,7 +133,7 @@ class GoForwardSession:
             return ()
         self._stage = _Stage.JOINED
         commands = [command for waiting in waited for command in waiting.commands]
-        return [self._track(EMPTY_OBJECT), *commands]
+        return [self._track(EMPTY_OBJECT, refs.ARRIVAL), *commands]
 
     def forget(self, topic: str, number: int) -> None:
         """Note that a membership ended by the server's will."""
@@ -163,7 +163,7 @@ class GoForwardSession:
             case "presence":
                 if push.event != "update":
                     raise MalformedFrame("a presence event that clients send is update")
-                return (self._track(self._seen_now(push.payload)),)
+                return (self._track(self._seen_now(push.payload), refs.PRESENCE),)
             case "ping":
                 return (Heartbeat(self._topic, refs.PING),)
             case _:
@@ -175,15 +175,9 @@ class GoForwardSession:
         message = UserBroadcast(push.event, push.payload, is_binary=False)
         return Broadcast(self._topic, _NUMBER, refs.BROADCAST, refs.CHANNEL, message)
 
-    def _track(self, state: bytes) -> Command:
-        return PresencePush(
-            self._topic,
-            _NUMBER,
-            refs.PRESENCE,
-            refs.CHANNEL,
-            PresenceAction.TRACK,
-            state,
-        )
+    def _track(self, state: bytes, ref: str) -> Command:
+        action = PresenceAction.TRACK
+        return PresencePush(self._topic, _NUMBER, ref, refs.CHANNEL, action, state)
 
     def _seen_now(self, payload: bytes) -> bytes:
         """Return the state of an update with the time it came.
@@ -214,7 +208,7 @@ class GoForwardSession:
         self._last_number += 1
         self._subscriptions[shared.id] = self._last_number
         room = room_of(self._channel, shared.id)
-        options = JoinOptions(changes=shared.changes)
+        options = JoinOptions(changes=shared.changes, is_shared=True)
         return self._join(subscription_topic(shared.id), room, self._last_number, options)
 
     def _leave(self, subscription: str) -> Command:

@@ -76,6 +76,13 @@ class PhoenixDialect:
         A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
         each; a JSON one that cannot be binary goes out as text, which every client reads as well.
         """
+        if isinstance(event, UserBroadcast | ReplayedBroadcast | Replaced):
+            return self._frame_by_version(event, topic)
+        return self._text(event, topic)
+
+    def _frame_by_version(
+        self, event: UserBroadcast | ReplayedBroadcast | Replaced, topic: str
+    ) -> Frame | None:
         if isinstance(event, ReplayedBroadcast) and event.message.is_binary:
             # Source: spec 1.4, a replay is text with its join_ref, but for bytes, which have no place in text.
             event = event.message
@@ -89,6 +96,9 @@ class PhoenixDialect:
         if isinstance(event, Replaced) and self.version == "1.0.0":
             # A 1.0.0 client cannot tell which of its joins a phx_close is for, and realtime-py ends the newer one.
             return None
+        return self._text(event, topic)
+
+    def _text(self, event: Event, topic: str) -> Frame | None:
         message = render(event, topic)
         if message is None:
             return None

@@ -50,14 +50,15 @@ def render(event: Event, topic: str) -> Envelope | None:
 def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes] | None:
     parts: tuple[ClientRef, ClientRef, str, bytes] | None
     match event:
+        # First what there is most of.
+        case Reply():
+            parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
         case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
             parts = None, None, *_fanned_out(event)
         case ReplayedBroadcast():
             parts = event.join_ref, None, "broadcast", _user_broadcast(event.message)
         case PresenceState():
             parts = event.join_ref, None, "presence_state", event.metas
-        case Reply():
-            parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
         case Joined():
             response = join_response(event.changes)
             parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=True)

@@ -1,6 +1,7 @@
 """The state machine of one Phoenix connection: which topics are joining, joined or unknown.
 
-Made by `dialect`, fed by `actors.realtime.connection`; reads frames through `v1` or `v2`, joins through `join`.
+Made by `dialect`, fed by `actors.realtime.connection`; reads frames through `v1` or `v2`,
+joins through `join`, and what else is asked for through `pushes`.
 
 **Invariants**
 - A topic is unknown, joining or joined; an unknown one yields no command but `Heartbeat`, `Join` and `Answer`.
@@ -16,28 +17,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
-from msgspec import Raw, Struct
-from msgspec.json import Decoder
 
 from protocol import jsontext
-from protocol.commands import (
-    AccessToken,
-    Answer,
-    Broadcast,
-    Heartbeat,
-    Join,
-    JoinFault,
-    JoinOptions,
-    Leave,
-    PresencePush,
-    UnknownPush,
-)
+from protocol.commands import Join, JoinFault, JoinOptions, Leave
 from protocol.errors import MalformedFrame, TooMuchPending
-from protocol.events import Reply, TextBroadcast
 from protocol.phoenix import codes
-from protocol.phoenix.envelope import BinaryPush, Envelope
+from protocol.phoenix.envelope import Envelope
 from protocol.phoenix.join import InvalidJoin, ParsedJoin, parse_join
-from protocol.phoenix.presence import parse_presence
+from protocol.phoenix.pushes import answer_of_unknown, asked_of_joined, unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +33,6 @@ if TYPE_CHECKING:
     from protocol.events import ClientRef
     from protocol.phoenix.envelope import Push
 
-HEARTBEAT_TOPIC: Final = "phoenix"
 TOPIC_PREFIX: Final = "realtime:"
 
 # Topics go into tables and logs. More than the 255 bytes of a binary frame is fine: text carries it.
@@ -62,13 +48,6 @@ HELD_LIMIT_BYTES: Final = 16 * 1024 * 1024
 HALF_A_PAIR: Final = JoinFault(
     InvalidJoin.code, "the join has half of a surrogate pair, which is no character"
 )
-
-
-class _TokenPayload(Struct):
-    access_token: Raw = Raw(b"null")
-
-
-_token_payload = Decoder(_TokenPayload)
 
 
 @frozen
@@ -127,13 +106,13 @@ class PhoenixSession:
             return (self._join(push, len(data)),)
         subscription = self._subscriptions.get(push.topic)
         if subscription is None:
-            return (_answer_unknown(push),)
+            return (answer_of_unknown(push),)
         if push.event == "phx_leave":
             return self._leave(push, subscription)
         if not subscription.is_joined:
             self._wait(subscription, _Waiting(push, len(data)))
             return ()
-        return _carry_out(push, subscription)
+        return (asked_of_joined(push, subscription.number, subscription.join_ref),)
 
     def settle(self, topic: str, number: int, *, joined: bool) -> Sequence[Command]:
         """Note how join `number` ended; return what waited for it: its commands, or answers that refuse it."""
@@ -142,12 +121,12 @@ class PhoenixSession:
             return ()
         if subscription.is_over or not joined:
             self._remove(topic, subscription)
-            return [_answer_unknown(waiting.push) for waiting in subscription.waiting]
+            return [answer_of_unknown(waiting.push) for waiting in subscription.waiting]
         subscription.is_joined = True
         waited, subscription.waiting = subscription.waiting, []
         self._held_bytes -= sum(waiting.size for waiting in waited)
         return [
-            command for waiting in waited for command in _carry_out(waiting.push, subscription)
+            asked_of_joined(waiting.push, number, subscription.join_ref) for waiting in waited
         ]
 
     def forget(self, topic: str, number: int) -> None:
@@ -187,7 +166,7 @@ class PhoenixSession:
     def _join(self, push: Push, size: int, fault: JoinFault | None = None) -> Command:
         """Return the `Join`, with a fault if that is known already; of a topic that cannot be one, the answer."""
         if not push.topic.startswith(TOPIC_PREFIX) or len(push.topic) > TOPIC_LIMIT:
-            return _unmatched(push)
+            return unmatched(push)
         old = self._subscriptions.get(push.topic)
         fault = fault or self._fault(push.topic, size, old)
         parsed = ParsedJoin(JoinOptions(), ())
@@ -239,7 +218,7 @@ class PhoenixSession:
         if push.join_ref not in (None, join_ref) and join_ref is not None:
             return ()
         self._remove(push.topic, subscription)
-        refused = [_answer_unknown(waiting.push) for waiting in subscription.waiting]
+        refused = [answer_of_unknown(waiting.push) for waiting in subscription.waiting]
         return [*refused, Leave(push.topic, subscription.number, push.ref, join_ref)]
 
     def _wait(self, subscription: _Subscription, waiting: _Waiting) -> None:
@@ -251,54 +230,7 @@ class PhoenixSession:
         self._held_bytes += waiting.size
 
 
-def _carry_out(push: Push, subscription: _Subscription) -> Sequence[Command]:
-    """Return what a push asks of a joined topic."""
-    number, join_ref = subscription.number, subscription.join_ref
-    match push.event:
-        case "broadcast":
-            # The copy lets go of the frame that the payload was cut from.
-            message = (
-                TextBroadcast(bytes(push.payload))
-                if isinstance(push, Envelope)
-                else push.message
-            )
-            persist = push.persist if isinstance(push, BinaryPush) else None
-            return (Broadcast(push.topic, number, push.ref, join_ref, message, persist),)
-        case "access_token":
-            return (AccessToken(push.topic, number, _token(push)),)
-        case "presence":
-            action, payload = parse_presence(push)
-            return (PresencePush(push.topic, number, push.ref, join_ref, action, payload),)
-        case _:
-            return (UnknownPush(push.topic, number),)
-
-
 def _parse(push: Push) -> ParsedJoin:
     # What comes in a binary frame is no object.
     payload = push.payload if isinstance(push, Envelope) else b"null"
     return parse_join(payload, push.topic.removeprefix(TOPIC_PREFIX))
-
-
-def _token(push: Push) -> str | None:
-    if isinstance(push, BinaryPush):
-        return None
-    try:
-        payload = jsontext.decode(_token_payload, push.payload)
-        token = jsontext.scalar(payload.access_token)
-    except MalformedFrame:
-        return None
-    return token if isinstance(token, str) else None
-
-
-def _answer_unknown(push: Push) -> Command:
-    """Return what there is to say to a push for a topic that is not joined."""
-    if push.topic == HEARTBEAT_TOPIC and push.event == "heartbeat":
-        return Heartbeat(push.topic, push.ref)
-    if push.event == "phx_leave":
-        return Answer(push.topic, Reply(push.ref, push.join_ref, ok=True))
-    return _unmatched(push)
-
-
-def _unmatched(push: Push) -> Answer:
-    response = codes.error_response(codes.UNMATCHED_TOPIC)
-    return Answer(push.topic, Reply(push.ref, None, ok=False, response=response))

@@ -24,8 +24,10 @@ FLOORS = {
     "actors.observer": 5,
     "actors.setting_values": 5,
     "actors.settings": 5,
+    "actors.site": 5,
     "actors.supervision": 5,
     "actors.settings_loading": 5,
+    "actors.tenant_settings": 5,
     "actors.commands": 6,
     "actors.command_line": 6,
     "actors.main": 6,
@@ -74,6 +76,7 @@ HEAVY_NEIGHBOURS = {
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
+    "trio_websocket": ("actors/web/handshake.py",),
     "wsproto": ("actors/web/rare_frames.py",),
 }
 
@@ -99,6 +102,7 @@ WAITS = {
     ("actors/realtime/publisher.py", "message"): ("connection", "channel"),
     ("actors/realtime/posting.py", "message"): ("http", "channel"),
     ("actors/realtime/channel_admin.py", "EndSubscriptions"): ("http", "channel"),
+    ("actors/realtime/managed_joins.py", "EndSubscriptions"): ("connection", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
     ("actors/realtime/join.py", "Refresh"): ("connection", "channel"),
     ("actors/auth/rotation.py", "Renew"): ("connection", "resource"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.compat.client import KINDS, Client, Kind, running_client
+from tests.compat.target import Target, named, own
 from tests.support.server import Server, running_server
 from tests.support.tokens import mint
 
@@ -42,6 +44,12 @@ def server() -> Iterator[Server]:
     with running_server(directory / "data") as server:
         yield server
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """The shared server, or the one that variables name."""
+    return named(os.environ) or own(request.getfixturevalue("server"))
 
 
 @pytest.fixture

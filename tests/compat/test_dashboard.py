@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from tests.compat.client import SUPABASE_JS_V2
+from tests.compat.client import JS, SUPABASE_JS_V2, node_command
 from tests.support.browser import chromium
 from tests.support.operating import Operator
 from tests.support.tokens import mint
 
 MESSAGES = {"event": "INSERT", "schema": "public", "table": "messages"}
+#: The build for pages without a bundler.
+SUPABASE_JS = JS / "node_modules/@supabase/supabase-js/dist/umd/supabase.js"
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 
 
@@ -73,6 +75,26 @@ async def test_it_shows_who_is_connected_and_where_and_keeps_up(
     assert change[1] == "anon"
     assert found == [connection]
     assert int(await page.evaluate("document.querySelector('#totals dd').textContent")) >= 2
+
+
+@pytest.mark.capability("SB-188")
+async def test_supabase_js_works_in_a_browser_and_the_dashboard_shows_it(page, server, topic):
+    node_command("client.mjs")  # the package is there, or the test is left out
+    await enter(page, mint("service_role"))
+    await page.evaluate(f"{SUPABASE_JS.read_text('utf-8')}; true")
+    heard = await page.evaluate(f"""
+        new Promise((resolve) => {{
+            const client = supabase.createClient({json.dumps(server.url)}, {json.dumps(mint())});
+            const room = client.channel({json.dumps(topic)}, {{config: {{broadcast: {{self: true}}}}}});
+            room.on('broadcast', {{event: 'hello'}}, ({{payload}}) => resolve(payload.from));
+            room.subscribe((status) => status === 'SUBSCRIBED'
+                && room.send({{type: 'broadcast', event: 'hello', payload: {{from: 'me'}}}}));
+        }})
+    """)
+
+    assert heard == "me"
+    assert await row(page, "channels", topic, "public", "1")
+    assert await row(page, "connections", f"realtime:{topic}", "anon")
 
 
 async def test_it_shows_a_crash_and_the_restart(page, server, start_client, topic):

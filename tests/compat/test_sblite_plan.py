@@ -1,7 +1,7 @@
 """The end-to-end tests that the sblite plan names, with a client like its own: raw frames, no `vsn`.
 
 Where the plan expects another shape than Supabase has, the test says so with the number of the resolution
-(docs/reference/capabilities.md).
+(docs/reference/capabilities.md). They can be run against another server: see `target.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.support.tokens import mint
-from tests.support.websocket import Closed, open_websocket
+from tests.support.websocket import Closed, open_websocket_at
 
 ANSWERED_WITHIN_S = 20
 
@@ -57,12 +56,11 @@ class PlanClient:
 
 
 @pytest.fixture
-def connect(server):
+def connect(target):
     @asynccontextmanager
-    async def connect(key=None):
-        path = f"/realtime/v1/websocket?apikey={key or mint()}"
+    async def connect(key=target.key):
         with trio.fail_after(ANSWERED_WITHIN_S):
-            async with open_websocket(server.port, path) as socket:
+            async with open_websocket_at(f"{target.websocket_url}?apikey={key}") as socket:
                 yield PlanClient(socket)
 
     return connect
@@ -74,16 +72,16 @@ def room(topic):
 
 
 @pytest.fixture
-def table(server):
+def table(target):
     """The plan's table; its DELETE and UPDATE expect whole old rows, which Postgres logs with FULL only (C28)."""
-    server.execute(
+    target.execute(
         "create table realtime_test (id int primary key, name text)",
         "alter table realtime_test replica identity full",
         "grant select on realtime_test to anon",
         "alter publication supabase_realtime add table realtime_test",
     )
     yield "realtime_test"
-    server.execute("drop table realtime_test")
+    target.execute("drop table realtime_test")
 
 
 @pytest.mark.capability("SB-187")
@@ -92,8 +90,9 @@ def test_these_tests_can_be_run_by_their_mark(request):
 
 
 class TestConnection:
-    @pytest.mark.capability("SB-099", "SB-153", "SB-154")
+    @pytest.mark.capability("SB-099", "SB-153", "SB-154", "SB-106", "SB-107", "SB-108")
     async def test_connects_with_a_valid_key(self, connect):
+        # C26: the server was started without the plan's flag, and nothing had to be switched on.
         async with connect() as client:
             assert await client.silence() == []
 
@@ -158,6 +157,7 @@ class TestBroadcast:
             await sender.send("broadcast", room, broadcast("test", {"message": "Hello"}))
 
             message = await receiver.receive_event("broadcast")
+            assert message["payload"]["type"] == "broadcast"
             assert message["payload"]["event"] == "test"
             assert message["payload"]["payload"]["message"] == "Hello"
             assert "join_ref" not in message
@@ -226,11 +226,11 @@ class TestRowChanges:
         "SB-016", "SB-017", "SB-025", "SB-036", "SB-037", "SB-039", "SB-040"
     )
     @pytest.mark.capability("SB-003", "SB-162", "SB-169", "SB-184")
-    async def test_insert(self, server, connect, room, table):
+    async def test_insert(self, target, connect, room, table):
         async with connect() as client:
             (entry,) = await follow(client, room, event="INSERT")
 
-            server.execute(f"insert into {table} values (1, 'Test Item')")
+            target.execute(f"insert into {table} values (1, 'Test Item')")
 
             ids, change = await next_change(client)
             assert ids == [entry["id"]]
@@ -242,13 +242,13 @@ class TestRowChanges:
 
     @pytest.mark.capability("SB-041", "SB-042")
     async def test_a_change_has_no_errors_and_the_time_of_its_commit(
-        self, server, connect, room, table
+        self, target, connect, room, table
     ):
         # C02: null instead of an empty list, milliseconds instead of seconds, commit instead of notification.
         async with connect() as client:
             await follow(client, room)
 
-            server.execute(f"insert into {table} values (1, 'a')")
+            target.execute(f"insert into {table} values (1, 'a')")
 
             _, change = await next_change(client)
             assert change["errors"] is None
@@ -256,12 +256,12 @@ class TestRowChanges:
             assert change["commit_timestamp"].endswith("Z")
 
     @pytest.mark.capability("SB-163")
-    async def test_update_has_the_old_and_the_new_row(self, server, connect, room, table):
-        server.execute(f"insert into {table} values (1, 'Original')")
+    async def test_update_has_the_old_and_the_new_row(self, target, connect, room, table):
+        target.execute(f"insert into {table} values (1, 'Original')")
         async with connect() as client:
             await follow(client, room, event="UPDATE")
 
-            server.execute(f"update {table} set name = 'Updated'")
+            target.execute(f"update {table} set name = 'Updated'")
 
             _, change = await next_change(client)
             assert change["type"] == "UPDATE"
@@ -269,22 +269,22 @@ class TestRowChanges:
             assert change["old_record"]["name"] == "Original"
 
     @pytest.mark.capability("SB-121", "SB-164")
-    async def test_delete_has_the_old_row(self, server, connect, room, table):
-        server.execute(f"insert into {table} values (1, 'To Delete')")
+    async def test_delete_has_the_old_row(self, target, connect, room, table):
+        target.execute(f"insert into {table} values (1, 'To Delete')")
         async with connect() as client:
             await follow(client, room, event="DELETE")
 
-            server.execute(f"delete from {table}")
+            target.execute(f"delete from {table}")
 
             _, change = await next_change(client)
             assert (change["type"], change["old_record"]["name"]) == ("DELETE", "To Delete")
 
     @pytest.mark.capability("SB-026", "SB-109", "SB-198")
-    async def test_a_wildcard_gets_all_three_kinds(self, server, connect, room, table):
+    async def test_a_wildcard_gets_all_three_kinds(self, target, connect, room, table):
         async with connect() as client:
             await follow(client, room)
 
-            server.execute(
+            target.execute(
                 f"insert into {table} values (1, 'a')",
                 f"update {table} set name = 'b'",
                 f"delete from {table}",
@@ -295,7 +295,7 @@ class TestRowChanges:
 
     @pytest.mark.capability("SB-110", "SB-197")
     async def test_one_message_names_every_entry_that_matches(
-        self, server, connect, room, table
+        self, target, connect, room, table
     ):
         wanted = {"schema": "public", "table": table}
         async with connect() as client:
@@ -308,17 +308,17 @@ class TestRowChanges:
             every, insert, _ = reply["payload"]["response"]["postgres_changes"]
             await client.receive_event("system")
 
-            server.execute(f"insert into {table} values (1, 'a')")
+            target.execute(f"insert into {table} values (1, 'a')")
 
             ids, _ = await next_change(client)
             assert sorted(ids) == sorted([every["id"], insert["id"]])
 
     @pytest.mark.capability("SB-029", "SB-165")
-    async def test_a_filter_skips_what_does_not_match(self, server, connect, room, table):
+    async def test_a_filter_skips_what_does_not_match(self, target, connect, room, table):
         async with connect() as client:
             await follow(client, room, filter="name=eq.filtered")
 
-            server.execute(
+            target.execute(
                 f"insert into {table} values (1, 'other')",
                 f"insert into {table} values (2, 'filtered')",
             )
@@ -328,13 +328,13 @@ class TestRowChanges:
 
     @pytest.mark.capability("SB-114")
     async def test_the_filter_of_a_delete_looks_at_the_old_row(
-        self, server, connect, room, table
+        self, target, connect, room, table
     ):
-        server.execute(f"insert into {table} values (1, 'other'), (2, 'filtered')")
+        target.execute(f"insert into {table} values (1, 'other'), (2, 'filtered')")
         async with connect() as client:
             await follow(client, room, event="DELETE", filter="name=eq.filtered")
 
-            server.execute(f"delete from {table}")
+            target.execute(f"delete from {table}")
 
             _, change = await next_change(client)
             assert change["old_record"]["id"] == 2
@@ -345,13 +345,13 @@ def track(payload):
 
 
 @pytest.mark.capability("SB-001")
-async def test_one_channel_carries_all_three_features(server, connect, room, table):
+async def test_one_channel_carries_all_three_features(target, connect, room, table):
     async with connect() as client:
         await follow(client, room, event="INSERT")
 
         await client.send("presence", room, track({"name": "Ann"}))
         await client.receive_event("presence_diff")
-        server.execute(f"insert into {table} values (1, 'a')")
+        target.execute(f"insert into {table} values (1, 'a')")
         await client.receive_event("postgres_changes")
         await client.send("broadcast", room, broadcast("test", {}))
 
@@ -361,7 +361,7 @@ async def test_one_channel_carries_all_three_features(server, connect, room, tab
 class TestPresence:
     """C04: `metas` under each key. C11: a key alone asks for presence."""
 
-    @pytest.mark.capability("SB-166")
+    @pytest.mark.capability("SB-077", "SB-166")
     async def test_state_on_join_has_who_was_there_before(self, connect, room):
         async with connect() as first, connect() as second:
             await first.join(room, presence={"key": "user-1"})

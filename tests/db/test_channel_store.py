@@ -88,3 +88,15 @@ async def test_a_database_that_is_away_is_said_to_be():
 
     with pytest.raises(DatabaseUnavailable):
         await PostgresChannelStore(pool).load()
+
+
+async def test_a_database_that_does_not_answer_holds_nobody_up(database, store, stores):
+    slow = PostgresChannelStore(stores.open()._pool, 0.2)
+    async with await connect(database.conninfo) as other, other.transaction():
+        await other.execute("lock table realtime.troupe_channels")
+
+        for attempt in (slow.add(ROOM), slow.remove("room"), slow.load()):
+            with pytest.raises(DatabaseUnavailable):
+                await attempt
+
+    assert await slow.add(ROOM)

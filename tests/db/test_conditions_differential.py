@@ -19,7 +19,7 @@ from actors.db.driver import connect
 from actors.db.filters import PostgresFilters
 from actors.db.pool import Pool
 from actors.realtime.change_ports import FilterRequest
-from protocol.changes.condition_grammar import RESERVED
+from protocol.changes.condition_columns import RESERVED
 from protocol.changes.conditions import parse_condition
 from protocol.changes.filters import parse_filter
 from protocol.changes.like import ends_in_escape

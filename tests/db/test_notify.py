@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import psycopg
 import pytest
 import trio
 
@@ -80,6 +81,7 @@ async def write(database, first, count):
         b"\xff",
         b"",
         b'{"table": "notes", "event": "INSERT", "record": {"id": "\\ud800"}}',
+        rb'{"table": "no\u0000tes", "event": "INSERT", "record": {"id": 1}}',
     ],
 )
 async def test_what_nobody_can_read_harms_nobody(notes, payload):
@@ -120,22 +122,102 @@ async def test_large_rows_are_fetched_by_their_keys(notes):
     assert gone.old == ("1", "it's", "2026-01-01 22:04:05+00", Absent.NOT_LOGGED)
 
 
-async def test_a_row_whose_key_is_of_a_domain_is_told_without_its_values(notes):
+@pytest.mark.parametrize(
+    ("made_of_it", "key", "value", "told"),
+    [
+        ("create domain key_type as trapped", "trapped", "1", "1"),
+        ("create domain key_type as trapped", "key_type", "1", "1"),
+        ("create domain key_type as trapped", "trapped[]", "'{1}'", "{1}"),
+        ("create type key_type as (member trapped)", "key_type", "'(1)'", "(1)"),
+        ("create type key_type as range (subtype = trapped)", "key_type", "'[1,3)'", "[1,3)"),
+    ],
+)
+async def test_a_row_whose_key_is_of_a_domain_is_told_without_its_values(
+    notes, made_of_it, key, value, told
+):
     notes.execute(
         "create function trap(int) returns bool language plpgsql as $$ begin"
-        " insert into caught values (current_user); return true; end $$",
+        " insert into public.caught values (current_user); return true; end $$",
         "create table caught (who text)",
         "create domain trapped as int check (trap(value))",
-        "create table keyed (a trapped primary key, big text)",
+        made_of_it,
+        f"create table keyed (a {key} primary key, big text)",
         "alter publication supabase_realtime add table keyed",
     )
     async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
-        notes.execute("insert into keyed values (1, repeat('x', 9000))")
+        notes.execute(f"insert into keyed values ({value}, repeat('x', 9000))")
         before = query(notes.conninfo, "select count(*) from caught")
         (change,) = await receive(stream, 1)
 
-    assert change.new == ("1", Absent.UNCHANGED)
+    assert change.new == (told, Absent.UNCHANGED)
     assert query(notes.conninfo, "select count(*) from caught") == before
+
+
+async def test_rows_are_fetched_by_their_owner_who_can_only_read(notes, made_roles):
+    owner = f"owner_{notes.name}"
+    made_roles(owner)
+    notes.execute(
+        "create table caught (who text)",
+        "create function visit() returns void language plpgsql as $$ begin"
+        " if pg_catalog.current_setting('transaction_read_only') = 'off' then"
+        " insert into public.caught values (current_user);"
+        f" elsif current_user <> '{owner}' then raise 'caught %', current_user; end if; end $$",
+        "create function trap(int) returns bool immutable language plpgsql as $$ begin"
+        " perform public.visit(); return true; end $$",
+        "create table keyed (id int primary key, big text)",
+        "create index on keyed (id) where trap(1)",
+        f"alter table keyed owner to {owner}",
+        "alter publication supabase_realtime add table keyed",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute("insert into keyed values (1, repeat('x', 9000))", "truncate caught")
+        (change,) = await receive(stream, 1)
+
+    assert change.new == ("1", "x" * 9000)
+    assert query(notes.conninfo, "select who from caught") == []
+
+
+async def test_a_table_that_is_locked_keeps_nobody_waiting(notes):
+    notes.execute(
+        "create table locked (id int primary key, big text)",
+        "alter publication supabase_realtime add table locked",
+        "insert into locked values (1)",
+    )
+    told = '{"table": "locked", "type": "INSERT", "is_partial": true, "record": {"id": 1}}'
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        with psycopg.connect(notes.conninfo) as owner:
+            owner.execute("lock table locked")
+            async with await connect(notes.conninfo) as connection:
+                for _ in range(3):
+                    await connection.execute(
+                        "select pg_notify('fluxbase_changes', %s)", (told,)
+                    )
+                    await connection.execute(
+                        "insert into notes values (1) on conflict (id) do update set body = 'x'"
+                    )
+            changes = await receive(stream, 6)
+
+    assert changes[0].new == ("1", Absent.UNCHANGED)
+
+
+async def test_a_key_that_no_value_has_spoils_only_itself(notes):
+    notes.execute(
+        "create table keyed (id uuid primary key, big text)",
+        "alter publication supabase_realtime add table keyed",
+    )
+    bad = '{"table": "keyed", "type": "INSERT", "is_partial": true, "record": {"id": "bad"}}'
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        async with await connect(notes.conninfo) as connection, connection.transaction():
+            for _ in range(5):
+                await connection.execute("select pg_notify('fluxbase_changes', %s)", (bad,))
+                await connection.execute(
+                    "insert into keyed values (gen_random_uuid(), repeat('x', 9000))"
+                )
+                bad += " "
+        changes = await receive(stream, 10)
+
+    values = [change.new[1] for change in changes]
+    assert values == [Absent.UNCHANGED, "x" * 9000] * 5
 
 
 async def test_a_table_with_a_row_filter_is_not_followed(notes):
@@ -174,6 +256,50 @@ async def test_a_table_with_triggers_of_both_dialects_comes_once(notes):
         changes = await receive(stream, 2)
 
     assert ids(changes) == [1, 2]
+
+
+async def test_a_table_with_several_triggers_of_one_dialect_comes_once(notes):
+    notes.execute(
+        "create trigger more after insert or update on notes"
+        " for each row execute function notify_realtime_change()",
+        "create trigger sometimes after update of body on notes"
+        " for each row execute function notify_realtime_change()",
+        "create trigger gone after delete on notes"
+        " for each row execute function notify_table_change()",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute(
+            "create trigger notes_notify_change after insert or update or delete on notes"
+            " for each row execute function notify_table_change()",
+            "insert into notes values (1)",
+            "update notes set body = 'x'",
+            "delete from notes",
+            "insert into notes values (2)",
+        )
+        changes = await receive(stream, 4)
+
+    kinds = [change.kind for change in changes]
+    assert kinds == [Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.INSERT]
+
+
+async def test_a_partition_that_was_enabled_before_its_table_comes_once(notes):
+    notes.execute(
+        "create table parts (id int primary key) partition by range (id)",
+        "create table part partition of parts for values from (0) to (10)",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute(
+            "select enable_realtime('public', 'part')",
+            "select enable_realtime('public', 'parts')",
+            "insert into parts values (1)",
+            "insert into parts values (2)",
+        )
+        changes = await receive(stream, 2)
+
+    assert [(change.table.relation.name, change.new) for change in changes] == [
+        ("parts", ("1",)),
+        ("parts", ("2",)),
+    ]
 
 
 async def test_a_trigger_of_somebody_s_own_is_understood(notes):

@@ -268,6 +268,37 @@ async def test_errors_go_to_everybody_whatever_the_filter(tables, node):
     assert keyless["data"]["errors"] == ["Error 400: Bad Request, no primary key"]
 
 
+@pytest.mark.capability("M5-061")
+async def test_who_may_not_read_a_table_is_told_that_in_place_of_every_change(tables, node):
+    tables.execute("alter table notes replica identity full", "revoke all on notes from anon")
+    async with rows_client(node.port) as client:
+        await client.subscribed("room", NOTES)
+        tables.execute(
+            "insert into notes values (1, 'secret')",
+            "update notes set body = 'more secret'",
+            "delete from notes",
+        )
+        changes = [(await client.change())["data"] for _ in range(3)]
+
+    for change in changes:
+        assert change["errors"] == ["Error 401: Unauthorized"]
+        assert change["columns"] == []
+        assert not change.get("record")
+        assert not change.get("old_record")
+
+
+@pytest.mark.capability("M5-077")
+async def test_a_table_that_is_not_published_is_refused_like_one_that_is_not_there(
+    tables, node
+):
+    tables.execute("revoke all on later from anon")
+    async with rows_client(node.port) as client:
+        there = await client.refused("there", {"event": "*", "table": "later"})
+        nowhere = await client.refused("nowhere", {"event": "*", "table": "never"})
+
+    assert there == nowhere.replace("never", "later")
+
+
 async def test_a_column_that_gets_another_type_is_filtered_by_it_from_then_on(tables, node):
     async with rows_client(node.port) as client:
         await client.subscribed("room", {**NOTES, "filter": "id=eq.07"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.db.driver import connect
 from actors.db.pool import Pool
 from actors.db.roles import KEPT_S, PostgresRoles
 from actors.realtime.errors import Refused
@@ -49,3 +50,14 @@ async def test_while_the_database_is_away_what_was_known_counts(mock_clock, data
     assert await roles.exists("pg_monitor") is True
     with pytest.raises(Refused):
         await roles.exists("somebody_else")
+
+
+async def test_a_database_that_does_not_answer_holds_nobody_up(database, pool):
+    roles = PostgresRoles(pool, 0.2)
+    async with await connect(database.conninfo) as other, other.transaction():
+        await other.execute("lock table pg_catalog.pg_authid")
+
+        with pytest.raises(Refused):
+            await roles.exists("pg_monitor")
+
+    assert await roles.exists("pg_monitor")

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from actors.db import row_judge
+from actors.db import row_statements
 from actors.db.driver import connect
 from actors.realtime.change_ports import Question
 from actors.realtime.errors import DatabaseUnavailable
@@ -85,7 +85,7 @@ async def test_a_commit_that_other_sessions_do_not_see_yet_is_waited_for(notes):
 
 
 async def test_a_commit_that_is_not_seen_for_long_can_be_asked_about_later(notes, monkeypatch):
-    monkeypatch.setattr(row_judge, "COMMIT_WITHIN_S", 0.05)
+    monkeypatch.setattr(row_statements, "COMMIT_WITHIN_S", 0.05)
     notes.execute("create policy everybody on notes using (true)")
     async with (
         court(notes) as judge,

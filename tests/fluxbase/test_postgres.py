@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import asynccontextmanager
-
 import pytest
-import trio
 
 from actors.settings import DEVELOPMENT_SECRET
-from tests.support.goforward import open_channel
+from tests.support.fluxbase import open_fluxbase
 from tests.support.rows_client import rows_client
 from tests.support.running_node import running_node
 from tests.support.tokens import mint
-from tests.support.websocket import open_websocket
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-WITHIN_S = 20.0
 ROLE = "do $$ begin create role {} nologin; exception when duplicate_object then null; end $$"
 SCHEMA = (
     ROLE.format("anon"),
@@ -52,47 +46,15 @@ async def node(tables, nursery):
         yield node
 
 
-class Visitor:
-    """A client on a real port."""
-
-    def __init__(self, websocket) -> None:
-        self._websocket = websocket
-
-    async def say(self, type: str, channel: str = "", **members):  # noqa: A002
-        named = {"channel": channel} if channel else {}
-        await self._websocket.send(json.dumps({"type": type, **named, **members}))
-
-    async def next(self):
-        with trio.fail_after(WITHIN_S):
-            while True:
-                message = json.loads(await self._websocket.receive())
-                if message["type"] not in ("heartbeat", "presence"):
-                    return message
-
-    async def subscribed(self, channel: str, **members) -> None:
-        await self.say("subscribe", channel, **members)
-        message = await self.next()
-        assert message["type"] == "ack", message
-
-    async def refusal(self, channel: str, **members) -> str:
-        await self.say("subscribe", channel, **members)
-        message = await self.next()
-        assert (message["type"], message["channel"]) == ("error", channel)
-        return message["error"]
-
-
 def token_of(user: str) -> str:
     return mint("authenticated", secret=DEVELOPMENT_SECRET, sub=user)
 
 
-@asynccontextmanager
-async def visitor(node, user: str | None = None):
-    query = f"?token={token_of(user)}" if user else ""
-    async with open_websocket(node.port, f"/realtime{query}") as websocket:
-        yield Visitor(websocket)
+def visitor(node, user: str | None = None):
+    return open_fluxbase(node.port, token_of(user) if user else "")
 
 
-@pytest.mark.capability("FB-006", "FB-016", "FB-032", "FB-033", "FB-057", "FB-061")
+@pytest.mark.capability("FB-006", "FB-016", "FB-032", "FB-034", "FB-033", "FB-057", "FB-061")
 async def test_the_rows_of_the_document_arrive_as_it_shows_them(tables, node):
     async with visitor(node) as anon:
         await anon.subscribed(PRODUCTS)
@@ -115,7 +77,7 @@ async def test_the_rows_of_the_document_arrive_as_it_shows_them(tables, node):
     assert deleted == {**head, "payload": {"type": "DELETE", **table, "old_record": new}}
 
 
-@pytest.mark.capability("FB-017", "FB-039", "FB-040", "FB-041", "FB-045")
+@pytest.mark.capability("FB-017", "FB-039", "FB-040", "FB-041", "FB-045", "FB-071")
 async def test_everybody_sees_own_rows_and_anonymous_clients_none(tables, node):
     channel = "table:public.owned"
     async with visitor(node, "ann") as ann, visitor(node, "bob") as bob, visitor(node) as anon:
@@ -176,31 +138,65 @@ async def test_any_schema_and_any_operator_of_filters(tables, node):
     ]
 
 
-@pytest.mark.parametrize("condition", ["tags->key=eq.1", "tags->>key=eq.1", "nope=eq.1", "x"])
+@pytest.mark.capability("FB-025", "FB-026", "FB-027")
+async def test_a_table_is_live_as_long_as_sql_says_so(tables, node):
+    channel = "table:public.apart"
+    tables.execute("select enable_realtime('public', 'apart')")
+    async with visitor(node) as anon:
+        await anon.subscribed(channel)
+        await anon.subscribed(PRODUCTS)
+        tables.execute("insert into apart values (1)")
+        assert (await anon.next())["payload"]["record"] == {"id": 1}
+
+        tables.execute(
+            "select disable_realtime('public', 'apart')",
+            "insert into apart values (2)",
+            "insert into products values (1, 'a', 1)",
+        )
+        assert (await anon.next())["channel"] == PRODUCTS
+
+
+@pytest.mark.capability("FB-070")
+async def test_a_filter_may_follow_a_path_into_json(tables, node):
+    items = {"schema": "inventory", "table": "items"}
+    filters = ["tags->0->>name=eq.a", "tags->0->size=gt.9", "tags->0->>none=is.null"]
+    async with visitor(node) as anon:
+        for one in filters:
+            await anon.subscribed("items", config={**items, "filter": one})
+        tables.execute(
+            """insert into inventory.items values (1, '[{"name": "a", "size": 10}]'), (2, null)""",
+            """update inventory.items set tags = '[{"name": "b", "size": 9, "none": 0}]' where id = 1""",
+            """insert into inventory.items values (3, '[{"name": "a", "size": 1, "none": 0}]')""",
+        )
+        changes = [(await anon.next())["payload"] for _ in range(5)]
+
+    found = sorted((one["new"]["id"], one["subscription_id"]) for one in changes)
+    assert found == [(1, "sub_1"), (1, "sub_2"), (1, "sub_3"), (2, "sub_3"), (3, "sub_1")]
+
+
+async def test_supabase_clients_have_no_paths_as_upstream(node):
+    async with rows_client(node.port) as supabase:
+        entry = {"event": "*", "schema": "inventory", "table": "items"}
+        refused = await supabase.refused("room", {**entry, "filter": "tags->>key=eq.1"})
+
+    assert "invalid column for filter tags->>key" in refused
+
+
+@pytest.mark.parametrize(
+    "condition", ["tags->=eq.1", "tags->>a->b=eq.1", "id->a=eq.1", "nope->a=eq.1", "x"]
+)
 async def test_a_filter_that_cannot_be_had_is_an_error(node, condition):
     config = {"schema": "inventory", "table": "items", "filter": condition}
     async with visitor(node) as anon:
         assert await anon.refusal("items", config=config)
 
 
-async def test_rows_and_broadcasts_of_three_dialects_each_in_its_own_shape(tables, node):
-    async with (
-        visitor(node, "ann") as ann,
-        rows_client(node.port) as supabase,
-        open_channel(node.port, "chat", token=token_of("carl")) as goforward,
-    ):
-        await supabase.subscribed(
-            "chat", {"event": "*", "schema": "public", "table": "products"}
-        )
-        await ann.subscribed(PRODUCTS)
-        await ann.subscribed("chat")
-        tables.execute("insert into products values (1, 'a', 1)")
-        assert (await ann.next())["payload"]["record"]["id"] == 1
-        assert (await supabase.change("chat"))["data"]["record"]["id"] == 1
+@pytest.mark.capability("M5-061")
+async def test_a_supabase_client_that_waits_is_refused_too(node):
+    async with rows_client(node.port) as supabase:
+        entry = {"event": "*", "schema": "public", "table": "hidden"}
+        await supabase.join("room", entry, postgres_changes_options={"wait": True})
+        reply = await supabase.next("phx_reply", "room")
 
-        await goforward.send("broadcast", "hello", text="hi")
-        payload = {"broadcast": {"event": "hello", "payload": {"text": "hi"}}}
-        assert (await ann.next())["payload"] == payload
-        await ann.say("broadcast", "chat", event="answer", payload={"text": "ho"})
-        assert (await goforward.expect("message", "answer"))["payload"] == {"text": "ho"}
-        assert (await ann.next())["payload"]["broadcast"]["event"] == "answer"
+    assert reply["status"] == "error"
+    assert "permission denied for table" in reply["response"]["reason"]

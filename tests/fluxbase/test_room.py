@@ -11,7 +11,8 @@ from actors.realtime.errors import Unauthorized
 from actors.realtime.messages import ChannelKey
 from actors.realtime.tenant import Limits
 from protocol.fluxbase import FluxbaseDialect
-from protocol.fluxbase.session import FAULTS_ANSWERED, JOINS_LIMIT
+from protocol.fluxbase.joined import JOINS_LIMIT
+from protocol.fluxbase.session import FAULTS_ANSWERED
 from tests.support.fluxbase import Visitor
 from tests.support.goforward import Member
 from tests.support.memory_tenant import fake_token, open_stage
@@ -62,7 +63,7 @@ async def test_everybody_in_a_channel_hears_a_broadcast(ann, bob):
     assert await ann.received() == await bob.received() == [broadcast("cursor", {"x": 1})]
 
 
-@pytest.mark.capability("FB-009", "FB-048")
+@pytest.mark.capability("FB-009", "FB-048", "FB-073")
 async def test_the_server_has_a_heartbeat(stage, ann, autojump_clock):
     await trio.sleep(30.5)
 
@@ -98,6 +99,7 @@ async def test_presence_is_joined_changed_and_left(ann, bob):
     ]
 
 
+@pytest.mark.capability("FB-049")
 async def test_who_goes_without_a_word_is_seen_to_leave(ann, bob):
     ann.send("presence", ROOM, payload={"event": "track", "key": "a", "state": {}})
     await bob.received()
@@ -185,6 +187,14 @@ async def test_a_channel_that_fails_is_told_and_ends_the_connection(stage, ann, 
     error, *_ = [m for m in await ann.received() if m["type"] == "error"]
     assert error["error"] == "the channel failed, connect again"
     assert ann.close_code == 1012
+
+
+@pytest.mark.capability("FB-074")
+async def test_a_slow_reader_is_told_before_it_is_cut(ann):
+    farewell = ann.farewell()
+
+    text = "This client reads too slowly and is disconnected"
+    assert farewell == [{"type": "error", "channel": ROOM, "error": text}]
 
 
 async def test_nonsense_is_answered_a_few_times_only(ann):

@@ -9,8 +9,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.errors import Refused
+from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.messages import ChannelKey
 from actors.realtime.tenant import Limits
+from protocol.managed import ChannelConfig
 from tests.support.goforward import Member, dialect
 from tests.support.memory_tenant import open_stage
 
@@ -338,3 +340,22 @@ async def test_a_token_whose_key_is_gone_ends_the_connection(stage, autojump_clo
 
     ((_, event, payload),) = await alice.heard()
     assert (event, payload["code"]) == ("error", "AUTH_FAILED")
+
+
+async def test_who_may_only_read_comes_in_without_an_error_and_is_told_once_what_it_may_not(
+    stage,
+):
+    config = ChannelConfig(write=frozenset({"admin"}))
+    stage.tenant.managed.add(ManagedChannel("room", config=config, is_created=True))
+
+    reader = Member(stage, "reader")
+    assert await reader.heard() == [CONNECTED]
+
+    reader.send("presence", "update", state={"status": "here"})
+    reader.send("broadcast", "e", n=1)
+    denied = {
+        "error": "insufficient permissions",
+        "code": "PERMISSION_DENIED",
+        "required_permission": "write",
+    }
+    assert await reader.heard() == [("system", "error", denied)] * 2

@@ -31,6 +31,9 @@ class SlowChannel(ChannelActor):
 
     gate: trio.Event
 
+    def _deliver_at_once(self, message) -> bool:
+        return False
+
     async def _handle(self, message, inbox) -> None:
         if isinstance(message, Publish):
             await self.gate.wait()

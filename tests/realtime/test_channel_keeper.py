@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.managed_channels import ChannelRules, ManagedChannel
+from protocol.managed import ChannelConfig
 from protocol.managed_json import read_config
 from tests.contracts.channel_store import ROOM, SUBSCRIPTION
 from tests.support.channels import MemoryChannelStore
@@ -138,3 +142,78 @@ async def test_an_expired_channel_that_cannot_be_deleted_is_tried_again(autojump
         await trio.sleep(200)
 
         assert (kept, len(api.managed), store.channels) == (1, 0, {})
+
+
+@asynccontextmanager
+async def slow(store):
+    """Have a store that answers at the end of the block, and a nursery for those who wait for it."""
+    async with trio.open_nursery() as nursery:
+        store.gate = trio.Event()
+        yield nursery
+        await wait_all_tasks_blocked()
+        store.gate.set()
+
+
+async def test_a_change_to_a_channel_does_not_hit_the_one_that_took_its_name(autojump_clock):
+    store = MemoryChannelStore()
+    async with open_goforward(store=store) as api:
+        await api.create()
+        first, ann = api.managed.get("room"), await identity(api)
+        found = []
+
+        async def change(action, *arguments):
+            found.append(await action(*arguments))
+
+        async with slow(store) as waiting:
+            for action, *arguments in (
+                (api.admin.delete, first),
+                (api.admin.create, "room", ChannelConfig(read=frozenset()), ann),
+                (api.admin.delete, first),
+                (api.admin.subscribe, first, SUBSCRIPTION.wanted, ann),
+            ):
+                waiting.start_soon(change, action, *arguments)
+                await wait_all_tasks_blocked()
+
+        second = api.managed.get("room")
+        assert found == [True, second, False, None]
+        assert second.config.read == frozenset()
+        assert store.channels["room"].subscriptions == ()
+
+
+async def test_what_was_allowed_with_a_channel_that_nobody_created_ends_when_somebody_does(
+    autojump_clock,
+):
+    async with open_goforward() as api:
+        earlier = api.managed.come_into_being("room")
+        await api.create(permissions={"admin": ["admin"]})
+
+        assert not await api.admin.delete(earlier)
+        assert api.managed.get("room").is_created
+
+
+async def test_a_channel_that_somebody_joins_while_others_expire_stays(autojump_clock):
+    store = MemoryChannelStore()
+    async with open_goforward(rules=RULES, store=store, keeps=True) as api:
+        await api.create("a")
+        await api.create("b")
+        await trio.sleep(990)
+
+        async with slow(store):
+            await trio.sleep(120)
+            await api.member("user", topic="realtime:b")
+
+        await wait_all_tasks_blocked()
+        assert [channel.name for channel in api.managed] == ["b"]
+
+
+async def test_a_channel_that_was_stored_without_a_word_is_known_when_it_is_asked_for(
+    autojump_clock,
+):
+    store = MemoryChannelStore()
+    async with open_goforward(store=store, keeps=True) as api:
+        await store.add(ROOM)
+
+        again = await api.post("", {"name": "room"})
+        deleted = await api.delete("/room", token="service_role")
+
+        assert (again.status, deleted.status, store.channels) == (409, 200, {})

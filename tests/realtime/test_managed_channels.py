@@ -317,7 +317,7 @@ async def test_what_the_operator_switched_off_is_off_for_everybody(autojump_cloc
         answers = [m.payload for m in await speaker.received()]
         assert answers == [
             {"status": "error", "response": "feature_disabled"},
-            {"status": "error", "response": {"reason": "presence"}},
+            {"status": "error", "response": {"reason": "presence", "code": "feature_disabled"}},
         ]
         assert await hearer.received() == []
 
@@ -369,3 +369,27 @@ async def test_the_gate_lets_in_who_may_join(autojump_clock):
 
         assert gate.admits_anonymous("room")
         assert not gate.admits_anonymous("other")
+
+
+async def test_a_message_counts_once_however_it_ends(autojump_clock):
+    async with open_stage(limits=Limits(payload_bytes=100)) as stage:
+        manage(stage, config(rate_limit=2))
+        client = stage.connect(role="authenticated", sub="u1")
+        await client.joined(broadcast={"ack": True})
+
+        for payload in ({"n": "x" * 100}, {"n": 1}, {"n": 2}):
+            client.broadcast(payload)
+
+        answers = [m.payload["response"] for m in await client.received()]
+        assert answers == ["payload_size_exceeded", {}, "rate_limit_exceeded"]
+
+
+async def test_who_joins_a_full_channel_anew_keeps_its_place(autojump_clock):
+    async with open_stage() as stage:
+        manage(stage, ChannelConfig(max_subscribers=1))
+        client = stage.connect(role="authenticated")
+        await client.joined()
+
+        assert await join(client) == ("ok", None)
+        status, reason = await join(stage.connect(role="authenticated"))
+        assert (status, reason.split(":")[0]) == ("error", "ChannelFull")

@@ -9,6 +9,7 @@ import uuid
 import pytest
 import trio
 
+from actors.realtime.snapshot import take_snapshot
 from actors.realtime.tenant import Limits
 from tests.support.memory_tenant import open_stage
 
@@ -307,6 +308,27 @@ async def test_without_a_key_each_join_gets_one_of_its_own(autojump_clock, key):
         assert {uuid.UUID(key).version for key in keys} == {1}
 
 
+@pytest.mark.capability("M5-036", "M5-056")
+@pytest.mark.parametrize("key", ["ann", "room:user:7", 'é"\\', 7])
+async def test_a_key_is_one_text_wherever_it_is_told(autojump_clock, version, key):
+    async with open_stage() as stage:
+        client, newcomer = stage.connect(version), stage.connect(version)
+        await client.joined(presence={"key": key, "enabled": True})
+        client.track({"a": 1})
+        told = presence(await client.received())
+        newcomer.join(presence={"key": "newcomer", "enabled": True})
+        state = presence(await newcomer.received())
+        counted = take_snapshot(stage.tenant, 0.0).channels[0].presences
+        client.leave_socket()
+        left = presence(await newcomer.received())
+
+        name = str(key)
+        assert told == [joins(**{name: {"a": 1}})]
+        assert state == [("state", {name: metas({"a": 1})})]
+        assert [one.key for one in counted] == [name]
+        assert left == [leaves(**{name: {"a": 1}})]
+
+
 async def test_a_key_may_be_any_scalar(autojump_clock):
     async with open_stage() as stage:
         client = stage.connect()
@@ -379,6 +401,7 @@ async def test_a_track_with_a_stale_or_missing_join_ref_counts(autojump_clock):
     ],
     ids=str,
 )
+@pytest.mark.capability("SB-076")
 async def test_the_state_comes_once_and_behind_the_reply_if_it_is_asked_for(
     autojump_clock, version, config, tenant, expected
 ):
@@ -409,6 +432,7 @@ async def test_a_newcomer_is_sent_who_is_there(autojump_clock, version):
         assert (state.event, state.payload) == ("presence_state", diff["joins"])
 
 
+@pytest.mark.capability("M5-034")
 async def test_the_state_comes_again_with_a_rejoin(autojump_clock, version):
     async with open_stage() as stage:
         client, other = stage.connect(version), stage.connect(version)

@@ -35,6 +35,19 @@ def exchange(client, token):
     client.push("access_token", {"access_token": token})
 
 
+def exchanging_while_it_is_asked(client, stage):
+    """Return a check for the stage's visibility during which the client comes with another token."""
+    asked = stage.visibility.check
+
+    async def check(questions):
+        exchange(client, fake_token(sub=str(len(stage.visibility.asked))))
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        return await asked(questions)
+
+    return check
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_rows_are_judged_by_the_new_identity_and_the_client_is_told_so(
     autojump_clock, version
@@ -160,14 +173,7 @@ async def test_a_client_that_exchanges_tokens_all_the_time_does_not_keep_others_
         await restless.joined(postgres_changes=EVERYTHING)
         await other.joined(postgres_changes=EVERYTHING)
         asked = stage.visibility.check
-
-        async def exchange_while_it_is_asked(questions):
-            exchange(restless, fake_token(sub=str(len(stage.visibility.asked))))
-            for _ in range(100):
-                await trio.lowlevel.checkpoint()
-            return await asked(questions)
-
-        stage.visibility.check = exchange_while_it_is_asked
+        stage.visibility.check = exchanging_while_it_is_asked(restless, stage)
         source.insert((1, "a"))
 
         assert ids_of(await other.received()) == [1]
@@ -188,14 +194,6 @@ async def test_who_exchanges_its_token_during_the_last_encoding_gets_nothing_of_
         restless, late = stage.connect(), stage.connect(role="service_role")
         await restless.joined(postgres_changes=EVERYTHING)
         await late.joined(postgres_changes=EVERYTHING)
-        asked = stage.visibility.check
-
-        async def exchange_while_it_is_asked(questions):
-            exchange(restless, fake_token(sub=str(len(stage.visibility.asked))))
-            for _ in range(100):
-                await trio.lowlevel.checkpoint()
-            return await asked(questions)
-
         encodings = 0
 
         class SlowFrames(Frames):
@@ -210,7 +208,7 @@ async def test_who_exchanges_its_token_during_the_last_encoding_gets_nothing_of_
                 return parcels
 
         monkeypatch.setattr(rows, "Frames", SlowFrames)
-        stage.visibility.check = exchange_while_it_is_asked
+        stage.visibility.check = exchanging_while_it_is_asked(restless, stage)
         source.insert((1, "a"))
         messages = await late.received()
 

@@ -54,6 +54,7 @@ async def test_a_connection_that_ends_is_listed_no_more(autojump_clock):
         assert take_snapshot(stage.tenant, NOW).totals == Totals(0, 0, 0, 0, 0)
 
 
+@pytest.mark.capability("SB-097")
 async def test_a_channel_has_its_subscribers_users_and_presences(autojump_clock):
     async with open_stage() as stage:
         for sub in ("a", "b", "b"):

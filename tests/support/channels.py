@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class MemoryChannelStore:
-    """Implements `ChannelStore`; `advice` set means that the database is away."""
+    """Implements `ChannelStore`; `advice` set means that the database is away, `gate` that it is slow."""
 
     channels: dict[str, StoredChannel] = field(factory=dict)
     advice: str | None = None
+    gate: trio.Event | None = None
 
     async def load(self):
         await self._ask()
@@ -51,5 +52,7 @@ class MemoryChannelStore:
 
     async def _ask(self):
         await trio.lowlevel.checkpoint()
+        if self.gate is not None:
+            await self.gate.wait()
         if self.advice is not None:
             raise DatabaseUnavailable(self.advice)

@@ -122,6 +122,7 @@ async def open_goforward(
     admin_roles=("service_role",),
     creator_roles=None,
     triggers=None,
+    roles=None,
     keeps=False,
     **stage_options,
 ):
@@ -133,7 +134,7 @@ async def open_goforward(
             tenant.managed.rules = rules
         requests = Requests(
             tenant,
-            RoleVerifier(tenant.verifier, NoRoles()),
+            RoleVerifier(tenant.verifier, roles or NoRoles()),
             BodyBudget(1 << 22),
             RequestRate(tenant.quota),
             frozenset(admin_roles),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from attrs import define, field
+from psycopg.conninfo import make_conninfo
 
 from tests.support import subprocesses
 from tests.support.tokens import SECRET
@@ -47,6 +48,13 @@ class Server:
     @property
     def websocket_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/realtime/v1/websocket"
+
+    @property
+    def conninfo(self) -> str:
+        """How a superuser connects to the server's own Postgres."""
+        # The ready line has the command for a person: psql -h DIRECTORY -p PORT -U USER DATABASE.
+        _psql, _h, host, _p, port, _u, user, database = shlex.split(self.ready["psql"])
+        return make_conninfo(host=host, port=port, user=user, dbname=database)
 
     @property
     def process_id(self) -> int:
@@ -90,11 +98,7 @@ class Server:
 
     def execute(self, *statements: str) -> None:
         """Run statements as superuser of the server's own Postgres, each in a transaction of its own."""
-        # The ready line has the command for a person: psql -h DIRECTORY -p PORT -U USER DATABASE.
-        _psql, _h, host, _p, port, _u, user, database = shlex.split(self.ready["psql"])
-        with psycopg.connect(
-            host=host, port=port, user=user, dbname=database, autocommit=True
-        ) as connection:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
 

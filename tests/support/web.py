@@ -267,12 +267,14 @@ def text(content: str) -> bytes:
 class WebSocketPeers:
     """A memory socket with an upgrade at one end and a raw client at the other."""
 
-    def __init__(self, *, window: int = 1 << 20, early: bytes = b"", **options) -> None:
+    def __init__(
+        self, *, window: int = 1 << 20, early: bytes = b"", key: bytes = KEY, **options
+    ) -> None:
         self.transport = MemoryTransport(window)
         self.client = RawClient(self.transport.client)
         self.cap = OutboxCap(1 << 30)
         self.upgrade = Upgrade(
-            self.transport, evolve(WebSocketOptions(), **options), self.cap, KEY, early
+            self.transport, evolve(WebSocketOptions(), **options), self.cap, key, early
         )
 
     @asynccontextmanager

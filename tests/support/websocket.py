@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import trio
 from wsproto import ConnectionType, WSConnection
@@ -36,8 +37,8 @@ class WebSocketClient:
         self._parts: list[str | bytes] = []
         self._close_code: int | None = None
 
-    async def shake_hands(self, target: str) -> None:
-        request = Request(host="localhost", target=target)
+    async def shake_hands(self, target: str, host: str = "localhost") -> None:
+        request = Request(host=host, target=target)
         await self.stream.send_all(self._connection.send(request))
         is_accepted = False
         while not is_accepted:
@@ -95,6 +96,23 @@ async def open_websocket(port: int, target: str):
     client = WebSocketClient(stream)
     try:
         await client.shake_hands(target)
+        yield client
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def open_websocket_at(address: str):
+    """Connect to a server anywhere, given as `ws://…` or `wss://…`."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if parts.scheme == "wss":
+        stream: trio.abc.Stream = await trio.open_ssl_over_tcp_stream(host, parts.port or 443)
+    else:
+        stream = await trio.open_tcp_stream(host, parts.port or 80)
+    client = WebSocketClient(stream)
+    try:
+        await client.shake_hands(f"{parts.path}?{parts.query}", parts.netloc)
         yield client
     finally:
         await trio.aclose_forcefully(stream)

@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.channels import Channels
 from actors.realtime.errors import PolicyUndecided
+from actors.realtime.managed_channels import ManagedChannel
 from actors.realtime.permissions import EVERYTHING
 from actors.realtime.posting import Poster
 from actors.realtime.quota import QuotaLimits
@@ -23,7 +24,9 @@ from actors.web.app import site
 from actors.web.bodies import BodyBudget
 from actors.web.broadcast import BroadcastApi
 from actors.web.request_rate import RequestRate
+from protocol.managed import ChannelConfig
 from protocol.phoenix.persist import BAD_PERSIST, BAD_TTL
+from protocol.phoenix.rest import TOO_LARGE
 from tests.support.memory_tenant import open_stage
 from tests.support.policies import NOTHING, FakePolicies
 from tests.support.web import start_port
@@ -776,3 +779,54 @@ class TestWhatPoliciesAreAsked:
 
             assert said(response) == (429, {"message": "Connection pool exhausted"})
             assert raw(private) == []
+
+
+class TestWhereAChannelIsManaged:
+    @staticmethod
+    def manage(api, **config):
+        channel = ManagedChannel("room", config=ChannelConfig(**config), is_created=True)
+        api.stage.tenant.managed.add(channel)
+
+    @pytest.mark.capability("GF-045", "GF-111")
+    async def test_who_may_not_write_there_is_not_heard(self, autojump_clock):
+        async with open_api() as api:
+            self.manage(api, require_auth=False, write=frozenset({"admin"}))
+            old, new = await members(api)
+
+            single = await api.post(SINGLE, b"{}", JSON_TYPE, ANON)
+            batch = await api.post_batch(MESSAGE)
+
+            assert (single.status, batch.status) == (403, 202)
+            assert raw(old) == raw(new) == []
+
+    async def test_who_may_is_heard(self, autojump_clock):
+        async with open_api() as api:
+            self.manage(api, require_auth=False, write=frozenset({"anon"}))
+            old, _ = await members(api)
+
+            assert (await api.post(SINGLE, b"{}", JSON_TYPE, ANON)).status == 202
+            assert (await api.post_batch(MESSAGE)).status == 202
+            assert len(raw(old)) == 2
+
+    async def test_its_size_and_rate_hold(self, autojump_clock):
+        async with open_api() as api:
+            self.manage(api, require_auth=False, max_message_bytes=5, rate_limit=2)
+            old, _ = await members(api)
+
+            large = await api.post(SINGLE, b'{"x": 1}', JSON_TYPE, ANON)
+            found = [await api.post(SINGLE, b"{}", JSON_TYPE, ANON) for _ in range(3)]
+
+            assert said(large) == (422, {"errors": {"payload": [TOO_LARGE]}})
+            assert [one.status for one in found] == [202, 202, 429]
+            assert len(raw(old)) == 2
+
+    @pytest.mark.parametrize("query", ["", "?private=true", "?private=true&persist=true"])
+    async def test_broadcasts_that_are_switched_off_are_off_over_http(
+        self, query, autojump_clock
+    ):
+        async with open_api() as api:
+            api.stage.tenant.status.takes_broadcasts = False
+
+            refused = await api.post(SINGLE + query, b"{}", JSON_TYPE, SERVICE)
+
+            assert refused.status == 403

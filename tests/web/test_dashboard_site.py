@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
@@ -13,12 +14,14 @@ import trio
 from actors.realtime.ports import Identity
 from actors.web.dashboard_site import FOLDER, TICKET_S, TICKETS, Tickets, read_files
 from tests.support.running_node import running_node
+from tests.support.server import PROJECT
 from tests.support.tokens import SECRET, mint
 from tests.support.websocket import Closed, open_websocket
 
 WITHIN_S = 20
 OPERATOR = Identity("service_role", b"{}", 1e12)
 TOPIC = "realtime:_troupe:stats"
+GUIDE = (PROJECT / "docs" / "howto" / "dashboard.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -55,6 +58,27 @@ async def test_the_page_is_there_and_takes_nothing_from_elsewhere(http):
     assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
     assert "unsafe" not in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.capability("SB-177")
+def test_the_guide_names_every_section_of_the_dashboard():
+    script = (FOLDER / "dashboard.js").read_text("utf-8")
+    sections = re.findall(r'new Table\(\s*find\("\w+"\),\s*"([^"]+)"', script)
+
+    assert len(sections) == 5
+    assert re.findall(r"^\| ([A-Z][\w ]+) \|", GUIDE, re.MULTILINE) == ["Totals", *sections]
+
+
+@pytest.mark.capability("SB-177")
+async def test_every_address_of_the_guide_tells_an_operator_something(http):
+    paths = set(re.findall(r"`(?:GET )?(/[\w/]+)`", GUIDE))
+
+    assert {"/_/", "/metrics", "/api/realtime/stats", "/_/api/realtime/stats"} == paths
+    for path in paths:
+        answer = await http.get(
+            path, headers={"authorization": f"Bearer {mint('service_role')}"}
+        )
+        assert (path, answer.status_code) == (path, 200)
 
 
 async def test_every_file_is_served_with_its_type_and_nothing_else_is(http):

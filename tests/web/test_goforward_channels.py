@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import trio
 
+from actors.realtime.errors import Refused
 from actors.realtime.managed_channels import ChannelRules, ManagedChannel
 from protocol.goforward.ids import timestamp
+from protocol.managed import room_of
 from tests.support.goforward_api import now, open_goforward
 
 CONFIG = {
@@ -262,7 +265,10 @@ async def test_no_more_channels_are_created_than_there_may_be(autojump_clock):
         assert "retry-after" in refused.headers
 
 
-@pytest.mark.parametrize("name", ["a%00b", "%22", "it's", "a" * 10_000, "%C3%28", "a%20b"])
+@pytest.mark.parametrize(
+    "name",
+    ["a%00b", "%22", "it's", "a" * 10_000, "%C3%28", "a%20b", "..", "goforward:room:sub_1"],
+)
 async def test_a_hostile_name_is_refused(name, autojump_clock):
     async with open_goforward() as api:
         found = await api.get("/" + name)
@@ -311,3 +317,68 @@ async def test_a_suspended_tenant_serves_nobody(autojump_clock):
         found = await api.get("")
 
         assert (found.status, found.code) == (503, "UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    "permissions",
+    [{}, {"read": ["anon", "user"]}, {"admin": ["anon"]}],
+    ids=["no list", "inherited list", "own list"],
+)
+@pytest.mark.parametrize("token", [None, "anon"])
+async def test_anonymous_clients_delete_no_channel(permissions, token, autojump_clock):
+    async with open_goforward() as api:
+        await api.create(require_auth=False, permissions=permissions)
+
+        refused = await api.delete("/room", token=token)
+
+        assert refused.status == (401 if token is None else 403)
+        assert api.managed.get("room") is not None
+
+
+async def test_a_list_with_anon_does_not_let_in_who_has_no_token(autojump_clock):
+    async with open_goforward() as api:
+        await api.create(permissions={"read": ["anon", "user"]})
+
+        without = await api.get("/room", token=None)
+        with_key = await api.get("/room", token="anon")
+
+        assert (without.status, with_key.status) == (401, 200)
+        assert not api.managed.admits_anonymous("room")
+
+
+@pytest.mark.parametrize("name", [".", "..", room_of("room", "sub_1")])
+async def test_a_name_that_means_something_else_is_not_given(name, autojump_clock):
+    async with open_goforward() as api:
+        refused = await api.post("", {"name": name, "permissions": {"read": []}})
+
+        assert (refused.status, refused.code) == (400, "INVALID_REQUEST")
+
+
+async def test_a_token_that_cannot_be_judged_now_is_not_called_bad(autojump_clock):
+    class NobodyKnows:
+        async def exists(self, role):
+            await trio.lowlevel.checkpoint()
+            raise Refused("UnableToConnectToProject", "The database is away.")
+
+    async with open_goforward(roles=NobodyKnows()) as api:
+        found = await api.get("", token="user ann 1e12")
+
+        assert (found.status, found.code) == (503, "UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("channels/a%2Fb", 400),
+        ("channels/a%2fb/presence", 400),
+        ("subscriptions/a%2Fb", 400),
+        ("triggers/a%2Fb", 400),
+        ("channels/a/nothing", 404),
+    ],
+)
+async def test_an_address_that_is_none_is_told_in_the_same_shape(path, status, autojump_clock):
+    async with open_goforward() as api:
+        found = await api.send("GET", f"/realtime/{path}")
+
+        assert found.status == status
+        assert found.code == ("INVALID_REQUEST" if status == 400 else "NOT_FOUND")

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.realtime.managed_channels import ChannelRules
 from actors.realtime.permissions import EVERYTHING
+from actors.realtime.tenant import Limits
 from protocol.goforward.ids import timestamp
 from tests.support.goforward_api import now, open_goforward
 from tests.support.policies import NOTHING, FakePolicies
@@ -173,6 +174,41 @@ async def test_no_more_are_present_without_a_socket_than_there_may_be(autojump_c
         refused = await api.post("/room/presence", {"state": {}}, token="user bob 1e12")
 
         assert (again.status, refused.status) == (200, 429)
+
+
+@pytest.mark.parametrize("bound", ["channel", "server"])
+async def test_what_is_said_without_a_socket_is_bounded(bound, autojump_clock):
+    limits = Limits(tracked_bytes_per_topic=200 if bound == "channel" else 1000)
+    rules = ChannelRules(visitors_bytes=200 if bound == "server" else 1000)
+    async with open_goforward(rules=rules, limits=limits) as api:
+        await api.create("room")
+        await api.create("other")
+        large = {"state": {"n": "x" * 150}}
+        other = "/room" if bound == "channel" else "/other"
+
+        first = await api.post("/room/presence", large)
+        again = await api.post("/room/presence", large)
+        refused = await api.post(f"{other}/presence", large, token="user bob 1e12")
+        await api.delete("/room", token="service_role")
+        if bound == "channel":
+            await api.create("room")
+        later = await api.post(f"{other}/presence", large, token="user bob 1e12")
+
+        assert [one.status for one in (first, again, refused, later)] == [200, 200, 429, 200]
+
+
+async def test_who_was_there_without_a_socket_goes_with_the_channel(autojump_clock):
+    async with open_goforward(keeps=True) as api:
+        await api.create()
+        await api.post("/room/presence", {"state": {"status": "online"}})
+        client = await api.member("user", user="bob")
+        client.join(presence={"enabled": True})
+        await client.received()
+
+        await api.delete("/room")
+
+        diff = next(m for m in await client.received() if m.event == "presence_diff")
+        assert list(diff.payload["leaves"]) == ["ann"]
 
 
 async def test_who_has_no_name_cannot_be_present(autojump_clock):

@@ -180,7 +180,19 @@ async def test_a_server_that_is_switched_off_says_so(autojump_clock, node, clien
 
 @pytest.mark.parametrize(
     "name",
-    ["", "%00", "%27", "%22", "a%2Fb", "%ff", "%ED%A0%80", "x" * 10_000, "..%2F..", "a%20b"],
+    [
+        "",
+        "%00",
+        "%27",
+        "%22",
+        "a%2Fb",
+        "%ff",
+        "%ED%A0%80",
+        "x" * 10_000,
+        "..%2F..",
+        "a%20b",
+        "goforward:a:sub_1",
+    ],
 )
 async def test_a_hostile_name_is_a_bad_request(autojump_clock, node, client, name):
     response = await client.upgrade(f"/realtime/channels/{name}/ws?token={GOOD_TOKEN}")

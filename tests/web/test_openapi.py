@@ -14,7 +14,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from starlette.routing import Mount, Route
 
-import actors.node
+import actors.site
 from actors.web.openapi_document import HEAD, document, paths_of
 from tests.support.running_node import running_node
 from tests.support.server import PROJECT, Server
@@ -22,8 +22,14 @@ from tests.support.tokens import mint
 
 #: Of the same answers under two addresses one is described.
 TWIN = "/realtime/v1/api"
-#: Files of the page and where it leads are no API.
-UNDESCRIBED = {("GET", "/_"), ("GET", "/_/{name}")}
+#: Files of the page and where it leads are no API, and neither is what is refused whatever it is.
+UNDESCRIBED = {
+    ("GET", "/_"),
+    ("GET", "/_/{name}"),
+    ("ANY", "/realtime/channels/{name}/{rest}"),
+    ("ANY", "/realtime/subscriptions/{id}/{rest}"),
+    ("ANY", "/realtime/triggers/{table}/{rest}"),
+}
 #: A route with more methods than that answers most of them with a refusal of its own.
 MOST_METHODS = 4
 EXAMPLES = 15
@@ -48,13 +54,13 @@ def methods_and_paths(routes, prefix=""):
 async def served(monkeypatch):
     """Method and path of all routes of a whole node."""
     sites = []
-    make = actors.node.site
+    make = actors.site.site
 
     def site(**parts):
         sites.append(make(**parts))
         return sites[-1]
 
-    monkeypatch.setattr(actors.node, "site", site)
+    monkeypatch.setattr(actors.site, "site", site)
     async with running_node(None, no_database=True):
         yield set(methods_and_paths(sites[0].application.routes))
 

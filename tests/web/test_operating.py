@@ -64,7 +64,7 @@ async def test_what_is_for_operators_is_told_to_nobody_else(path, headers):
         assert (answer.status_code, answer.content) == (403, b"")
 
 
-@pytest.mark.capability("SB-123")
+@pytest.mark.capability("SB-048", "SB-123")
 async def test_statistics_for_operators_have_the_shape_of_sblite():
     async with node_of() as (node, http):
         async with (
@@ -181,6 +181,5 @@ async def test_actors_are_listed_with_their_supervisor_and_how_often_they_were_r
             "keepers",
             "reading",
             "connections",
-            "keepers",
             "reports",
         }

@@ -49,8 +49,12 @@ def split(data, sizes=(), limit=LIMIT) -> list:
     splitter = Splitter(limit)
     found = []
     for size in (*sizes, len(data)):
-        splitter.feed(data[:size])
-        data = data[size:]
+        piece, data = data[:size], data[size:]
+        whole = splitter.take_whole(piece)
+        if whole is not None:
+            found.append(whole)
+            continue
+        splitter.feed(piece)
         found += events_of(splitter)
     return found
 
@@ -319,6 +323,47 @@ def test_lengths_that_take_more_bytes_than_they_need_end_with_1002(size, length_
     data = frame(BINARY, b"x" * size, length_bytes=length_bytes)
 
     assert ends_with(split(data)) == 1002
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 60_000, 65_535])
+def test_a_read_that_is_one_usual_frame_is_taken_whole(size):
+    splitter = Splitter(LIMIT)
+    data = frame(TEXT, "x" * size)
+
+    assert splitter.take_whole(data) == "x" * size
+    assert events_of(splitter) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(TEXT, "hi")[:-1],
+        frame(TEXT, "hi") + frame(TEXT, "ho")[:1],
+        frame(BINARY, b"hi"),
+        frame(TEXT, "hi", fin=False),
+        frame(TEXT, "hi", key=None),
+        frame(TEXT, b"\xff"),
+        frame(TEXT, "x" * 125, length_bytes=2),
+        frame(PING),
+        b"\x81\xff" + frame(TEXT, "x" * 127, length_bytes=8)[2:133],
+        frame(TEXT, "x" * 301),
+        b"\x81\xfe\x00",
+        b"",
+    ],
+)
+def test_nothing_of_any_other_read_is_taken_whole(data):
+    splitter = Splitter(300)
+
+    assert splitter.take_whole(data) is None
+    splitter.feed(frame(TEXT, "first"))
+    assert events_of(splitter) == ["first"]
+
+
+def test_a_read_behind_half_a_frame_is_not_taken_whole():
+    splitter = Splitter(LIMIT)
+    splitter.feed(frame(TEXT, "hi")[:3])
+
+    assert splitter.take_whole(frame(TEXT, "ho")) is None
 
 
 def test_what_was_given_out_is_not_kept():

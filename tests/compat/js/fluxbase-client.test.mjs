@@ -3,6 +3,10 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, mock, test } from 'node:test'
 
+import { createElement as h } from 'react'
+import { act, create } from 'react-test-renderer'
+
+import { ProductList } from '../../../examples/fluxbase/product-list.ts'
 import { applied, RealtimeClient } from '../../../examples/fluxbase/realtime-client.ts'
 
 class PlayedSocket {
@@ -151,4 +155,19 @@ test('rows follow changes by their id', () => {
   assert.deepEqual(applied([{ id: 2 }], insert), [{ id: 2 }])
   assert.deepEqual(applied([{ id: 1 }], { type: 'UPDATE', record: { id: 1, n: 2 } }), [{ id: 1, n: 2 }])
   assert.deepEqual(applied([{ id: 1 }, { id: 2 }], { type: 'DELETE', old_record: { id: 1 } }), [{ id: 2 }])
+})
+
+test('the list of products shows what there is, and lets go when it goes', async () => {
+  globalThis.IS_REACT_ACT_ENVIRONMENT = true
+  globalThis.WebSocket = PlayedSocket
+  let tree
+  await act(async () => { tree = create(h(ProductList, { token: 't' })); await turn() })
+  const text = () => tree.root.findAllByType('div').map(({ children }) => children.join('')).slice(1)
+  assert.deepEqual(text(), ['Status: Disconnected'])
+  await act(() => last().open())
+  const payload = { type: 'INSERT', record: { id: 1, name: 'Chair' } }
+  await act(() => last().say({ type: 'broadcast', channel: 'table:public.products', payload }))
+  assert.deepEqual(text(), ['Status: Connected', 'Chair'])
+  await act(() => tree.unmount())
+  assert.equal(last().readyState, 3)
 })

@@ -83,6 +83,8 @@ def test_a_time_that_is_none_is_left_out(timestamp):
         b'{"table": 7, "event": "INSERT", "new_record": {}}',
         b'{"table": "notes", "event": "INSERT", "new_record": {}, "transaction": "x"}',
         b"[" * 7000,
+        rb'{"table": "no\u0000tes", "event": "INSERT", "new_record": {}}',
+        rb'{"schema": "\u0000", "table": "notes", "event": "INSERT", "new_record": {}}',
     ],
 )
 def test_what_makes_no_sense_is_refused(payload):

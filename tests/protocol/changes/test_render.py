@@ -51,7 +51,7 @@ def test_a_fault_shows_nothing_of_the_row():
     assert (deleted.get("record"), deleted["old_record"]) == (None, {})
 
 
-@pytest.mark.capability("M5-005", "M5-073")
+@pytest.mark.capability("M5-004", "M5-005", "M5-008", "M5-073")
 def test_an_insert_has_the_shape_of_the_specification():
     change = make_change(Kind.INSERT, make_table(COLUMNS), new=("1", "a", "{x}"), at_us=AT_US)
 
@@ -128,6 +128,7 @@ def test_the_primary_key_of_a_deleted_row_needs_the_privilege_too():
     assert rendered(change, frozenset({"body"}), key_only=True)["old_record"] == {}
 
 
+@pytest.mark.capability("M5-007")
 def test_what_is_too_large_is_left_with_its_small_values():
     columns = {"id": INT4, "body": TEXT, "label": TEXT, "nothing": TEXT}
     table = make_table(columns, identity=ReplicaIdentity.FULL)

@@ -12,7 +12,7 @@ from protocol.commands import Answer, Broadcast, Join, Leave, PresencePush
 from protocol.errors import ProtocolError, TooMuchPending
 from protocol.events import Closed, Failed, JoinRefused, PushRefused, RowChange, System
 from protocol.fluxbase import FluxbaseDialect
-from protocol.fluxbase.session import PENDING_LIMIT, PENDING_LIMIT_BYTES
+from protocol.fluxbase.joined import PENDING_LIMIT, PENDING_LIMIT_BYTES
 from protocol.fluxbase.topics import Topic, TopicKind, named_table, read_topic
 from tests.support.hostile_strings import HOSTILE_STRINGS
 

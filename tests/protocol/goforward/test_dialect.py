@@ -140,7 +140,6 @@ def test_what_these_clients_know_nothing_of_is_not_told(event):
         UserBroadcast("e", b"{}", is_binary=False),
         TextBroadcast(b"{}"),
         Joined(None, refs.SUBSCRIPTION, ()),
-        JoinRefused(None, refs.SUBSCRIPTION, "ChannelRateLimitReached", "Too many channels"),
         PresenceState(refs.SUBSCRIPTION, b'{"a":{"metas":[{"phx_ref":"1"}]}}'),
         Reply(None, refs.SUBSCRIPTION, ok=True),
         Closed(refs.SUBSCRIPTION),
@@ -150,6 +149,18 @@ def test_what_these_clients_know_nothing_of_is_not_told(event):
 )
 def test_in_the_room_of_a_subscription_nothing_but_rows_is_told(event):
     assert told(event, subscription_topic("sub_1")) == []
+
+
+def test_a_subscription_that_cannot_be_joined_is_told():
+    refused = JoinRefused(
+        None, refs.SUBSCRIPTION, "ChannelRateLimitReached", "Too many channels"
+    )
+
+    assert told_shortly(refused, subscription_topic("sub_1")) == error(
+        "DB_SUBSCRIPTION_FAILED",
+        error="failed to subscribe to database changes",
+        details="Too many channels",
+    )
 
 
 def test_a_subscription_that_fails_is_told():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,7 @@ def test_what_came_and_went_unseen_is_never_told():
     assert published.next_diff(NO_LIMIT) is None
 
 
+@pytest.mark.capability("M5-009")
 def test_an_update_names_the_meta_that_everybody_knows():
     published: Published[int] = Published()
     published.note(1, meta("a", "r1"))
