@@ -21,6 +21,7 @@ import trio
 from attrs import define, field, frozen
 
 from actors.db.coalescer import Coalescer
+from actors.db.policy_claims import claims_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,7 +88,23 @@ _ACCESS = """
             AND EXISTS (
                 SELECT FROM unnest(policy.polroles) AS bound(oid)
                 WHERE bound.oid = 0 OR pg_has_role(role.oid, bound.oid, 'USAGE'))
-            ORDER BY policy.polname)
+            ORDER BY policy.polname),
+        ARRAY(
+            SELECT attribute.attname
+            FROM pg_catalog.pg_attribute AS attribute
+            JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid
+            WHERE attribute.attrelid = class.oid AND attribute.attnum > 0
+            AND (type.oid < '16384' OR type.typtype = 'e')),
+        ARRAY(
+            SELECT ARRAY[
+                policy.oid::text || ':' || policy.xmin::text, pg_get_expr(policy.polqual, class.oid),
+                EXISTS (
+                    SELECT FROM pg_catalog.pg_depend AS used
+                    WHERE used.classid = 'pg_catalog.pg_policy'::regclass AND used.objid = policy.oid
+                    AND (used.refclassid <> 'pg_catalog.pg_class'::regclass OR used.refobjid <> class.oid))::text]
+            FROM pg_catalog.pg_policy AS policy
+            WHERE policy.polrelid = class.oid AND policy.polcmd IN ('r', '*')
+            ORDER BY policy.oid)
     FROM unnest(%s::oid[], %s::text[]) AS asked(relation, role)
     JOIN pg_catalog.pg_class AS class ON class.oid = asked.relation
     JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
@@ -116,6 +133,17 @@ class Policy:
     expression: str
 
 
+@frozen
+class Reading:
+    """What all policies of a table for reading, whomever they bind, read of claims, and as of which versions of them.
+
+    `claims` is None where it may be anything.
+    """
+
+    claims: frozenset[str] | None
+    versions: tuple[str, ...]
+
+
 @frozen(eq=False)
 class Access:
     """A table as a role finds it.
@@ -137,6 +165,7 @@ class Access:
     has_key: bool
     key: tuple[KeyColumn, ...]
     policies: tuple[Policy, ...]
+    reading: Reading
     _columns: WeakKeyDictionary[Table, frozenset[str]] = field(
         factory=WeakKeyDictionary, init=False
     )
@@ -229,7 +258,8 @@ def role_name(role: str) -> str:
 
 
 def _access(row: tuple[Any, ...]) -> Access:
-    oid, role, schema, table, row_security, is_exempt, names, readable, key, policies = row
+    oid, role, schema, table, row_security, is_exempt, names, readable, key, *policies = row
+    binding, own_columns, reading = policies
     plain = [column for column in key if None not in column]
     return Access(
         oid,
@@ -242,8 +272,19 @@ def _access(row: tuple[Any, ...]) -> Access:
         frozenset(readable),
         bool(key),
         tuple(_key_column(*column) for column in plain) if len(plain) == len(key) else (),
-        tuple(Policy(kind == "true", expression) for kind, expression in policies),
+        tuple(Policy(kind == "true", expression) for kind, expression in binding),
+        _reading(reading, own_columns),
     )
+
+
+def _reading(
+    policies: Sequence[tuple[str, str | None, str]], columns: Sequence[str]
+) -> Reading:
+    """Return what is read by policies: version, condition, and whether they use anything but Postgres and the table."""
+    expressions = [expression for _, expression, _ in policies]
+    is_known = all(expressions) and not any(uses == "true" for _, _, uses in policies)
+    claims = claims_read(filter(None, expressions), columns) if is_known else None
+    return Reading(claims, tuple(version for version, _, _ in policies))
 
 
 def _key_column(

@@ -97,7 +97,7 @@ BEGIN
         END IF;
         EXIT WHEN _failure IN ({out_of_time}, {timed_out});
     END LOOP;
-    IF pg_catalog.to_regclass({table_name})::oid IS DISTINCT FROM {oid}::oid THEN
+    IF pg_catalog.to_regclass({table_name})::oid IS DISTINCT FROM {oid}::oid{or_changed} THEN
         RAISE SQLSTATE {renamed};
     END IF;
 END
@@ -111,6 +111,12 @@ _CREATION = """
 _CALL = (
     "SELECT * FROM pg_temp.{name}(%s::boolean, %s::bigint[], %s::text[], %s::int[], {values})"
 )
+
+# The table is locked since the first look at it, so these are the policies that judged.
+_OR_CHANGED = """ OR ARRAY(
+        SELECT policy.oid::text || ':' || policy.xmin::text FROM pg_catalog.pg_policy AS policy
+        WHERE policy.polrelid = {oid} AND policy.polcmd IN ('r', '*') ORDER BY policy.oid
+    ) IS DISTINCT FROM {versions}::text[]"""
 
 # Without OFFSET the planner may join, and compare everything with everything.
 _IS_SEEN_NOW = "EXISTS (SELECT FROM {table} AS _current WHERE {comparisons} OFFSET 0)"
@@ -131,6 +137,7 @@ class RowQuery:
     Before these comes whether plans may be kept from one set of claims to the next (`plan_reuse`).
 
     Two queries are the same if they have the same name, which is a digest of all there is to it.
+    `claims_read` are the claims on which its answers depend, None if it may be any.
     """
 
     name: str
@@ -139,6 +146,7 @@ class RowQuery:
     schema: str = field(eq=False)
     table: str = field(eq=False)
     role: str = field(eq=False)
+    claims_read: frozenset[str] | None = field(default=None, eq=False)
 
 
 def current_row_query(access: Access, compared: Iterable[int] = ()) -> RowQuery:
@@ -196,6 +204,12 @@ def row_text(values: Iterable[str | None]) -> str:
 
 def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
     places = range(1, width + 1)
+    oid = sql.Literal(access.oid)
+    read = _claims_read(access)
+    or_changed: sql.Composable = sql.SQL("")
+    if read is not None:
+        versions = sql.Literal(list(access.reading.versions))
+        or_changed = sql.SQL(_OR_CHANGED).format(oid=oid, versions=versions)
     body = sql.SQL(_FUNCTION).format(
         declarations=_numbered("_values_{} text[];", places),
         assignments=_numbered("_values_{0} := _lists_{0}[_list]::text[];", places),
@@ -206,7 +220,8 @@ def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
         condition=condition,
         role=sql.Literal(access.role),
         table_name=sql.Literal(sql.Identifier(access.schema, access.table).as_string()),
-        oid=sql.Literal(access.oid),
+        oid=oid,
+        or_changed=or_changed,
         unfinished=sql.Literal(UNFINISHED),
         judged=sql.Literal(JUDGED),
         renamed=sql.Literal(RENAMED),
@@ -214,7 +229,8 @@ def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
         timed_out=sql.Literal(QUERY_CANCELED),
     )
     text = body.as_string()
-    name = "visible_" + hashlib.sha256(text.encode()).hexdigest()[:32]
+    meaning = f"{text} {None if read is None else sorted(read)}"
+    name = "visible_" + hashlib.sha256(meaning.encode()).hexdigest()[:32]
     parameters = sql.SQL(", ").join(sql.SQL(f"_lists_{place} text[]") for place in places)
     creation = sql.SQL(_CREATION).format(
         name=sql.Identifier(name),
@@ -226,8 +242,20 @@ def _query(access: Access, condition: sql.Composable, width: int) -> RowQuery:
         name=sql.Identifier(name), values=sql.SQL(", ").join([sql.SQL("%s::text[]")] * width)
     )
     return RowQuery(
-        name, creation.as_string(), call.as_string(), access.schema, access.table, access.role
+        name,
+        creation.as_string(),
+        call.as_string(),
+        access.schema,
+        access.table,
+        access.role,
+        read,
     )
+
+
+def _claims_read(access: Access) -> frozenset[str] | None:
+    """Return the claims on which it depends who sees a row: those that policies read, if finding it reads none."""
+    is_own = all(column.type[0] == column.operator[0] == "pg_catalog" for column in access.key)
+    return access.reading.claims if is_own else None
 
 
 def _numbered(template: str, places: Iterable[int]) -> sql.Composable:

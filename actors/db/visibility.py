@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field, frozen
 
+from actors.db.claim_excerpts import ClaimExcerpts
 from actors.db.coalescer import Coalescer
 from actors.db.privileges import Privileges, role_name
-from actors.db.row_judge import Request, RowJudge, Verdicts
+from actors.db.row_judge import Request, RowJudge, Verdict, Verdicts
 from actors.db.row_sessions import RowSessions
 from actors.db.sights import Decider, Sights, Strictness
 from actors.realtime.change_ports import Sight
 from actors.realtime.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actors.db.pool import Pool
     from actors.db.privileges import Access
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from actors.realtime.change_ports import Question
     from actors.realtime.ports import Identity
     from protocol.changes.model import Change
+
+    #: What an identity asks about: what is decided for its role, and what each query reads of its claims.
+    _Case = tuple[Sights, tuple[str, ...]]
 
 #: How many queries are remembered; there is one for each table, role and form of a row.
 MAX_LINES = 1000
@@ -84,6 +88,7 @@ class DatabaseVisibility:
     _privileges: Privileges
     _sessions: RowSessions
     _decider: Decider
+    _excerpts: ClaimExcerpts = field(factory=ClaimExcerpts, init=False)
     _lines: dict[RowQuery, _Line] = field(factory=dict["RowQuery", "_Line"], init=False)
 
     @classmethod
@@ -112,23 +117,31 @@ class DatabaseVisibility:
     ) -> tuple[Sequence[Mapping[Change, Sight]], bool]:
         """Return the answers, and whether they rest on names that mean nothing any more."""
         decided = await self._decide(questions)
-        asked: dict[RowQuery, list[Request]] = {}
-        for question, sights in zip(questions, decided, strict=True):
-            for query, rows in sights.judged.items():
-                claims = question.identity.claims.decode()
-                asked.setdefault(query, []).append(Request(claims, rows.values))
-        verdicts = await self._judge(asked)
-        answers = [
-            _answer(question.identity, sights, verdicts)
+        cases = [
+            (sights, self._claims(question.identity, sights))
             for question, sights in zip(questions, decided, strict=True)
         ]
-        return answers, any(verdict.is_outdated for verdict in verdicts.values())
+        # Who shares both is asked about once, and shares the answer.
+        distinct = dict.fromkeys(cases)
+        asked: dict[RowQuery, list[Request]] = {}
+        for sights, claims in distinct:
+            for (query, rows), excerpt in zip(sights.judged.items(), claims, strict=True):
+                asked.setdefault(query, []).append(Request(excerpt, rows.values))
+        verdicts = await self._judge(asked)
+        answers = _answers(distinct, verdicts)
+        is_outdated = any(verdict.is_outdated for verdict in verdicts.values())
+        return [answers[case] for case in cases], is_outdated
+
+    def _claims(self, identity: Identity, sights: Sights) -> tuple[str, ...]:
+        """Return what each of the queries is asked about: the claims on which it depends."""
+        return tuple(
+            self._excerpts.of(identity.claims, query.claims_read) for query in sights.judged
+        )
 
     async def _decide(self, questions: Sequence[Question]) -> Sequence[Sights]:
         """Return for each question what the privileges of its role mean for its changes."""
-        subjects = [
-            (role_name(question.identity.role), question.changes) for question in questions
-        ]
+        names = {role: role_name(role) for role in {one.identity.role for one in questions}}
+        subjects = [(names[question.identity.role], question.changes) for question in questions]
         # Who shares a tuple is looked at once.
         distinct = {(role, id(changes)): (role, changes) for role, changes in subjects}
         keys = {
@@ -183,14 +196,32 @@ def _relations(changes: Sequence[Change]) -> set[int]:
     return {table.relation.oid for table in {change.table for change in changes}}
 
 
-def _answer(
-    identity: Identity, sights: Sights, verdicts: Mapping[RowQuery, Verdicts]
-) -> Mapping[Change, Sight]:
+def _answers(
+    cases: Iterable[_Case], verdicts: Mapping[RowQuery, Verdicts]
+) -> Mapping[_Case, Mapping[Change, Sight]]:
+    """Return the answer for each case; those of whom the same was found share one."""
+    answers: dict[_Case, Mapping[Change, Sight]] = {}
+    known: dict[tuple[object, ...], Mapping[Change, Sight]] = {}
+    for case in cases:
+        sights, claims = case
+        found = [
+            verdicts[query].by_claims[excerpt]
+            for query, excerpt in zip(sights.judged, claims, strict=True)
+        ]
+        faults = (tuple(verdict.faults.items()) for verdict in found)
+        key = (sights, *(frozenset(verdict.visible) for verdict in found), *faults)
+        answer = known.get(key)
+        if answer is None:
+            answer = known[key] = _answer(sights, found)
+        answers[case] = answer
+    return answers
+
+
+def _answer(sights: Sights, found: Sequence[Verdict]) -> Mapping[Change, Sight]:
     if not sights.judged:
         return sights.shown
     answer = dict(sights.shown)
-    for query, rows in sights.judged.items():
-        verdict = verdicts[query].by_claims[identity.claims.decode()]
+    for rows, verdict in zip(sights.judged.values(), found, strict=True):
         # Others may have asked about other rows in the same breath.
         for change in verdict.visible:
             if change in rows.sights:

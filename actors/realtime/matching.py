@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     #: Who gets the same bytes for a change: what they joined, their bindings (none of a legacy join, whose changes
     #: come bare), and what is shown of it.
     _Group = tuple[Change, EncodeKey, tuple[int, ...], tuple[str, ...] | None, Sight]
+    #: All that an identity was asked about, and what of it is asked now, in order.
+    _Asked = tuple[frozenset[Change], tuple[Change, ...]]
 
 #: Steps of a loop over many subscriptions between two checkpoints: about a millisecond.
 STEPS_PER_CHECKPOINT = 512
@@ -97,10 +99,6 @@ class Share:
     start: Lsn
     subscriptions: list[Subscription] = field(factory=list)
 
-    def changes(self, wanted: Wanted) -> list[Change]:
-        """Return those of the changes that the subscriptions get."""
-        return [change for change in wanted if change.position.commit_lsn >= self.start]
-
 
 async def shares_of(wanted: Mapping[Crowd, Wanted], roster: Roster) -> list[Share]:
     """Return the subscriptions of the crowds as they are now; a checkpoint now and then."""
@@ -125,23 +123,36 @@ async def shares_of(wanted: Mapping[Crowd, Wanted], roster: Roster) -> list[Shar
 
 
 def questions_for(
-    shares: Iterable[Share], wanted: Mapping[Crowd, Wanted], asked: dict[Identity, set[Change]]
+    shares: Iterable[Share],
+    wanted: Mapping[Crowd, Wanted],
+    asked: dict[Identity, frozenset[Change]],
 ) -> list[Question]:
     """Return what must be asked before these changes may be shown, one question for each identity.
 
     What was `asked` is left out, and what is asked now is added to it.
     """
-    by_identity: dict[Identity, set[Change]] = {}
+    places: dict[Identity, tuple[tuple[Crowd, Lsn], ...]] = {}
     for share in shares:
-        by_identity.setdefault(share.identity, set()).update(share.changes(wanted[share.crowd]))
-    questions = []
+        place = (share.crowd, share.start)
+        places[share.identity] = (*places.get(share.identity, ()), place)
+    # Most identities are in the same places, and were asked the same before.
+    known: dict[tuple[object, ...], _Asked] = {}
     shared: dict[tuple[Change, ...], tuple[Change, ...]] = {}
-    for identity, changes in by_identity.items():
-        before = asked.setdefault(identity, set())
-        new = tuple(sorted(changes - before, key=_place))
-        before |= changes
+    questions = []
+    for identity, found in places.items():
+        before = asked.get(identity, frozenset())
+        key = (found, before)
+        if key not in known:
+            changes = frozenset(
+                change
+                for crowd, start in found
+                for change in _changes_from(start, wanted[crowd])
+            )
+            new = tuple(sorted(changes - before, key=_place))
+            known[key] = changes | before, shared.setdefault(new, new)
+        asked[identity], new = known[key]
         if new:
-            questions.append(Question(identity, shared.setdefault(new, new)))
+            questions.append(Question(identity, new))
     return questions
 
 
@@ -153,7 +164,8 @@ def renewed(shares: Sequence[Share], roster: Roster) -> list[Share]:
         moved: dict[Identity, Share] = {}
         for subscription in share.subscriptions:
             current = roster.get(subscription.key)
-            if current is None or current.identity == share.identity:
+            # Most are the very same, which is the cheapest to find out.
+            if current is subscription or current is None or current.identity == share.identity:
                 staying.append(subscription)
                 continue
             to = moved.get(current.identity)
@@ -169,7 +181,7 @@ def renewed(shares: Sequence[Share], roster: Roster) -> list[Share]:
 class Parcel:
     """What goes to each of some subscriptions: frames in the order of the changes; `matches` counts entries."""
 
-    subscriptions: list[Subscription]
+    subscriptions: list[Subscription] = field(factory=list)
     frames: list[bytes] = field(factory=list)
     matches: int = 0
 
@@ -188,22 +200,30 @@ class Frames:
         sights: Mapping[Identity, Mapping[Change, Sight]],
     ) -> list[Parcel]:
         """Return what goes to the subscriptions of each share; a checkpoint now and then."""
-        parcels = []
+        parcels: dict[tuple[Crowd, Lsn, int], Parcel] = {}
         steps = 0
         for share in shares:
-            seen = sights.get(share.identity, {})
-            parcel = Parcel(share.subscriptions)
-            changes = wanted[share.crowd]
-            for change in share.changes(changes):
-                sight = seen.get(change)
-                if sight is not None:
-                    self._fill(parcel, changes[change], sight)
-                steps += 1
-                if steps % STEPS_PER_CHECKPOINT == 0:
-                    await trio.lowlevel.checkpoint()
-            if parcel.frames:
-                parcels.append(parcel)
-        return parcels
+            seen = sights.get(share.identity)
+            if not seen:
+                continue
+            # Identities who see the same have one and the same answer.
+            key = (share.crowd, share.start, id(seen))
+            parcel = parcels.get(key)
+            if parcel is None:
+                parcel = parcels[key] = Parcel()
+                changes = wanted[share.crowd]
+                for change in _changes_from(share.start, changes):
+                    sight = seen.get(change)
+                    if sight is not None:
+                        self._fill(parcel, changes[change], sight)
+                    steps += 1
+                    if steps % STEPS_PER_CHECKPOINT == 0:
+                        await trio.lowlevel.checkpoint()
+            parcel.subscriptions += share.subscriptions
+            steps += 1
+            if steps % STEPS_PER_CHECKPOINT == 0:
+                await trio.lowlevel.checkpoint()
+        return [parcel for parcel in parcels.values() if parcel.frames]
 
     def _fill(self, parcel: Parcel, candidates: Sequence[Candidate], sight: Sight) -> None:
         """Add one frame for each distinct `select`; an error is one frame for all (spec 6.3, 6.5)."""
@@ -240,6 +260,11 @@ class Frames:
             return self._renderer.render_fault(change, sight.fault)
         columns = shown_columns(change.table, sight.columns, select)
         return self._renderer.render(change, columns, key_only=sight.key_only)
+
+
+def _changes_from(start: Lsn, wanted: Wanted) -> list[Change]:
+    """Return those of the changes that subscriptions get which begin with that commit."""
+    return [change for change in wanted if change.position.commit_lsn >= start]
 
 
 def _place(change: Change) -> tuple[int, int]:

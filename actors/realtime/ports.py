@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from protocol.frames import CloseCode
 
 
-@frozen
+@frozen(cache_hash=True)
 class Identity:
     """Whom a token speaks for.
 

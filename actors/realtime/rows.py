@@ -2,6 +2,7 @@
 
 Works through the channel's pending references in order, beside the channel and not inside it:
 a slow policy or a bug here does not touch broadcasts.
+After a batch it rests for some milliseconds: questions and sends cost by the batch rather than by the change.
 Neighbours: woken by the listener (`listener.py`) and by the channel, whose roster it reads;
 resolves subscriptions (`announcing.py`), judges filters (`judging.py`), asks `Visibility`, encodes (`matching.py`).
 
@@ -62,6 +63,9 @@ MAX_BYTES = 256 * 1024
 #: Beyond so many bytes a client lags, and for so many seconds it is waited for after each batch.
 PACE_BYTES = 128 * 1024
 PACE_WITHIN_S = 0.05
+#: After a batch changes gather for so many times as long as it took, so that many at once share what a batch costs.
+REST_FACTOR = 3.0
+MAX_REST_S = 0.01
 ASK_AGAIN = Backoff(first=0.1, base=0.25, factor=2.0, ceiling=10.0)
 #: How often it is asked who may see a batch of changes while their subscribers exchange tokens.
 ROUNDS = 3
@@ -96,7 +100,9 @@ class ChannelRowsActor:
         while True:
             await self._announcer.settle()
             while self._pending.references:
-                await self._work()
+                began = trio.current_time()
+                if await self._work():
+                    await _rest(trio.current_time() - began)
                 await self._announcer.settle()
             if not self._view.roster.has_changes and inbox.retire():
                 return
@@ -108,8 +114,10 @@ class ChannelRowsActor:
                     if isinstance(message, Stopping | Terminated):
                         return
 
-    async def _work(self) -> None:
+    async def _work(self) -> bool:
         """Handle the oldest references: judge, ask, encode, push, and only then remove them.
+
+        Return whether these were all there were.
 
         A tenant over its quota gets none of them.
         **Source**: spec 8 and 6.6: what is read meanwhile is discarded, and nobody is told.
@@ -120,7 +128,7 @@ class ChannelRowsActor:
             self._metrics.changes_skipped["rate_limited"].inc(len(numbers))
             pending.finish()
             await trio.lowlevel.checkpoint()
-            return
+            return False
         entries = [self._feed.log.get(number) for number in numbers]
         candidates, taken = await self._candidates(entries)
         pending.begin_only(taken)
@@ -151,6 +159,7 @@ class ChannelRowsActor:
             pending.loss = EVICTED
         if pending.references:
             await _pace(one.outbox for parcel in parcels for one in parcel.subscriptions)
+        return taken == len(numbers) < BATCH
 
     async def _candidates(self, entries: Sequence[Entry | None]) -> tuple[list[Candidate], int]:
         """Return who may want the first of these changes, and how many of them that are.
@@ -188,7 +197,7 @@ class ChannelRowsActor:
         a client that exchanges its token all the time would keep everybody else waiting.
         """
         sights: dict[Identity, Mapping[Change, Sight]] = {}
-        asked: dict[Identity, set[Change]] = {}
+        asked: dict[Identity, frozenset[Change]] = {}
         encoder = Frames(self._feed.renderer)
         shares = await shares_of(wanted, self._view.roster)
         parcels: list[Parcel] = []
@@ -197,7 +206,8 @@ class ChannelRowsActor:
             questions = questions_for(shares, wanted, asked)
             for identity, shown in (await self._ask(questions)).items():
                 # Another subscription of the same identity may have asked about other changes.
-                sights[identity] = {**sights.get(identity, {}), **shown}
+                before = sights.get(identity)
+                sights[identity] = {**before, **shown} if before else shown
             parcels = await encoder.of(shares, wanted, sights)
             moved = renewed(shares, self._view.roster)
             if not moved:
@@ -233,6 +243,12 @@ class ChannelRowsActor:
                 self._log.warning("visibility.unavailable", advice=away.advice)
             attempt += 1
             await trio.sleep(ASK_AGAIN.delay(attempt, 0.5))
+
+
+async def _rest(took_s: float) -> None:
+    """Let changes gather after a batch that took so long; one that comes alone has not waited for it."""
+    if took_s > 0:
+        await trio.sleep(min(REST_FACTOR * took_s, MAX_REST_S))
 
 
 async def _pace(outboxes: Iterable[Outbox]) -> None:

@@ -22,6 +22,7 @@ from peers.catalogue import FAR_FUTURE, JWT_SECRET
 from subscriber import SUBSCRIBED, join_text
 
 from row_changes.setting import Setting
+from row_changes.spending import PARTS, spending
 
 SCHEMA = """
     create table open_rows (id int primary key, team int, written_ns int8, body text);
@@ -87,6 +88,7 @@ class Crowd:
     p95_ms: float
     p99_ms: float
     cpu_us_per_message: float
+    cpu_ms_per_change: dict[str, float]  # by who spent it
     measured: Measured
 
     @property
@@ -137,7 +139,10 @@ def measure(row: Row, setting: Setting) -> Crowd:
         "listen", _clients(row), options, setting.server, setting.cores, deadline_s
     ) as generator:
         generator.wait_joined()
-        with _writing(setting.database.conninfo(), row.table, per_s, count):
+        with (
+            _writing(setting.database.conninfo(), row.table, per_s, count),
+            spending(setting) as spent,
+        ):
             measured = generator.result()
     span_s = max(measured["span_s"], seconds - 1 / per_s)
     return Crowd(
@@ -152,6 +157,7 @@ def measure(row: Row, setting: Setting) -> Crowd:
         p95_ms=measured.get("latency_p95_us", math.inf) / 1000,
         p99_ms=measured.get("latency_p99_us", math.inf) / 1000,
         cpu_us_per_message=measured["server_cpu_s"] / max(measured["counted"], 1) * 1e6,
+        cpu_ms_per_change=spent.per_change(measured["counted"] / row.listeners),
         measured=measured,
     )
 
@@ -161,7 +167,12 @@ def table(crowds: list[Crowd]) -> str:
         "clients  row security  changes/s (goal)  messages/s  delivered  p50 ms"
         "  p95 ms (Supabase)  p99 ms  CPU us            bottleneck"
     )
-    return "\n".join([head, *map(_line, crowds)])
+    parts = [
+        "clients  row security"
+        + "".join(f"{part:>10}" for part in PARTS)
+        + "  CPU ms per change"
+    ]
+    return "\n".join([head, *map(_line, crowds), "", *parts, *map(_parts, crowds)])
 
 
 def _line(one: Crowd) -> str:
@@ -172,6 +183,11 @@ def _line(one: Crowd) -> str:
         f"  {one.p99_ms:6.0f}  {one.cpu_us_per_message:6.2f}"
         f"  {'reached' if one.is_reached else 'MISSED':8}  {one.bottleneck}"
     )
+
+
+def _parts(one: Crowd) -> str:
+    spent = "".join(f"{one.cpu_ms_per_change[part]:10.3f}" for part in PARTS)
+    return f"{one.clients:7}  {'yes' if one.has_row_security else 'no':>12}{spent}"
 
 
 def _clients(row: Row) -> list[Client]:
@@ -213,3 +229,5 @@ def _write(conninfo: str, table: str, per_s: float, count: int, connected: Event
                 time.sleep(pause_s)
             row = (number, number % TEAMS, time.monotonic_ns(), BODY)
             connection.execute(INSERT.format(table), row)
+        # What the session has used is read while it is there.
+        time.sleep(MARGIN_S)

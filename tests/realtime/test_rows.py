@@ -513,6 +513,26 @@ async def test_wait_refuses_the_join_when_rows_do_not_flow_in_time(autojump_cloc
         assert reply.response["reason"] == "UnableToSubscribeToPostgres: Start Postgres"
 
 
+async def test_changes_that_come_right_after_a_batch_that_took_long_go_together(autojump_clock):
+    source = MemorySource()
+    async with open_stage(source=source) as stage:
+        client = stage.connect()
+        await client.joined(postgres_changes=EVERYTHING)
+        stage.visibility.hold()
+        source.insert((1, "a"))
+        await trio.sleep(1)
+        stage.visibility.release()
+        await trio.sleep(0.001)
+        before = len(stage.visibility.asked)
+        for row in ((2, "b"), (3, "c")):
+            source.insert(row)
+            await trio.sleep(0.001)
+        await trio.sleep(1)
+
+        assert ids_of(await client.received()) == [1, 2, 3]
+        assert stage.visibility.asked[before:] == [2]
+
+
 async def test_a_database_under_pressure_takes_no_new_followers_and_then_loses_old_changes(
     autojump_clock,
 ):
@@ -538,6 +558,7 @@ async def test_a_database_under_pressure_takes_no_new_followers_and_then_loses_o
         source.written = Lsn(900_000)
         await trio.sleep(5)
         stage.visibility.release()
+        await trio.sleep(1)
         messages = await client.received()
         assert any("lost" in message for _, message in notices(messages))
         assert source.released[-1] == 900_000
