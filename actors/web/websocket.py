@@ -30,7 +30,7 @@ from actors.web.transport import linger
 from protocol.frames import CloseCode, close
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
-    from actors.web.reading import Reading
+    from actors.web.reading import Reading, StartSoon
     from actors.web.transport import Transport
 
 #: Messages of one client in one turn: as many as one of them may bring in a read, others get theirs in between.
@@ -56,13 +56,13 @@ class WebSocket:
         transport: Transport,
         options: WebSocketOptions,
         cap: OutboxCap,
-        nursery: trio.Nursery,
+        start: StartSoon,
     ) -> None:
         self._transport = transport
         self._options = options
-        self._nursery = nursery
+        self._start = start
         self._outbox = Outbox(
-            transport, options.outbox, cap, start=nursery.start_soon, on_end=self._end
+            transport, options.outbox, cap, start=self._start_guarded, on_end=self._end
         )
         self._splitter = Splitter(options.max_message_bytes)
         self._receiver: Receiver | None = None
@@ -100,7 +100,7 @@ class WebSocket:
             self._reading.resume()
         else:
             self._reading = self._transport.start_reading(
-                self, idle_s=self._options.idle_s, nursery=self._nursery
+                self, idle_s=self._options.idle_s, start=self._start
             )
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
@@ -175,7 +175,17 @@ class WebSocket:
         if self._reading is not None:
             self._reading.stop()
         self._outbox.discard()
-        self._nursery.cancel_scope.cancel()
+
+    def _start_guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run something in a task that others may have a part in: what it fails with is charged to this socket."""
+
+        async def run() -> None:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001  # charged to this socket
+                self.fail(error)
+
+        self._start(run)
 
     def _obey(self, control: Control) -> None:
         self._outbox.push(control.reply)
@@ -229,7 +239,8 @@ class Upgrade:
         self.is_claimed = False
         self._is_revoked = False
         # Not `async with`, nor a stack of contexts, which would take kilobytes for as long as the client stays.
-        self._tasks: AbstractAsyncContextManager[trio.Nursery]
+        #: A nursery of its own, if the transport does not run tasks.
+        self._tasks: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._socket: WebSocket
 
     def open_socket(self, limits: SocketLimits = NO_LIMITS) -> Self:
@@ -263,9 +274,11 @@ class Upgrade:
         self.is_claimed = True
         if self._claimed is not None:
             self._claimed.set()
-        self._tasks = trio.open_nursery()
-        nursery = await self._tasks.__aenter__()
-        self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
+        start = self._transport.start_soon
+        if start is None:
+            self._tasks = trio.open_nursery()
+            start = (await self._tasks.__aenter__()).start_soon
+        self._socket = WebSocket(self._transport, self._options, self._cap, start)
         is_open = False
         try:
             is_open = await self._socket.accept(self._key, self._early)
@@ -293,7 +306,8 @@ class Upgrade:
         try:
             self._socket.leave()
             try:
-                await self._tasks.__aexit__(None, None, None)
+                if self._tasks is not None:
+                    await self._tasks.__aexit__(None, None, None)
             finally:
                 await linger(self._transport, within_s=self._options.linger_s)
         finally:
