@@ -66,6 +66,18 @@ class Joins:
     `carry_out` is called with the commands that waited for a join; for `untrack` see `Memberships`.
     """
 
+    __slots__ = (
+        "_carry_out",
+        "_joining",
+        "_metrics",
+        "_nursery",
+        "_room",
+        "_seat",
+        "_session",
+        "_turn",
+        "memberships",
+    )
+
     def __init__(
         self,
         seat: Seat,
