@@ -176,6 +176,9 @@ class Joins:
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
+        if not self._joining:
+            # Lets go of the room for what was there.
+            self._joining.clear()
         if self._room is not None:
             self._room.set()
             self._room = None
