@@ -25,6 +25,7 @@ class ChangeBinding:
     `entry` is the JSON object as sent, to be echoed verbatim; `id` is stable for equal entries and never 0.
     `kind` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` are as sent, None when missing.
     `fault` says in words for the client why the entry cannot be subscribed; what is faulty is then None here.
+    `takes_paths`: the filter may have paths into JSON on the left side.
     `is_legacy` marks the one binding of a join whose topic says what it is for: its changes come bare, without ids.
     """
 
@@ -37,6 +38,7 @@ class ChangeBinding:
     select: tuple[str, ...] | None = None
     fault: str | None = None
     is_legacy: bool = False
+    takes_paths: bool = False
 
 
 @frozen
@@ -86,6 +88,8 @@ class JoinOptions:
     user_token: str | None = None
     managed: bool = False
     """The topic is a channel that somebody created, or else is created by this join, or the join is refused."""
+    is_shared: bool = False
+    """No client asked for this join: a channel that it is in got row changes for all its members."""
 
 
 @frozen

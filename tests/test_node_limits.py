@@ -47,6 +47,19 @@ async def is_let_in(node) -> bool:
         return False
 
 
+@pytest.mark.capability("M5-028", "AG-010")
+async def test_a_broadcast_needs_no_database():
+    async with node_of() as node, connect(node) as sender, connect(node) as receiver:
+        for client in (sender, receiver):
+            await join(client)
+        payload = {"type": "broadcast", "event": "hello", "payload": {"x": 1}}
+        await sender.send(json.dumps(["1", "2", "realtime:a", "broadcast", payload]))
+
+        *_, event, heard = json.loads(await receiver.receive())
+
+        assert (event, heard["payload"]) == ("broadcast", {"x": 1})
+
+
 async def test_a_full_node_turns_the_next_client_away_until_one_leaves():
     async with node_of(max_concurrent_users=1) as node:
         async with connect(node) as first:

@@ -12,7 +12,7 @@ from actors.settings_loading import InvalidSetting, flag, load, parser, variable
 SECRET = "s" * 32
 
 
-@pytest.mark.capability("SB-096", "SB-107")
+@pytest.mark.capability("SB-096")
 def test_without_anything_the_defaults_hold():
     assert load([], {}) == Settings()
 

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from actors.db.comparisons import PATTERNS, REGULAR_EXPRESSIONS, SYMBOLS, Comparison, comparison
+from actors.db.comparisons import (
+    JSON,
+    JSONB,
+    PATTERNS,
+    REGULAR_EXPRESSIONS,
+    SYMBOLS,
+    TEXT,
+    Comparison,
+    comparison,
+    inner_comparison,
+)
 from actors.db.filter_columns import TypeKey, find_types
 from actors.db.isolation import NOT_SENDABLE, Fault, is_sendable, isolated, raised
 from protocol.changes.comparing import ColumnFacts, make_equality, make_test
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
 #: The most elements of a list, as upstream has it.
 MAX_ELEMENTS: Final = 100
 
+_INNER_KINDS: Final = frozenset(map(TypeKey, (TEXT, JSON, JSONB)))
 _TRUTH_VALUES: Final = frozenset({"null", "true", "false", "unknown"})
 _BOOL: Final = "pg_catalog.bool"
 _BYTEA: Final = "pg_catalog.bytea"
@@ -74,24 +85,50 @@ async def make_clauses(
 ) -> dict[ClauseRequest, Clause | Fault]:
     """Return what each request asked for, or why not."""
     requests = set(requests)
-    types = await find_types(session, {request.kind for request in requests})
+    kinds = {request.kind for request in requests}
+    if any(request.condition.path is not None for request in requests):
+        kinds |= _INNER_KINDS
+    types = await find_types(session, kinds)
     results: dict[ClauseRequest, Clause | Fault] = {}
-    groups: dict[Comparison, list[ClauseRequest]] = {}
+    groups: dict[Comparison, list[tuple[ClauseRequest, ValueType]]] = {}
     for request in requests:
-        kind = types.get(request.kind)
-        if kind is None:
-            column = request.condition.column
-            results[request] = raised(f"failed to lookup type for column {column}")
+        kind = _compared_kind(request, types)
+        if isinstance(kind, Fault):
+            results[request] = kind
         elif fault := _early_fault(request.condition, kind):
             results[request] = fault
         else:
-            groups.setdefault(comparison(kind, request.condition), []).append(request)
+            compared = _comparison(types[request.kind], kind, request.condition)
+            groups.setdefault(compared, []).append((request, kind))
     for compared, group in groups.items():
-        readings = await _read(session, compared, [_literal(one.condition) for one in group])
-        for request in group:
-            reading = readings[_literal(request.condition)]
-            results[request] = _finished(request, types[request.kind], compared, reading)
+        literals = [_literal(request.condition) for request, _ in group]
+        readings = await _read(session, compared, literals)
+        for (request, kind), literal in zip(group, literals, strict=True):
+            results[request] = _finished(request, kind, compared, readings[literal])
     return results
+
+
+def _compared_kind(
+    request: ClauseRequest, types: Mapping[TypeKey, ValueType]
+) -> ValueType | Fault:
+    """Return the type whose values the condition compares: that of the column, or of what is inside of its JSON."""
+    condition = request.condition
+    kind = types.get(request.kind)
+    if kind is None:
+        return raised(f"failed to lookup type for column {condition.column}")
+    if condition.path is None:
+        return kind
+    if kind.base_oid not in (JSON, JSONB):
+        return raised(f"a path requires a json or jsonb column, got {kind.label}")
+    if not all(map(is_sendable, condition.path.steps)):
+        return NOT_SENDABLE
+    return types[TypeKey(TEXT if condition.path.is_text else kind.base_oid)]
+
+
+def _comparison(column: ValueType, kind: ValueType, condition: Condition) -> Comparison:
+    if condition.path is None:
+        return comparison(kind, condition)
+    return inner_comparison(column, kind, condition)
 
 
 def _literal(condition: Condition) -> str:

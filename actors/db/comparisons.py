@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from protocol.changes.filters import Operator
 
@@ -43,6 +43,11 @@ ORDERS: Final = frozenset({Operator.LT, Operator.LTE, Operator.GT, Operator.GTE}
 REGULAR_EXPRESSIONS: Final = frozenset({Operator.MATCH, Operator.IMATCH})
 PATTERNS: Final = frozenset({Operator.LIKE, Operator.ILIKE}) | REGULAR_EXPRESSIONS
 
+#: Types by their OIDs.
+TEXT: Final = 25
+JSON: Final = 114
+JSONB: Final = 3802
+
 _CATALOG: Final = "pg_catalog"
 _TEXT: Final = "pg_catalog.text"
 _BYTEA: Final = "pg_catalog.bytea"
@@ -59,6 +64,21 @@ _JUDGE: Final = """
         WITH ORDINALITY AS pair(l, r, place)
     JOIN {left} AS l ON l.place OPERATOR(pg_catalog.=) pair.l
     JOIN {right} AS r ON r.place OPERATOR(pg_catalog.=) pair.r
+    ORDER BY pair.place
+"""
+
+# What is there in the JSON on the left, each value by a path of its own.
+_JUDGE_INSIDE: Final = """
+    SELECT {expression}
+    FROM ROWS FROM (
+        pg_catalog.unnest(%s::pg_catalog.int8[]), pg_catalog.unnest(%s::pg_catalog.int8[]),
+        pg_catalog.unnest(%s::pg_catalog.text[])
+    ) WITH ORDINALITY AS pair(l, r, path, place)
+    JOIN {whole} AS whole ON whole.place OPERATOR(pg_catalog.=) pair.l
+    JOIN {right} AS r ON r.place OPERATOR(pg_catalog.=) pair.r
+    CROSS JOIN LATERAL (
+        SELECT {extraction}(whole.value, VARIADIC pair.path::pg_catalog.text[]) AS value OFFSET 0
+    ) AS l
     ORDER BY pair.place
 """
 
@@ -85,6 +105,14 @@ _TRY_MEMBERS: Final = "SELECT l.value FROM (SELECT NULL::{left} AS value) AS l {
 
 
 @frozen
+class Extraction:
+    """How a value inside of JSON is had: the type of the whole, and the function that follows a path."""
+
+    source: str
+    function: str
+
+
+@frozen
 class Comparison:
     """An operator between values of two types; what is equal can be asked in one statement.
 
@@ -92,6 +120,7 @@ class Comparison:
     `expression` compares `l.value` with `r.value`.
     `trial` needs `r.value` alone, and fails where that would fail beside other values, too.
     `grouping` is the clause for which Postgres looks whether it can compare what is inside of such a value.
+    `inside` says that values on the left are looked up in JSON, by paths that are parameters too.
     """
 
     left: str
@@ -100,13 +129,21 @@ class Comparison:
     trial: str
     is_list: bool = False
     grouping: str | None = None
+    inside: Extraction | None = None
 
     @property
     def judging(self) -> bytes:
         """The statement with the parameters: places on the left and on the right, texts on the left and on the right.
 
-        Places count from 1.
+        Places count from 1. With `inside`, the paths come between both, one for each pair of places.
         """
+        if self.inside is not None:
+            return _JUDGE_INSIDE.format(
+                expression=self.expression,
+                whole=_GIVEN.format(type=self.inside.source),
+                extraction=self.inside.function,
+                right=_GIVEN.format(type=self.right),
+            ).encode()
         left, right = _GIVEN.format(type=self.left), _GIVEN.format(type=self.right)
         return _JUDGE.format(expression=self.expression, left=left, right=right).encode()
 
@@ -126,6 +163,15 @@ class Comparison:
         if self.grouping is not None:
             attempts.append(_TRY_MEMBERS.format(left=self.left, clause=self.grouping))
         return [attempt.encode() for attempt in attempts]
+
+
+def inner_comparison(whole: ValueType, kind: ValueType, condition: Condition) -> Comparison:
+    """Return how Postgres applies the condition to values of `kind` that are inside of JSON of the type `whole`."""
+    function = "json_extract_path" if whole.base_oid == JSON else "jsonb_extract_path"
+    if kind.base_oid == TEXT:
+        function += "_text"
+    inside = Extraction(whole.name, f"{_CATALOG}.{function}")
+    return evolve(comparison(kind, condition), inside=inside)
 
 
 def comparison(kind: ValueType, condition: Condition) -> Comparison:
@@ -153,6 +199,6 @@ def comparison(kind: ValueType, condition: Condition) -> Comparison:
         return Comparison(kind.name, kind.list_name, expression, trial, True, grouping)
     expression = applied("l.value")
     if operator is Operator.ISDISTINCT:
-        # As long as neither is NULL, which is known without asking.
-        expression = f"NOT ({expression})"
+        # On the right there is no NULL; on the left there may be one inside of a value.
+        expression = f"l.value IS NOT DISTINCT FROM NULL OR NOT ({expression})"
     return Comparison(kind.name, kind.name, expression, applied("r.value"), grouping=grouping)

@@ -62,7 +62,11 @@ class PostgresTableTriggers:
             except psycopg.ProgrammingError as error:
                 # Who manages triggers may read what Postgres says of them.
                 raise MayNotEnable("", _words(error)) from None
-            except psycopg.errors.ObjectNotInPrerequisiteState as error:
+            except (
+                psycopg.errors.ObjectNotInPrerequisiteState,
+                # A temporary or unlogged table, or one of Postgres' own.
+                psycopg.errors.InvalidParameterValue,
+            ) as error:
                 raise MayNotEnable("", _words(error)) from None
 
 

@@ -33,6 +33,7 @@ from actors.db.isolation import (
     raised,
     read_only_session,
 )
+from actors.db.row_query import text_array
 from actors.db.sqlstates import QUERY_CANCELED
 from actors.realtime.change_ports import Undecided
 from protocol.changes.model import Absent
@@ -242,9 +243,11 @@ async def _compare(
     right = {
         text: place for place, text in enumerate({one.asked_as.text for one in doubts}, start=1)
     }
+    paths = [one.clause.condition.path for one in doubts]
     parameters = (
         [left[one.text] for one in doubts],
         [right[one.asked_as.text] for one in doubts],
+        *([[text_array(path.steps) for path in paths if path]] if comparison.inside else []),
         list(left),
         list(right),
     )

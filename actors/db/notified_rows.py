@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 from actors.db.row_fetch import RowFetch
 from protocol.changes.model import Absent, Change, Kind
 from protocol.changes.stored import holds_broadcasts
+from protocol.errors import MalformedChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,12 +90,15 @@ class NotifiedRows:
                 continue
             try:
                 changes.append(_change(one, table, fetched.get(index)))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedChange):
                 self.unreadable += 1
         return changes
 
     def _is_wanted(self, one: Told, table: NotifiedTable) -> bool:
         is_heard = table.channel is None or one.channel == table.channel
+        told_by = one.notice.trigger
+        if told_by is not None and told_by != table.triggers.get(one.notice.kind, told_by):
+            return False
         return is_heard and one.notice.kind in table.kinds and self._wants(table)
 
     async def _fetch(self, live: Sequence[tuple[Told, NotifiedTable]]) -> Mapping[int, Row]:
@@ -130,8 +134,16 @@ def _change(one: Told, table: NotifiedTable, fetched: Row | None) -> Change:
 
 
 def _row(table: NotifiedTable, told: Mapping[str, msgspec.Raw]) -> Row:
-    """Return the texts of a row; a column that was not told is taken to be as it was."""
-    columns = zip(table.table.relation.columns, table.readers, strict=True)
+    """Return the texts of a row; a column that was not told is taken to be as it was.
+
+    Raises:
+        MalformedChange: nothing was told of what tells the row from others.
+    """
+    relation = table.table.relation
+    identity = [column.name for column in relation.columns if column.is_identity]
+    if identity and told.keys().isdisjoint(identity):
+        raise MalformedChange("a notification of no row in particular")
+    columns = zip(relation.columns, table.readers, strict=True)
     return tuple(
         read(told[column.name]) if column.name in told else Absent.UNCHANGED
         for column, read in columns

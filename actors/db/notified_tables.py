@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import structlog
+import trio
 from attrs import define, field, frozen
 
 from actors.db.functions import CHANNELS
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 #: Schema and name.
 Name = tuple[str, str]
 
+#: How long what is told of a table counts after it was published, in seconds.
+NEWLY_PUBLISHED_S = 10.0
 #: How many tables are remembered.
 MAX_TABLES = 10_000
 
@@ -45,10 +48,14 @@ _LIVE = """
     SELECT asked.schema, asked.name, class.oid::bigint, namespace.nspname, class.relname, class.relreplident::text,
         class.relrowsecurity, live.is_published, live.has_filter, live.kinds,
         ARRAY(
-            SELECT DISTINCT function.proname::text FROM pg_catalog.pg_trigger AS trigger
+            SELECT ARRAY[trigger.tgname::text, function.proname::text, (CASE
+                WHEN trigger.tgqual IS NULL AND cardinality(trigger.tgattr::int2[]) = 0
+                    AND trigger.tgenabled <> 'R' THEN trigger.tgtype ELSE 0 END)::text]
+            FROM pg_catalog.pg_trigger AS trigger
             JOIN pg_catalog.pg_proc AS function ON function.oid = trigger.tgfoid
-            WHERE trigger.tgrelid = live.told AND NOT trigger.tgisinternal AND trigger.tgenabled <> 'D'
-            AND function.proname = ANY(%(functions)s)),
+            WHERE trigger.tgrelid = live.told AND trigger.tgenabled <> 'D'
+            AND (NOT trigger.tgisinternal OR trigger.tgparentid <> 0)
+            AND function.proname = ANY(%(functions)s) ORDER BY trigger.tgname),
         ARRAY(
             SELECT key.number::int
             FROM pg_catalog.pg_index AS index
@@ -100,6 +107,8 @@ _LIVE = """
 """
 _FILTER = "Its publication has a row filter, which triggers cannot heed: use logical replication, or drop the filter."
 _KINDS = (Kind.INSERT, Kind.UPDATE, Kind.DELETE)
+#: The bits of `tgtype` that say of what a trigger tells.
+_TOLD_KINDS = {Kind.INSERT: 4, Kind.DELETE: 8, Kind.UPDATE: 16}
 
 
 @frozen(eq=False)
@@ -107,13 +116,17 @@ class NotifiedTable:
     """A live table.
 
     `channel` is the one on which its changes are listened to, if it carries triggers for more than one.
+    `published_at` is when it was found to be published after it had not been, on trio's clock; None if it always was.
+    `triggers` has for each kind the one that is listened to, if there are several that tell of every such change.
     `readers` make the text forms of its columns of their JSON, in the order of the relation.
     """
 
     table: Table
     is_published: bool
+    published_at: float | None
     kinds: frozenset[Kind]
     channel: str | None
+    triggers: Mapping[Kind, str]
     readers: tuple[Reader, ...]
 
 
@@ -161,7 +174,7 @@ class NotifiedTables:
         if known is not None and known[0] == facts:
             return known[1]
         oid, schema, relation_name, identity, _security, is_published, has_filter, *rest = facts
-        kinds, functions, _key, columns = rest
+        kinds, triggers, _key, columns = rest
         if has_filter:
             self._log.warning(
                 "table.not_followed", table=f"{schema}.{relation_name}", advice=_FILTER
@@ -176,12 +189,41 @@ class NotifiedTables:
                 tuple(Column(*column) for column in columns),
             )
             described = await self._catalog.describe(relation)
+            channel = min((CHANNELS[function] for _, function, _ in triggers), default=None)
             table = NotifiedTable(
                 described,
                 is_published,
+                self._published_at(known) if is_published else None,
                 frozenset(kind for kind, is_in in zip(_KINDS, kinds, strict=True) if is_in),
-                min((CHANNELS[function] for function in functions), default=None),
+                channel,
+                _heard([one for one in triggers if CHANNELS[one[1]] == channel]),
                 tuple(map(text_reader, described.types)),
             )
         self._known[name] = (facts, table)
         return table
+
+    def _published_at(
+        self, known: tuple[tuple[Any, ...], NotifiedTable | None] | None
+    ) -> float | None:
+        """Return since when a table is published of which `known` is what was known before."""
+        before = None if known is None else known[1]
+        if before is None:
+            return None
+        return before.published_at if before.is_published else trio.current_time()
+
+
+def may_lack_in_log(table: NotifiedTable) -> bool:
+    """Whether the log may not have a change of the table: it is not published, or was not a moment ago."""
+    since = table.published_at
+    is_new = since is not None and trio.current_time() < since + NEWLY_PUBLISHED_S
+    return is_new or not table.is_published
+
+
+def _heard(triggers: Iterable[tuple[str, str, str]]) -> Mapping[Kind, str]:
+    """Return for each kind the first trigger that tells of all such changes; a partition may have two, too."""
+    return {
+        kind: name
+        for name, _, kinds in reversed(list(triggers))
+        for kind, bit in _TOLD_KINDS.items()
+        if int(kinds) & bit
+    }

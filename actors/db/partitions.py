@@ -30,8 +30,8 @@ _DAYS = "SELECT now.utc::date, (now.utc - %s)::date FROM (SELECT now() AT TIME Z
 _IS_PARTITIONED = "SELECT FROM pg_catalog.pg_partitioned_table WHERE partrelid = to_regclass('realtime.messages')"
 # A default partition has no end.
 _PRESENT = r"""
-    SELECT child.relname,
-        (regexp_match(pg_get_expr(child.relpartbound, child.oid), $$ TO \('([^']+)'\)$$))[1]::timestamp
+    SELECT child.relname, nullif(
+        (regexp_match(pg_get_expr(child.relpartbound, child.oid), $$ TO \('([^']+)'\)$$))[1]::timestamp, 'infinity')
     FROM pg_catalog.pg_inherits AS link
     JOIN pg_catalog.pg_class AS child ON child.oid = link.inhrelid
     WHERE link.inhparent = to_regclass('realtime.messages')
@@ -47,6 +47,9 @@ _IN_THE_WAY = (
     psycopg.errors.CheckViolation,
     psycopg.errors.DependentObjectsStillExist,
 )
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('troupe partitions'))"
+# Whoever wants to write waits behind us while we wait for whoever reads, a backup for instance.
+_PATIENCE = "SET LOCAL lock_timeout = 1000"
 # Else who names the partition instead of the table would pass by the policies.
 _SECURE = "ALTER TABLE realtime.{name} ENABLE ROW LEVEL SECURITY"
 
@@ -67,10 +70,12 @@ async def keep_partitions(connection: TrioConnection, retention: timedelta) -> U
 
     Raises:
         psycopg.errors.InsufficientPrivilege: the table belongs to another role.
+        psycopg.errors.LockNotAvailable: somebody reads the table for so long that no partition could be made.
     """
     upkeep = Upkeep()
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('troupe partitions'))")
+        await connection.execute(_LOCK)
+        await connection.execute(_PATIENCE)
         if await _rows(connection, _IS_PARTITIONED) == []:
             return upkeep
         ((today, oldest),) = await _rows(connection, _DAYS, retention)
@@ -81,22 +86,22 @@ async def keep_partitions(connection: TrioConnection, retention: timedelta) -> U
                 with _each(name, upkeep.made, upkeep.left_out):
                     async with connection.transaction():
                         await _make(connection, name, day)
-        for name, end in sorted(present.items()):
-            # It is the end that says how old it is; the name says that it is one of these.
-            if partition_day(name) is not None and end is not None and end.date() <= oldest:
-                drop = sql.SQL("DROP TABLE realtime.{}").format(sql.Identifier(name))
-                with _each(name, upkeep.dropped, upkeep.left_out):
-                    async with connection.transaction():
-                        await connection.execute(drop)
+    for name, end in sorted(present.items()):
+        # It is the end that says how old it is; the name says that it is one of these.
+        if partition_day(name) is not None and end is not None and end.date() <= oldest:
+            with _each(name, upkeep.dropped, upkeep.left_out, psycopg.errors.LockNotAvailable):
+                await _drop(connection, name)
     return upkeep
 
 
 @contextmanager
-def _each(name: str, done: list[str], left_out: list[str]) -> Iterator[None]:
-    """Note what became of one partition; what is in its way is in nobody else's."""
+def _each(
+    name: str, done: list[str], left_out: list[str], *too: type[psycopg.Error]
+) -> Iterator[None]:
+    """Note what became of one partition; what is in its way, or one of `too`, is in nobody else's."""
     try:
         yield
-    except _IN_THE_WAY as error:
+    except _IN_THE_WAY + too as error:
         left_out.append(f"{name}: {error.diag.message_primary}")
     else:
         done.append(name)
@@ -125,6 +130,15 @@ async def _make(connection: TrioConnection, name: str, day: date) -> None:
     )
     await connection.execute(make)
     await connection.execute(sql.SQL(_SECURE).format(name=sql.Identifier(name)))
+
+
+async def _drop(connection: TrioConnection, name: str) -> None:
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        await connection.execute(_PATIENCE)
+        # Another server may just have dropped it.
+        drop = sql.SQL("DROP TABLE IF EXISTS realtime.{}").format(sql.Identifier(name))
+        await connection.execute(drop)
 
 
 async def _rows(

@@ -6,6 +6,8 @@ what triggers tell of published tables comes by the log as well and is left out 
 
 A notification has no place in the log. It is given one behind its commit, where the log is written when it arrives,
 and handed out only once all that committed before that place was.
+A table may be published, or be it no more, between a commit and what is told of it: then the log had the transaction,
+or had it not, and that decides.
 
 **Invariants**
 - Positions only grow, and no two changes have the same: between two records of the log there is a place of ours.
@@ -26,10 +28,11 @@ from attrs import define, evolve, field
 from actors.core.spec import Backoff
 from actors.db.beside import beside
 from actors.db.continuity import Continuity
+from actors.db.decoded import Decoded
 from actors.db.functions import CHANNELS
 from actors.db.notifications import Notifications
 from actors.db.notified_rows import SETTINGS, NotifiedRows
-from actors.db.notified_tables import NotifiedTables
+from actors.db.notified_tables import NotifiedTables, may_lack_in_log
 from actors.db.notify_stream import LISTENED, Counter, NotifyStream
 from actors.db.pool import Pool
 from actors.db.publications import MESSAGES_PUBLICATION
@@ -140,7 +143,7 @@ class SourceWithTriggers:
             if self._is_underway and await self._has_told_tables(connection):
                 stream.add_gap(Gap(_GAP))
             self._is_underway = True
-            rows = NotifiedRows(self._tables, pool, lambda table: not table.is_published)
+            rows = NotifiedRows(self._tables, pool, may_lack_in_log)
             told = NotifyStream(listener, rows, Continuity(), Counter(), self._log_source.now)
             try:
                 async with beside(told.read):
@@ -181,6 +184,7 @@ class JoinedStream:
     _stirred: trio.Event = field(factory=trio.Event, init=False)
     _taken: trio.Event = field(factory=trio.Event, init=False)
     _heard_taken: trio.Event = field(factory=trio.Event, init=False)
+    _decoded: Decoded = field(factory=Decoded, init=False)
     #: Whether what was handed out last came by the log, which is to hear of it.
     _is_of_log: bool = field(default=True, init=False)
 
@@ -196,9 +200,12 @@ class JoinedStream:
                 self._taken.set()
                 if chunk.changes:
                     self._last = chunk.changes[-1].position
+                    self._decoded.note(chunk.changes)
                 return chunk
             if self._is_due():
-                return self._take_heard()
+                if (heard := self._take_heard()).changes:
+                    return heard
+                continue
             if self._failure is not None:
                 raise self._failure
             with trio.move_on_after(LOOK_EVERY_S if self._heard else float("inf")):
@@ -256,13 +263,14 @@ class JoinedStream:
 
     def _take_heard(self) -> Chunk:
         heard = self._heard.popleft()
+        changes = [change for change in heard.changes if not self._decoded.has(change)]
         self._heard_taken.set()
         self._heard_taken = trio.Event()
         self._is_of_log = False
         # Just before the next record, where none can begin: records begin at multiples of eight.
         place = Lsn(heard.written - 1)
         return Chunk(
-            tuple(evolve(change, position=self._next(place)) for change in heard.changes),
+            tuple(evolve(change, position=self._next(place)) for change in changes),
             Lsn(0),
         )
 

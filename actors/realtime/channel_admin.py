@@ -26,7 +26,13 @@ from actors.realtime.change_feed import Activity
 from actors.realtime.channel_store import StoredChannel, StoredSubscription
 from actors.realtime.errors import RateLimited
 from actors.realtime.managed_channels import ManagedChannel
-from actors.realtime.managed_joins import make_room, refuse_if_unknown
+from actors.realtime.managed_joins import (
+    DELETED,
+    NO_PERMISSION,
+    NOT_READABLE,
+    make_room,
+    refuse_if_unknown,
+)
 from actors.realtime.messages import ChannelKey, EndSubscriptions
 from protocol.commands import SharedChanges
 from protocol.managed import Permission, room_of
@@ -39,9 +45,6 @@ if TYPE_CHECKING:
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.managed import ChangeFilter, ChannelConfig
-
-DELETED = "The channel was deleted"
-NOT_READABLE = "You no longer have permission to read from this channel"
 
 log = structlog.get_logger()
 
@@ -96,7 +99,7 @@ class ChannelAdmin:
         def may_stay(subscription: Subscription) -> bool:
             return channel.allows(subscription.identity, Permission.READ)
 
-        await self._end(channel.name, may_stay, NOT_READABLE, "ChannelPermissionDenied")
+        await self._end(channel.name, may_stay, NOT_READABLE, NO_PERMISSION)
 
     async def expire(self, channel: ManagedChannel) -> None:
         """Forget a channel that nobody used for long enough, unless somebody came meanwhile; else as `delete`."""

@@ -19,7 +19,7 @@ import trio
 
 from actors.realtime.errors import Refused
 from actors.realtime.join import is_opaque, refresh
-from actors.realtime.managed_joins import refuse_if_unreadable
+from actors.realtime.managed_joins import end_if_unwelcome, refuse_if_unreadable
 from protocol.events import Reply
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Credentials:
         else:
             if self._is_current(command.topic, membership):
                 self._memberships.renew(renewed)
+                await end_if_unwelcome(renewed, self._tenant)
         finally:
             self._exchanging.pop(command.topic, None)
 

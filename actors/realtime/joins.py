@@ -22,7 +22,7 @@ from actors.realtime import visitors
 from actors.realtime.admission import admitted
 from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
-from actors.realtime.managed_joins import managed_place
+from actors.realtime.managed_joins import end_if_unwelcome, managed_place
 from actors.realtime.memberships import Memberships
 from actors.realtime.replaying import replay_gate
 from protocol.events import JoinRefused, Replaced
@@ -255,6 +255,7 @@ class Joins:
                 )
             visitors.show_in(membership.channel_key, seat.tenant)
         self.memberships.enter(membership)
+        await end_if_unwelcome(membership, seat.tenant)
         if join.options.replication_ready:
             self._nursery.start_soon(self.memberships.tell_when_replicating, membership)
 

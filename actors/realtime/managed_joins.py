@@ -7,25 +7,31 @@ Called by `joins.py` once it is known who joins, and by `credentials.py` when a 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from actors.core.errors import ActorStopped
 from actors.realtime.admission import refuse_one_more
 from actors.realtime.errors import Forbidden, RateLimited, Refused
-from actors.realtime.messages import ChannelKey
+from actors.realtime.messages import ChannelKey, EndSubscriptions, JoinKey
 from protocol.managed import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actors.realtime.managed_channels import ManagedChannel
+    from actors.realtime.membership import Membership
     from actors.realtime.ports import Identity
     from actors.realtime.roster import Subscription
     from actors.realtime.tenant import Tenant
     from protocol.commands import Join
 
+#: What is told to those whose subscription ends.
+DELETED = "The channel was deleted"
+NOT_READABLE = "You no longer have permission to read from this channel"
+NO_PERMISSION = "ChannelPermissionDenied"
 NOT_LOADED = "Channels are not known yet: the database is away"
 
 
@@ -40,7 +46,7 @@ def refuse_if_unreadable(
     channel = binding(sub_topic, tenant, is_managed=is_managed)
     if channel is not None and not channel.allows(identity, Permission.READ):
         raise Forbidden(
-            "ChannelPermissionDenied",
+            NO_PERMISSION,
             f"You do not have permission to read from this channel: {sub_topic}",
         )
 
@@ -70,12 +76,33 @@ def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Ite
         channel = _create(join.sub_topic, tenant)
     identity = subscription.identity
     refuse_if_unreadable(join.sub_topic, identity, tenant, is_managed=is_managed)
-    _refuse_if_full(channel, tenant)
+    _refuse_if_full(channel, tenant, _replaced_by(join, subscription))
     channel.entering.add(subscription.key)
     try:
         yield
     finally:
         channel.entering.discard(subscription.key)
+
+
+async def end_if_unwelcome(membership: Membership, tenant: Tenant) -> None:
+    """End a membership whose channel was deleted or closed to it while it came in, or came to speak for another.
+
+    Whoever did that may not have found it on the roster.
+    """
+    _, is_private, sub_topic = membership.channel_key
+    is_managed = membership.subscription.is_managed
+    if is_private:
+        return
+    channel = binding(sub_topic, tenant, is_managed=is_managed)
+    if channel is None and not is_managed:
+        return
+    if channel is not None and channel.allows(membership.identity, Permission.READ):
+        return
+    refusal, code = (DELETED, "") if channel is None else (NOT_READABLE, NO_PERMISSION)
+    with suppress(ActorStopped):
+        await membership.channel.send(
+            EndSubscriptions(lambda one: one.key != membership.key, refusal, code)
+        )
 
 
 @frozen
@@ -139,9 +166,24 @@ def make_room(tenant: Tenant) -> None:
         raise RateLimited("ChannelLimitReached", "Too many channels")
 
 
-def _refuse_if_full(channel: ManagedChannel, tenant: Tenant) -> None:
+def _replaced_by(join: Join, subscription: Subscription) -> JoinKey | None:
+    return (
+        None if join.replaces is None else JoinKey(subscription.key.connection, join.replaces)
+    )
+
+
+def _refuse_if_full(
+    channel: ManagedChannel, tenant: Tenant, replaced: JoinKey | None = None
+) -> None:
+    """Refuse one more member; who comes in place of a join that is on the roster is none.
+
+    Raises:
+        RateLimited: there is no place.
+    """
     key = ChannelKey(tenant.name, is_private=False, sub_topic=channel.name)
     roster = tenant.channels.roster(key)
+    if replaced is not None and roster is not None and roster.get(replaced) is not None:
+        return
     members = 0 if roster is None else len(roster)
     # One that is on the roster is still entering until its connection hears of that.
     entering = sum(roster is None or roster.get(join) is None for join in channel.entering)

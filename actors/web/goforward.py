@@ -54,6 +54,9 @@ class GoForwardApi:
             *BroadcastRoutes(requests, self.poster, self.stamp).routes(),
             *PresenceRoutes(requests, view).routes(),
             *changes.routes(),
+            self.requests.fallback("/channels/{name}/{rest:path}"),
+            self.requests.fallback("/subscriptions/{id}/{rest:path}"),
+            self.requests.fallback("/triggers/{table}/{rest:path}"),
         ]
 
     def _boot(self) -> float:

@@ -96,6 +96,16 @@ class Requests:
 
         return Route(path, answer, methods=list(METHODS))
 
+    def fallback(self, path: str) -> Route:
+        """Return the route of what is below a path and nothing else serves: an encoded slash, or nothing at all."""
+
+        async def answer(request: Request) -> Response:
+            if b"%2f" in request.scope["raw_path"].lower():
+                return told(codes.invalid_request("there is no slash in a name"))
+            return told(codes.not_found("there is nothing at this address"))
+
+        return Route(path, answer, methods=list(METHODS))
+
     async def identify(self, request: Request) -> Identity:
         """Return whom the bearer token of a request speaks for, and count it as the tenant's.
 

@@ -101,7 +101,9 @@ def make_test(condition: Condition, column: ColumnFacts, values: Sequence[str | 
         yes, no = no, yes
     null = _null_verdict(condition, values)
     has_null = None in values
-    matches = _matcher(condition, column, [value for value in values if value is not None])
+    matches = None
+    if condition.path is None:
+        matches = _matcher(condition, column, [value for value in values if value is not None])
     if has_null:
         # In a list with NULL, what is not found might be there.
         no = Verdict.NO
@@ -128,6 +130,7 @@ def _is_one_text(condition: Condition, column: ColumnFacts) -> bool:
     return (
         condition.operator is Operator.EQ
         and not condition.is_negated
+        and condition.path is None
         and _equality_key(column) is _as_is
     )
 
@@ -137,6 +140,8 @@ def make_equality(
 ) -> Equality | None:
     """Return the texts with which alone a value meets the condition, None if it cannot be looked up."""
     if condition.is_negated or condition.operator not in (Operator.EQ, Operator.IN):
+        return None
+    if condition.path is not None:
         return None
     if column.base_oid not in _LOOKED_UP:
         return None

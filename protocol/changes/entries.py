@@ -82,5 +82,7 @@ def read_entry(binding: ChangeBinding) -> Entry:
     table = ANY if binding.table is None else binding.table
     if binding.select is not None and ANY in (schema, table):
         raise InvalidEntry(_SELECT_OF_MANY)
-    conditions = parse_filter(binding.filter) if binding.filter is not None else ()
+    conditions: tuple[Condition, ...] = ()
+    if binding.filter is not None:
+        conditions = parse_filter(binding.filter, takes_paths=binding.takes_paths)
     return Entry(binding.kind, schema, table, conditions, binding.select)

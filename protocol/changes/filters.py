@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from protocol.changes.json_paths import JsonPath, read_path
 from protocol.errors import InvalidFilter
 
 if TYPE_CHECKING:
@@ -57,16 +58,22 @@ _OPERATORS: Final = {operator.value: operator for operator in Operator}
 
 @frozen
 class Condition:
-    """One condition; `value` is unquoted, for `in` it is what stands between the parentheses."""
+    """One condition; `value` is unquoted, for `in` it is what stands between the parentheses.
+
+    With a `path` it is about what is there in the JSON of the column.
+    """
 
     column: str
     operator: Operator
     value: str
     is_negated: bool
+    path: JsonPath | None = None
 
 
-def parse_filter(text: str) -> tuple[Condition, ...]:
+def parse_filter(text: str, *, takes_paths: bool = False) -> tuple[Condition, ...]:
     """Return the conditions of a filter in their order; none if the text is blank.
+
+    Unless it `takes_paths`, arrows are part of a column's name.
 
     Raises:
         InvalidFilter: the text follows no grammar; the reason is for the client.
@@ -76,7 +83,7 @@ def parse_filter(text: str) -> tuple[Condition, ...]:
     segments = list(_segments(text))
     if len(segments) > MAX_CONDITIONS:
         raise _invalid(_TOO_MANY)
-    return tuple(_condition(segment) for segment in segments)
+    return tuple(_condition(segment, takes_paths=takes_paths) for segment in segments)
 
 
 def canonical(conditions: Iterable[Condition]) -> str:
@@ -103,8 +110,18 @@ def _printed(condition: Condition) -> str:
     value = condition.value
     if condition.operator is Operator.IN:
         value = f"{{{value}}}"
-    strings = map(printed_string, (condition.column, condition.operator.value, value))
-    return f"{{{', '.join(strings)}, {'true' if condition.is_negated else 'false'}}}"
+    strings = map(printed_string, (condition.operator.value, value))
+    negated = "true" if condition.is_negated else "false"
+    return f"{{{', '.join((_printed_name(condition), *strings, negated))}}}"
+
+
+def _printed_name(condition: Condition) -> str:
+    """Return the left side; what is quoted apart is no column that is called like a path."""
+    name, path = printed_string(condition.column), condition.path
+    if path is None:
+        return name
+    steps = zip(path.arrows, map(printed_string, path.steps), strict=True)
+    return name + "".join(arrow + step for arrow, step in steps)
 
 
 _ESCAPES: Final = {
@@ -151,7 +168,7 @@ def _segments(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _condition(segment: str) -> Condition:
+def _condition(segment: str, *, takes_paths: bool) -> Condition:
     segment = segment.strip()
     if not segment:
         raise _invalid(_EMPTY_SEGMENT)
@@ -165,9 +182,11 @@ def _condition(segment: str) -> Condition:
     operator = _OPERATORS.get(word)
     if operator is None:
         raise _leftover(word, value)
-    if operator is Operator.IN:
-        return Condition(column, operator, _inside(value), is_negated)
-    return Condition(column, operator, _unquoted(value), is_negated)
+    path = None
+    if takes_paths:
+        column, path = read_path(column)
+    read = _inside if operator is Operator.IN else _unquoted
+    return Condition(column, operator, read(value), is_negated, path)
 
 
 def _inside(value: str) -> str:

@@ -104,6 +104,7 @@ def _array_reader(element: TypeFacts) -> Callable[[msgspec.Raw], str]:
     while base.base is not None:
         base = base.base
     # A list inside is another dimension, unless it is the value of an element.
+    is_value = _is_vector if base.oid in _VECTORS else _is_any
     holds_lists = base.element is not None or base.oid in _WRITTEN_AS_LISTS
     delimiter = element.delimiter
     is_plain = re.compile(
@@ -119,12 +120,21 @@ def _array_reader(element: TypeFacts) -> Callable[[msgspec.Raw], str]:
         data = bytes(value)
         if data == b"null":
             return "NULL"
-        if data[:1] == b"[" and not holds_lists:
+        if data[:1] == b"[" and not (holds_lists and is_value(value)):
             return array(value)
         text = read(value)
         return text if is_plain(text) else _quoted(text)
 
     return array
+
+
+def _is_any(_value: msgspec.Raw) -> bool:
+    return True
+
+
+def _is_vector(value: msgspec.Raw) -> bool:
+    """Whether a list can be an `int2vector` or an `oidvector`, in which are neither nulls nor lists."""
+    return all(bytes(element)[:1] not in (b"n", b"[") for element in _as_list(value))
 
 
 def _composite_reader(facts: TypeFacts) -> Callable[[msgspec.Raw], str]:
@@ -154,8 +164,10 @@ def _doubly_quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'
 
 
-#: json, jsonb, int2vector, oidvector
-_WRITTEN_AS_LISTS = frozenset({114, 3802, 22, 30})
+#: int2vector, oidvector
+_VECTORS = frozenset({22, 30})
+#: json and jsonb as well
+_WRITTEN_AS_LISTS = _VECTORS | {114, 3802}
 
 _READERS: Mapping[int, Callable[[msgspec.Raw], str]] = {
     16: _boolean,

@@ -35,6 +35,7 @@ class RowNotice:
     `is_partial` says that they have the key only, for the row was too large.
     `transaction` tells changes of one transaction from those of another, 0 if the trigger does not say.
     `at_s` is in seconds since 1970-01-01 UTC, None if the trigger does not say.
+    `trigger` is its name, None if it does not say.
     """
 
     schema: str
@@ -45,6 +46,7 @@ class RowNotice:
     is_partial: bool = False
     transaction: int = 0
     at_s: float | None = None
+    trigger: str | None = None
 
 
 class _Payload(msgspec.Struct):
@@ -58,6 +60,7 @@ class _Payload(msgspec.Struct):
     timestamp: msgspec.Raw = msgspec.Raw(b"null")
     transaction: str = "0"
     is_partial: bool = False
+    trigger: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Payload).decode
@@ -98,6 +101,7 @@ def decode_notice(payload: bytes) -> RowNotice:
         told.is_partial,
         transaction & 0xFFFFFFFF if transaction > 0 else 0,
         _seconds(told.timestamp),
+        told.trigger,
     )
 
 

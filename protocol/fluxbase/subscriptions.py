@@ -97,4 +97,4 @@ def _binding(kind: str, schema: str, table: str, condition: str) -> ChangeBindin
     if condition:
         members["filter"] = condition
     entry = jsontext.write(members)
-    return ChangeBinding(_ID, entry, kind, schema, table, condition or None)
+    return ChangeBinding(_ID, entry, kind, schema, table, condition or None, takes_paths=True)

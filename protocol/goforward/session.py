@@ -208,7 +208,7 @@ class GoForwardSession:
         self._last_number += 1
         self._subscriptions[shared.id] = self._last_number
         room = room_of(self._channel, shared.id)
-        options = JoinOptions(changes=shared.changes)
+        options = JoinOptions(changes=shared.changes, is_shared=True)
         return self._join(subscription_topic(shared.id), room, self._last_number, options)
 
     def _leave(self, subscription: str) -> Command:

@@ -102,6 +102,7 @@ WAITS = {
     ("actors/realtime/publisher.py", "message"): ("connection", "channel"),
     ("actors/realtime/posting.py", "message"): ("http", "channel"),
     ("actors/realtime/channel_admin.py", "EndSubscriptions"): ("http", "channel"),
+    ("actors/realtime/managed_joins.py", "EndSubscriptions"): ("connection", "channel"),
     ("actors/realtime/join.py", "Attach"): ("connection", "channel"),
     ("actors/realtime/join.py", "Refresh"): ("connection", "channel"),
     ("actors/auth/rotation.py", "Renew"): ("connection", "resource"),

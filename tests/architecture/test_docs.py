@@ -106,8 +106,10 @@ def test_the_readme_is_short_enough_to_be_read():
 @pytest.mark.parametrize(
     "words",
     [
-        "WebSocket broadcasts",
-        "row changes from Postgres",
+        "WebSocket broadcasts, presence, and row changes from Postgres",
+        "| broadcast over WebSocket, text | yes |",
+        "| presence | yes |",
+        "| row changes, with row security | yes |",
         "**What it does not promise.**",
         "(docs/reference/phoenix.md",
     ],

@@ -100,7 +100,6 @@ CHECKS = (floor_findings, dialect_findings, floor_0_findings, heavy_findings)
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.capability("M5-003")
 def test_every_module_keeps_to_its_floor(check):
     assert [finding for module in modules() for finding in check(module)] == []
 

@@ -40,7 +40,6 @@ def test_the_default_run_leaves_nothing_out():
     assert not {"-m", "-k", "--ignore", "--deselect"} & set(options["ini_options"]["addopts"])
 
 
-@pytest.mark.capability("M5-043", "M5-071")
 def test_continuous_integration_runs_what_a_developer_runs():
     last = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1]
 

@@ -19,15 +19,12 @@ BYTES = bytes(range(256)) * 300
 
 @pytest.mark.capability(
     "SB-196",
-    "M5-028",
     "M5-030",
     "M5-040",
     "M5-052",
     "M5-065",
     "M5-068",
-    "AG-010",
     "AG-011",
-    "AG-013",
     "AG-040",
 )
 def test_text_reaches_every_kind_of_client(client, start_client, topic):

@@ -75,7 +75,9 @@ def written(target):
 
 
 @pytest.mark.capability("SB-173", "SB-174", "SB-180", "SB-199", "AG-046")
-@pytest.mark.capability("AG-019", "AG-028", "AG-034", "AG-036", "AG-037", "AG-039")
+@pytest.mark.capability(
+    "AG-013", "AG-014", "AG-019", "AG-028", "AG-034", "AG-036", "AG-037", "AG-039"
+)
 def test_the_page_is_true(target, written):
     with running(written) as script:
         script.lines("ok Subscribed to PostgreSQL", "price 150.25", "too late")

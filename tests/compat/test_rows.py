@@ -33,7 +33,7 @@ def write(server, body):
 
 
 @pytest.mark.capability(
-    "SB-195", "M5-060", "M5-062", "M5-041", "AG-005", "AG-006", "AG-007", "AG-004"
+    "SB-195", "M5-060", "M5-062", "M5-041", "AG-005", "AG-006", "AG-007", "AG-004", "M5-026"
 )
 def test_insert_update_and_delete_arrive_in_order_with_their_rows(client, topic, write, body):
     client.join(topic, changes=[MESSAGES])

@@ -90,9 +90,9 @@ def test_these_tests_can_be_run_by_their_mark(request):
 
 
 class TestConnection:
-    @pytest.mark.capability("SB-099", "SB-108", "SB-153", "SB-154")
+    @pytest.mark.capability("SB-099", "SB-153", "SB-154", "SB-106", "SB-107", "SB-108")
     async def test_connects_with_a_valid_key(self, connect):
-        # C26: the server was started without the plan's flag.
+        # C26: the server was started without the plan's flag, and nothing had to be switched on.
         async with connect() as client:
             assert await client.silence() == []
 
@@ -157,6 +157,7 @@ class TestBroadcast:
             await sender.send("broadcast", room, broadcast("test", {"message": "Hello"}))
 
             message = await receiver.receive_event("broadcast")
+            assert message["payload"]["type"] == "broadcast"
             assert message["payload"]["event"] == "test"
             assert message["payload"]["payload"]["message"] == "Hello"
             assert "join_ref" not in message
@@ -360,7 +361,7 @@ async def test_one_channel_carries_all_three_features(target, connect, room, tab
 class TestPresence:
     """C04: `metas` under each key. C11: a key alone asks for presence."""
 
-    @pytest.mark.capability("SB-166")
+    @pytest.mark.capability("SB-077", "SB-166")
     async def test_state_on_join_has_who_was_there_before(self, connect, room):
         async with connect() as first, connect() as second:
             await first.join(room, presence={"key": "user-1"})

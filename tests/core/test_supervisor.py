@@ -287,7 +287,6 @@ async def test_factory_that_fails_is_a_crash():
         assert [crash.error for crash in here.reported(CrashReport)] == ["RuntimeError"] * 2
 
 
-@pytest.mark.capability("M5-080")
 async def test_crash_report_names_types_and_places_only():
     async def run(inbox):
         async for item in inbox:

@@ -293,6 +293,91 @@ async def test_the_api_enables_and_disables(ready):
         assert query(ready.conninfo, ENABLED) == []
 
 
+@pytest.mark.parametrize(
+    ("schema", "table"), [("public", "unlogged"), ("pg_catalog", "pg_class")]
+)
+async def test_the_api_says_what_cannot_be_published(ready, schema, table):
+    ready.execute("create unlogged table unlogged (id int primary key)")
+    async with triggers_of(ready.conninfo) as triggers:
+        with pytest.raises(MayNotEnable, match="cannot add relation"):
+            await triggers.enable(schema, table)
+        await triggers.disable(schema, table)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(id int)",
+        "(id int unique)",
+        "(id int primary key deferrable)",
+        "(id int) partition by range (id)",
+    ],
+)
+async def test_an_enabled_table_can_still_be_written(ready, definition):
+    ready.execute(f"create table keyless {definition}")
+    if "partition" in definition:
+        ready.execute("create table part partition of keyless for values from (0) to (9)")
+
+    call(ready, "enable_realtime", "public", "keyless")
+
+    ready.execute(
+        "insert into keyless values (1)", "update keyless set id = 2", "delete from keyless"
+    )
+
+
+async def test_a_table_with_a_key_keeps_its_identity(ready):
+    call(ready, "enable_realtime", "public", "products")
+
+    identity = "select relreplident::text from pg_class where relname = 'products'"
+    assert query(ready.conninfo, identity) == [("d",)]
+
+
+async def test_children_that_inherit_are_tables_of_their_own(ready):
+    ready.execute("create table older () inherits (products)")
+    call(ready, "enable_realtime", "public", "products")
+    ready.execute("create table younger () inherits (products)")
+    call(ready, "enable_realtime", "public", "younger")
+    assert query(ready.conninfo, PUBLISHED) == [("public.products",), ("public.younger",)]
+
+    call(ready, "disable_realtime", "public", "products")
+
+    assert query(ready.conninfo, PUBLISHED) == [("public.younger",)]
+
+
+async def test_a_renamed_table_gets_no_second_trigger(ready):
+    call(ready, "enable_realtime", "public", "products")
+    ready.execute("alter table products rename to goods")
+
+    call(ready, "enable_realtime", "public", "goods")
+
+    assert query(ready.conninfo, STATE) == [("products_notify_change", "D")]
+    call(ready, "disable_realtime", "public", "goods")
+    assert query(ready.conninfo, STATE) == query(ready.conninfo, PUBLISHED) == []
+
+
+@pytest.mark.parametrize(
+    "some", ["insert on products", "insert or delete or update of name on products"]
+)
+async def test_a_trigger_that_tells_of_some_changes_is_not_enough(ready, some):
+    ready.execute(
+        f"create trigger sometimes after {some}"
+        " for each row execute function realtime.notify_table_change()"
+    )
+
+    call(ready, "enable_realtime", "public", "products")
+
+    assert ("products_notify_change", "D") in query(ready.conninfo, STATE)
+
+
+async def test_temporary_tables_of_the_session_do_not_mislead(ready):
+    with psycopg.connect(ready.conninfo, autocommit=True) as connection:
+        for catalog in ("pg_class", "pg_trigger", "pg_index", "pg_attribute"):
+            connection.execute(f"create temp view {catalog} as select 1 / 0 as oid")
+        connection.execute("select public.enable_realtime('public', 'products')")
+        connection.execute("insert into products values (1, repeat('x', 9000))")
+        connection.execute("select public.disable_realtime('public', 'products')")
+
+
 @pytest.mark.parametrize("table", ["missing", "pro\0ducts", "\ud800", "a_view"])
 async def test_the_api_names_the_table_that_is_missing(ready, table):
     ready.execute("create view a_view as select 1")

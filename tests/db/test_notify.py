@@ -258,6 +258,50 @@ async def test_a_table_with_triggers_of_both_dialects_comes_once(notes):
     assert ids(changes) == [1, 2]
 
 
+async def test_a_table_with_several_triggers_of_one_dialect_comes_once(notes):
+    notes.execute(
+        "create trigger more after insert or update on notes"
+        " for each row execute function notify_realtime_change()",
+        "create trigger sometimes after update of body on notes"
+        " for each row execute function notify_realtime_change()",
+        "create trigger gone after delete on notes"
+        " for each row execute function notify_table_change()",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute(
+            "create trigger notes_notify_change after insert or update or delete on notes"
+            " for each row execute function notify_table_change()",
+            "insert into notes values (1)",
+            "update notes set body = 'x'",
+            "delete from notes",
+            "insert into notes values (2)",
+        )
+        changes = await receive(stream, 4)
+
+    kinds = [change.kind for change in changes]
+    assert kinds == [Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.INSERT]
+
+
+async def test_a_partition_that_was_enabled_before_its_table_comes_once(notes):
+    notes.execute(
+        "create table parts (id int primary key) partition by range (id)",
+        "create table part partition of parts for values from (0) to (10)",
+    )
+    async with notify_source(notes.conninfo) as source, source.connect(None) as stream:
+        notes.execute(
+            "select enable_realtime('public', 'part')",
+            "select enable_realtime('public', 'parts')",
+            "insert into parts values (1)",
+            "insert into parts values (2)",
+        )
+        changes = await receive(stream, 2)
+
+    assert [(change.table.relation.name, change.new) for change in changes] == [
+        ("parts", ("1",)),
+        ("parts", ("2",)),
+    ]
+
+
 async def test_a_trigger_of_somebody_s_own_is_understood(notes):
     """As the documents write it, with the quoting that works."""
     notes.execute(

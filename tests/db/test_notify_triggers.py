@@ -209,7 +209,8 @@ async def test_a_writer_needs_no_right_but_to_write(ready):
 
 async def test_settings_of_the_writer_do_not_change_how_values_are_written(ready):
     ready.execute(
-        "create table moments (id int primary key, at timestamptz, took interval, data bytea)"
+        "create table moments (id int primary key, at timestamptz, took interval, data bytea,"
+        " what regclass)"
     )
     attach(ready, table="moments")
 
@@ -219,7 +220,8 @@ async def test_settings_of_the_writer_do_not_change_how_values_are_written(ready
         "set datestyle = 'German'",
         "set intervalstyle = 'iso_8601'",
         "set bytea_output = 'escape'",
-        "insert into moments values (1, '2026-01-02 03:04:05+00', '1 day 02:00', 'a')",
+        "set quote_all_identifiers = on",
+        "insert into moments values (1, '2026-01-02 03:04:05+00', '1 day 02:00', 'a', 'moments')",
     )
 
     assert json.loads(payload)["new_record"] == {
@@ -227,6 +229,7 @@ async def test_settings_of_the_writer_do_not_change_how_values_are_written(ready
         "at": "2026-01-02T03:04:05+00:00",
         "took": "1 day 02:00:00",
         "data": "\\x61",
+        "what": "public.moments",
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import trio
 from psycopg.conninfo import make_conninfo
 
 from actors.db.driver import connect
@@ -194,3 +195,37 @@ def test_a_name_that_is_no_day_is_none(name):
 
 def test_a_day_is_read_from_the_name_it_gave():
     assert partition_day(partition_name(date(2026, 11, 21))) == date(2026, 11, 21)
+
+
+async def test_a_partition_without_an_end_is_kept(migrated):
+    migrated.execute(
+        "create table realtime.messages_2030_01_01 partition of realtime.messages"
+        " for values from ('2030-01-01') to ('infinity')"
+    )
+
+    assert (await keep(migrated, timedelta(0))).left_out == []
+    assert ("realtime.messages_2030_01_01",) in query(migrated.conninfo, PRESENT)
+
+
+async def test_nobody_waits_for_long_behind_the_making_of_partitions(migrated):
+    with psycopg.connect(migrated.conninfo) as backup:
+        backup.execute("select from realtime.messages")
+        with trio.fail_after(10), pytest.raises(psycopg.errors.LockNotAvailable):
+            await keep(migrated)
+
+    assert (await keep(migrated)).made == days(migrated, -1, 3)
+
+
+async def test_an_old_partition_that_is_read_keeps_none_from_being_made(migrated):
+    migrated.execute(
+        "create table realtime.messages_2020_01_01 partition of realtime.messages"
+        " for values from ('2020-01-01') to ('2020-01-02')"
+    )
+    with psycopg.connect(migrated.conninfo) as backup:
+        backup.execute("select from realtime.messages_2020_01_01")
+        with trio.fail_after(10):
+            upkeep = await keep(migrated)
+        assert upkeep.made == days(migrated, -1, 3)
+        assert [name.split(":")[0] for name in upkeep.left_out] == ["messages_2020_01_01"]
+
+    assert (await keep(migrated)).dropped == ["messages_2020_01_01"]

@@ -156,7 +156,35 @@ async def test_a_table_is_live_as_long_as_sql_says_so(tables, node):
         assert (await anon.next())["channel"] == PRODUCTS
 
 
-@pytest.mark.parametrize("condition", ["tags->key=eq.1", "tags->>key=eq.1", "nope=eq.1", "x"])
+@pytest.mark.capability("FB-070")
+async def test_a_filter_may_follow_a_path_into_json(tables, node):
+    items = {"schema": "inventory", "table": "items"}
+    filters = ["tags->0->>name=eq.a", "tags->0->size=gt.9", "tags->0->>none=is.null"]
+    async with visitor(node) as anon:
+        for one in filters:
+            await anon.subscribed("items", config={**items, "filter": one})
+        tables.execute(
+            """insert into inventory.items values (1, '[{"name": "a", "size": 10}]'), (2, null)""",
+            """update inventory.items set tags = '[{"name": "b", "size": 9, "none": 0}]' where id = 1""",
+            """insert into inventory.items values (3, '[{"name": "a", "size": 1, "none": 0}]')""",
+        )
+        changes = [(await anon.next())["payload"] for _ in range(5)]
+
+    found = sorted((one["new"]["id"], one["subscription_id"]) for one in changes)
+    assert found == [(1, "sub_1"), (1, "sub_2"), (1, "sub_3"), (2, "sub_3"), (3, "sub_1")]
+
+
+async def test_supabase_clients_have_no_paths_as_upstream(node):
+    async with rows_client(node.port) as supabase:
+        entry = {"event": "*", "schema": "inventory", "table": "items"}
+        refused = await supabase.refused("room", {**entry, "filter": "tags->>key=eq.1"})
+
+    assert "invalid column for filter tags->>key" in refused
+
+
+@pytest.mark.parametrize(
+    "condition", ["tags->=eq.1", "tags->>a->b=eq.1", "id->a=eq.1", "nope->a=eq.1", "x"]
+)
 async def test_a_filter_that_cannot_be_had_is_an_error(node, condition):
     config = {"schema": "inventory", "table": "items", "filter": condition}
     async with visitor(node) as anon:

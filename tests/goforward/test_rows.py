@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from actors.realtime.managed_channels import ManagedChannel
+from actors.realtime.quota import QuotaLimits
 from protocol.changes.model import Kind
 from protocol.commands import ChangeBinding, SharedChanges
 from tests.support.goforward import Member
@@ -185,3 +186,18 @@ async def test_the_room_of_a_subscription_tells_nothing_but_changes(stage, sourc
     source.insert((1, "a"))
     assert len(changes(await alice.received())) == 1
     assert "postgres_changes" not in [m.event for m in await stranger.received()]
+
+
+async def test_a_subscription_of_a_large_channel_uses_up_nobodys_joins(autojump_clock, source):
+    quota = QuotaLimits(max_joins_per_second=4, max_channels_per_client=1)
+    async with open_stage(source=source, quota=quota) as stage:
+        room = Room(stage)
+        members = [await member(stage, f"u{number}") for number in range(10)]
+        await trio.sleep(10)
+
+        await room.subscribe(*(subscription(f"sub_{number}") for number in range(5)))
+        await trio.sleep(6)
+
+        assert [one.close_code for one in members] == [None] * 10
+        assert [changes(await one.received()) for one in members] == [[]] * 10
+        assert not stage.tenant.quota.joins.is_tripped

@@ -410,6 +410,7 @@ async def test_a_rejoin_with_a_bad_token_is_refused_and_ends_the_old_join(
     ],
     ids=str,
 )
+@pytest.mark.capability("SB-070")
 async def test_which_token_of_a_join_counts(autojump_clock, version, tokens, is_good):
     async with open_stage(limits=NO_DELAY) as stage:
         client = stage.connect(version)

@@ -6,6 +6,11 @@ import pytest
 import trio
 import trio.testing
 
+from actors.realtime.messages import ChannelKey
+from actors.realtime.ports import Identity
+from protocol.managed import ChannelConfig
+from tests.support.goforward import Member
+from tests.support.goforward_api import open_goforward
 from tests.support.memory_tenant import ROOM, open_stage
 
 #: The order in which trio runs tasks that are ready together is random: each round is another draw.
@@ -63,3 +68,45 @@ async def test_who_joined_thrice_in_one_breath_hears_everything_once(autojump_cl
 
             other.broadcast(1)
             assert len(await client.received()) == 1
+
+
+@pytest.mark.parametrize("ticks", range(10))
+async def test_who_joins_while_a_channel_is_closed_to_it_does_not_stay(autojump_clock, ticks):
+    nobody = ChannelConfig(read=frozenset())
+    async with open_goforward() as api:
+        for number in range(ROUNDS):
+            name = f"room-{number}"
+            client = api.stage.connect(role="user")
+            if number % 2:
+                await client.joined(f"realtime:{name}")
+            client.join(f"realtime:{name}")
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+
+            await api.admin.create(name, nobody, Identity("user", b"{}", 1e12))
+            await trio.sleep(10)
+
+            assert not roster(api, name)
+
+
+@pytest.mark.parametrize("ticks", range(10))
+async def test_who_connects_while_a_channel_is_deleted_is_sent_away_or_creates_it(
+    autojump_clock, ticks
+):
+    async with open_goforward() as api:
+        for number in range(ROUNDS):
+            name = f"room-{number}"
+            await api.create(name)
+            Member(api.stage, "ann", name)
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+
+            await api.admin.delete(api.managed.get(name))
+            await trio.sleep(10)
+
+            assert bool(roster(api, name)) == (api.managed.get(name) is not None)
+
+
+def roster(api, name):
+    tenant = api.stage.tenant
+    return tenant.channels.roster(ChannelKey(tenant.name, is_private=False, sub_topic=name))

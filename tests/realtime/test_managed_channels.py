@@ -382,3 +382,14 @@ async def test_a_message_counts_once_however_it_ends(autojump_clock):
 
         answers = [m.payload["response"] for m in await client.received()]
         assert answers == ["payload_size_exceeded", {}, "rate_limit_exceeded"]
+
+
+async def test_who_joins_a_full_channel_anew_keeps_its_place(autojump_clock):
+    async with open_stage() as stage:
+        manage(stage, ChannelConfig(max_subscribers=1))
+        client = stage.connect(role="authenticated")
+        await client.joined()
+
+        assert await join(client) == ("ok", None)
+        status, reason = await join(stage.connect(role="authenticated"))
+        assert (status, reason.split(":")[0]) == ("error", "ChannelFull")

@@ -401,6 +401,7 @@ async def test_a_track_with_a_stale_or_missing_join_ref_counts(autojump_clock):
     ],
     ids=str,
 )
+@pytest.mark.capability("SB-076")
 async def test_the_state_comes_once_and_behind_the_reply_if_it_is_asked_for(
     autojump_clock, version, config, tenant, expected
 ):

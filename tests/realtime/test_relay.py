@@ -233,6 +233,7 @@ async def test_a_broadcast_that_crashes_the_relay_twice_is_skipped_alone(
     assert Fragile.crashes == 3
 
 
+@pytest.mark.capability("M5-025")
 async def test_rows_come_once_over_a_crash_of_the_listener_and_a_lost_stream(
     stage, source, autojump_clock
 ):

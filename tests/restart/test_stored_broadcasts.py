@@ -102,7 +102,8 @@ async def test_every_stored_broadcast_comes_once_and_in_order(durable_server, mo
 
     assert [follower.wrong for follower in followers] == [None] * FOLLOWERS
     assert {follower.last for follower in followers} == {TOTAL}
-    assert node._metrics.source_reconnects._value.get() >= 2
+    # A crash may come while the stream is down anyway.
+    assert node._metrics.source_reconnects._value.get() >= 1
     crashes = node._metrics.actor_crashes
     assert crashes["listener"]._value.get() == 2
     assert crashes["relay"]._value.get() == 1

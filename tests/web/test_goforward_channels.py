@@ -364,3 +364,21 @@ async def test_a_token_that_cannot_be_judged_now_is_not_called_bad(autojump_cloc
         found = await api.get("", token="user ann 1e12")
 
         assert (found.status, found.code) == (503, "UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("channels/a%2Fb", 400),
+        ("channels/a%2fb/presence", 400),
+        ("subscriptions/a%2Fb", 400),
+        ("triggers/a%2Fb", 400),
+        ("channels/a/nothing", 404),
+    ],
+)
+async def test_an_address_that_is_none_is_told_in_the_same_shape(path, status, autojump_clock):
+    async with open_goforward() as api:
+        found = await api.send("GET", f"/realtime/{path}")
+
+        assert found.status == status
+        assert found.code == ("INVALID_REQUEST" if status == 400 else "NOT_FOUND")

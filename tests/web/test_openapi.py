@@ -22,8 +22,14 @@ from tests.support.tokens import mint
 
 #: Of the same answers under two addresses one is described.
 TWIN = "/realtime/v1/api"
-#: Files of the page and where it leads are no API.
-UNDESCRIBED = {("GET", "/_"), ("GET", "/_/{name}")}
+#: Files of the page and where it leads are no API, and neither is what is refused whatever it is.
+UNDESCRIBED = {
+    ("GET", "/_"),
+    ("GET", "/_/{name}"),
+    ("ANY", "/realtime/channels/{name}/{rest}"),
+    ("ANY", "/realtime/subscriptions/{id}/{rest}"),
+    ("ANY", "/realtime/triggers/{table}/{rest}"),
+}
 #: A route with more methods than that answers most of them with a refusal of its own.
 MOST_METHODS = 4
 EXAMPLES = 15

@@ -64,6 +64,7 @@ def test_another_origin_is_not(origin):
     assert not LISTED.allow(origin)
 
 
+@pytest.mark.capability("SB-104")
 @pytest.mark.parametrize("origin", [None, "https://anything.net", "null", ""])
 def test_all_are_allowed_unless_some_are_listed(origin):
     assert Settings().allowed_origins.are_all_allowed

@@ -74,6 +74,7 @@ async def test_a_push_writes_at_once_and_starts_no_task(nursery):
     assert owner.drains == 0
 
 
+@pytest.mark.capability("SB-139")
 async def test_what_the_socket_does_not_take_follows_in_order(nursery):
     sink = ScriptedSink(3)
     owner = Owner(nursery, sink)
@@ -113,6 +114,7 @@ async def test_nothing_is_written_after_a_close_frame(nursery):
     assert owner.ended == []
 
 
+@pytest.mark.capability("SB-068")
 async def test_a_close_frame_waits_behind_what_is_queued(nursery):
     sink = ScriptedSink(2)
     owner = Owner(nursery, sink)

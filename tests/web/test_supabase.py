@@ -70,7 +70,6 @@ def client(node):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.capability("SB-106")
 async def test_a_good_key_opens_a_websocket_at_both_paths(autojump_clock, node, client, path):
     response = await client.upgrade(f"{path}?apikey={GOOD_TOKEN}&vsn=2.0.0&log_level=info")
     await client.send_event(events.TextMessage("hello"))
@@ -102,7 +101,6 @@ async def test_a_client_may_ask_for_no_binary_frames(autojump_clock, node, clien
     assert opening.dialect == negotiate("2.0.0", "false")
 
 
-@pytest.mark.capability("SB-104")
 async def test_an_offered_extension_is_declined(autojump_clock, client):
     await client.send(
         upgrade_head(

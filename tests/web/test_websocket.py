@@ -176,7 +176,6 @@ class TestClosing:
         with pytest.raises(EOFError):
             await peers.client.event()
 
-    @pytest.mark.capability("SB-068")
     async def test_leaving_tells_the_peer(self, autojump_clock):
         peers = WebSocketPeers()
 

@@ -14,6 +14,7 @@ from protocol.changes.filters import (
     parse_filter,
     printed,
 )
+from protocol.changes.json_paths import JsonPath
 from protocol.errors import InvalidFilter
 
 EQ, NEQ, IN, IS = Operator.EQ, Operator.NEQ, Operator.IN, Operator.IS
@@ -215,3 +216,41 @@ def test_conditions_are_printed_as_messages_show_them():
         == '[{"notacolumn", "eq", "123", false}, {"a", "in", "{1,\\"b\\"}", true}]'
     )
     assert printed(()) == "[]"
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        ("text", "column", "path"),
+        [
+            ("data->a=eq.1", "data", JsonPath(("a",), is_text=False)),
+            ("data->>a=eq.1", "data", JsonPath(("a",), is_text=True)),
+            ("data->a->0->>b c=eq.1", "data", JsonPath(("a", "0", "b c"), is_text=True)),
+            ("data->-1=eq.1", "data", JsonPath(("-1",), is_text=False)),
+            ("data->>>a=eq.1", "data", JsonPath((">a",), is_text=True)),
+            ("->>a=eq.1", "", JsonPath(("a",), is_text=True)),
+            ("data>-a=eq.1", "data>-a", None),
+            ("data=eq.a->b", "data", None),
+        ],
+    )
+    def test_arrows_lead_from_the_column_to_the_value(self, text, column, path):
+        (condition,) = parse_filter(text, takes_paths=True)
+
+        assert (condition.column, condition.path) == (column, path)
+
+    @pytest.mark.parametrize(
+        "name", ["data->", "data->>", "data->a->", "data->>a->b", "data" + "->a" * 33]
+    )
+    def test_what_leads_nowhere_is_refused(self, name):
+        with pytest.raises(InvalidFilter):
+            parse_filter(f"{name}=eq.1", takes_paths=True)
+
+    def test_unless_they_are_asked_for_arrows_are_part_of_a_name(self):
+        (condition,) = parse_filter("data->>a=eq.1")
+
+        assert (condition.column, condition.path) == ("data->>a", None)
+
+    def test_a_path_and_a_column_of_that_name_are_told_apart(self):
+        texts = ["d->a=eq.1", "d->>a=eq.1", 'd->a"->"b=eq.1', "d->a->b=eq.1", "d=eq.1"]
+        found = [parse_filter(text, takes_paths=takes) for text in texts for takes in (1, 0)]
+
+        assert len({canonical(conditions) for conditions in found}) == 2 * len(texts) - 1

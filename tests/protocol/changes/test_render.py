@@ -51,7 +51,7 @@ def test_a_fault_shows_nothing_of_the_row():
     assert (deleted.get("record"), deleted["old_record"]) == (None, {})
 
 
-@pytest.mark.capability("M5-005", "M5-073")
+@pytest.mark.capability("M5-004", "M5-005", "M5-008", "M5-073")
 def test_an_insert_has_the_shape_of_the_specification():
     change = make_change(Kind.INSERT, make_table(COLUMNS), new=("1", "a", "{x}"), at_us=AT_US)
 

@@ -4,7 +4,7 @@ create or replace function <function>(
   schema_name text,
   table_name text,
   publication text default <publication>
-) returns void language plpgsql set search_path = pg_catalog as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   target record;
   told text;
@@ -27,7 +27,7 @@ begin
     select from pg_publication_rel join pg_publication on pg_publication.oid = prpubid
     where pubname = publication and prrelid = target.oid
   ) then
-    execute format('alter publication %I drop table %I.%I', publication, schema_name, table_name);
+    execute format('alter publication %I drop table only %I.%I', publication, schema_name, table_name);
   end if;
   if exists (
     select from pg_publication_tables

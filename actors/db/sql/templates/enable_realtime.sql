@@ -5,12 +5,13 @@ create or replace function <function>(
   table_name text,
   full_identity boolean default false,
   publication text default <publication>
-) returns void language plpgsql set search_path = pg_catalog as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   target record;
   part oid;
   stem text := table_name;
   trigger_name text := table_name || '_notify_change';
+  existing text;
   place text;
   is_needed boolean;
 begin
@@ -37,17 +38,24 @@ begin
       select from pg_publication_tables
       where pubname = publication and schemaname = schema_name and tablename = table_name)
   then
-    execute format('alter publication %I add table %I.%I', publication, schema_name, table_name);
+    execute format('alter publication %I add table only %I.%I', publication, schema_name, table_name);
   end if;
   -- Else its rows would come under the names of the partitions, which nobody subscribes to.
   if target.relkind = 'p' and not (select pubviaroot from pg_publication where pubname = publication) then
     execute format('alter publication %I set (publish_via_partition_root = true)', publication);
   end if;
-  if full_identity then
-    for part in select target.oid union select relid from pg_partition_tree(target.oid) loop
-      execute format('alter table %s replica identity full', part::regclass);
-    end loop;
-  end if;
+  for part in
+    select class.oid from pg_class as class
+    where class.oid in (select target.oid union select relid from pg_partition_tree(target.oid))
+    and class.relkind in ('r', 'p') and class.relreplident <> 'f'
+    -- Without an identity its updates and deletes would fail from now on.
+    and (full_identity or not exists (
+      select from pg_index as index
+      where index.indrelid = class.oid and index.indimmediate and case class.relreplident
+        when 'd' then index.indisprimary when 'i' then index.indisreplident else false end))
+  loop
+    execute format('alter table %s replica identity full', part::regclass);
+  end loop;
 
   -- A name has 63 bytes; a longer one would lose the ending that tells what it is.
   while octet_length(trigger_name) > 63 loop
@@ -55,7 +63,15 @@ begin
     trigger_name := stem || '_notify_change';
   end loop;
   place := target.oid::regclass::text;
-  if not exists (select from pg_trigger where tgrelid = target.oid and tgname = trigger_name) then
+  -- One that tells of every change is enough, whatever it is called: of two, each change would come twice.
+  select trigger.tgname into existing from pg_trigger as trigger
+    where trigger.tgrelid = target.oid and not trigger.tgisinternal
+    and trigger.tgtype = 29 and trigger.tgqual is null and cardinality(trigger.tgattr::int2[]) = 0
+    and trigger.tgfoid = to_regprocedure('realtime.notify_table_change()')
+    order by trigger.tgname <> trigger_name limit 1;
+  if existing is not null then
+    trigger_name := existing;
+  elsif not exists (select from pg_trigger where tgrelid = target.oid and tgname = trigger_name) then
     execute format(
       'create trigger %I after insert or update or delete on %s for each row'
       ' execute function realtime.notify_table_change()', trigger_name, place);

@@ -2,12 +2,13 @@
 -- With the caller's rights, and nothing is called that somebody who may write might not call.
 -- The settings decide how values are written; the server knows these forms only.
 create or replace function <function>() returns trigger language plpgsql
-  set search_path = pg_catalog
+  set search_path = pg_catalog, pg_temp
   set timezone = 'UTC'
   set datestyle = 'ISO'
   set intervalstyle = 'postgres'
   set extra_float_digits = 1
   set bytea_output = 'hex'
+  set quote_all_identifiers = off
 as $$
 declare
   most_bytes constant int := 7999;
@@ -23,7 +24,7 @@ begin
   about := json_build_object(
     'schema', tg_table_schema, 'table', tg_table_name, '<event>', tg_op,
     'timestamp', extract(epoch from clock_timestamp()),
-    'transaction', pg_current_xact_id()::text, 'number', counted)::text;
+    'transaction', pg_current_xact_id()::text, 'number', counted, 'trigger', tg_name)::text;
   if tg_nargs = 0 then
     if tg_op <> 'INSERT' then
       old_record := row_to_json(old);
