@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 MAX_CHUNK_CHANGES = 500
 MAX_WAITING_BYTES = 8 * 1024 * 1024
+#: What a notice takes beside its payload.
+NOTICE_BYTES = 512
 #: Where marks come by.
 MARKS = "troupe_marks"
 LISTENED = (*sorted(set(CHANNELS.values())), MARKS)
@@ -83,7 +85,7 @@ class NotifyStream:
     _continuity: Continuity
     _counter: Counter
     _now: Callable[[], float]
-    #: What was read and not handed out, with the size of each payload.
+    #: What was read and not handed out, with the size of each.
     _waiting: deque[tuple[Told, int]] = field(factory=deque[tuple[Told, int]], init=False)
     _waiting_bytes: int = field(default=0, init=False)
     _marks: dict[bytes, _Mark] = field(factory=dict[bytes, _Mark], init=False)
@@ -188,8 +190,9 @@ class NotifyStream:
             self._position = Position(self._counter.next(), 0)
         self._transaction = notice.transaction
         at_us = int(self._now() * 1_000_000)
-        self._waiting.append((Told(notice, channel, self._position, at_us), len(payload)))
-        self._waiting_bytes += len(payload)
+        size_bytes = len(payload) + NOTICE_BYTES
+        self._waiting.append((Told(notice, channel, self._position, at_us), size_bytes))
+        self._waiting_bytes += size_bytes
 
     async def _chunk(self) -> Chunk:
         count = min(len(self._waiting), MAX_CHUNK_CHANGES)

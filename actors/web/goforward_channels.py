@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from actors.realtime.messages import ChannelKey
+from actors.realtime.reserved import is_reserved
 from actors.realtime.snapshot import ChannelSnapshot, channel_snapshot
 from actors.web.goforward_requests import Problematic, answered
 from actors.web.statistics import goforward_channel
@@ -58,6 +59,8 @@ class ChannelRoutes:
             raise Problematic(codes.permission_denied(Permission.ADMIN.value))
         with self.requests.hold() as held:
             name, config = parse_channel(await self.requests.body(request, held))
+        if is_reserved(name):
+            raise Problematic(codes.permission_denied(Permission.ADMIN.value))
         channel = await self.admin.create(name, config, identity)
         if channel is None:
             raise Problematic(codes.channel_exists(name))

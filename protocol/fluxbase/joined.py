@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
+from protocol.commands import AccessToken
 from protocol.errors import MalformedFrame, TooMuchPending
 from protocol.fluxbase.topics import TopicKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from protocol.commands import Command
     from protocol.fluxbase.topics import Topic
@@ -76,8 +77,7 @@ class JoinedTopics:
         Raises:
             MalformedFrame: there are too many.
         """
-        if len(self._joins) >= JOINS_LIMIT:
-            raise MalformedFrame(f"a connection has at most {JOINS_LIMIT} subscriptions")
+        self.refuse_beyond_limit([topic])
         self._last_number += 1
         text = topic.text()
         joined = self._joins[text] = Joined(topic, self._last_number)
@@ -116,12 +116,35 @@ class JoinedTopics:
         """
         if found.is_joined:
             return (command,)
-        held = [waiting for joined in self._joins.values() for waiting in joined.waiting]
-        held_bytes = sum(waiting.size for waiting in held)
-        if len(held) >= PENDING_LIMIT or held_bytes + size > PENDING_LIMIT_BYTES:
+        held = [
+            waiting.size
+            for joined in self._joins.values()
+            for waiting in joined.waiting
+            if not isinstance(waiting.command, AccessToken)
+        ]
+        if len(held) >= PENDING_LIMIT or sum(held) + size > PENDING_LIMIT_BYTES:
             raise TooMuchPending("too much before a channel let the client in")
         found.waiting.append(_Waiting(command, size))
         return ()
+
+    def renew_when_joined(self, found: Joined, command: AccessToken) -> None:
+        """Let a join that is under way speak with another token as soon as it can, in place of one that waits already.
+
+        There is one token at most between two commands, so these need no limit of their own.
+        """
+        if found.waiting and isinstance(found.waiting[-1].command, AccessToken):
+            found.waiting.pop()
+        found.waiting.append(_Waiting(command, 0))
+
+    def refuse_beyond_limit(self, topics: Iterable[Topic]) -> None:
+        """Refuse what would join too much, before any of it is joined.
+
+        Raises:
+            MalformedFrame: there is no place for so many.
+        """
+        new = sum(topic.text() not in self._joins for topic in topics)
+        if len(self._joins) + new > JOINS_LIMIT:
+            raise MalformedFrame(f"a connection has at most {JOINS_LIMIT} subscriptions")
 
     def _current(self, text: str, number: int) -> Joined | None:
         found = self._joins.get(text)

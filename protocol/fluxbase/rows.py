@@ -7,32 +7,20 @@ Called by `render`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from msgspec import UNSET, Raw, Struct, UnsetType
-from msgspec.json import Decoder
+from msgspec import UnsetType
 
 from protocol import jsontext
+from protocol.changes.told import read_change
 from protocol.fluxbase.envelope import NULL, Message, json_object
 from protocol.fluxbase.topics import ANY, TopicKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from protocol.changes.told import ToldChange
     from protocol.fluxbase.topics import Topic
-
-
-class _Change(Struct):
-    type: str
-    schema: str
-    table: str
-    commit_timestamp: Raw = Raw(NULL)
-    record: Raw | UnsetType = UNSET
-    old_record: Raw | UnsetType = UNSET
-    errors: Raw = Raw(NULL)
-
-
-_change: Final = Decoder(_Change)
 
 
 def messages(data: bytes, topic: Topic) -> Sequence[Message]:
@@ -40,7 +28,7 @@ def messages(data: bytes, topic: Topic) -> Sequence[Message]:
 
     Names of tables are taken as patterns where they are subscribed: what another table of a like name has is not told.
     """
-    change = jsontext.decode(_change, data)
+    change = read_change(data)
     if topic.schema not in (ANY, change.schema) or topic.table not in (ANY, change.table):
         return ()
     if topic.kind is TopicKind.ROWS:
@@ -48,7 +36,7 @@ def messages(data: bytes, topic: Topic) -> Sequence[Message]:
     return (Message("postgres_changes", topic.channel, _by_config(change, topic.detail)),)
 
 
-def _by_name(change: _Change) -> bytes:
+def _by_name(change: ToldChange) -> bytes:
     members = {
         "type": jsontext.write(change.type),
         "table": jsontext.write(change.table),
@@ -62,7 +50,7 @@ def _by_name(change: _Change) -> bytes:
     return json_object(members)
 
 
-def _by_config(change: _Change, subscription: str) -> bytes:
+def _by_config(change: ToldChange, subscription: str) -> bytes:
     new = b"{}" if isinstance(change.record, UnsetType) else bytes(change.record)
     old = b"{}" if isinstance(change.old_record, UnsetType) else bytes(change.old_record)
     return json_object(

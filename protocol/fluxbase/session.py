@@ -185,6 +185,7 @@ class FluxbaseSession:
     def _track(self, room: Topic, topic: Topic, state: bytes, size: int) -> Sequence[Command]:
         if not state.startswith(b"{"):
             raise MalformedFrame("the state of a presence is an object")
+        self._joined.refuse_beyond_limit((room, topic))
         first, _ = self._enter(room)
         joins, found = self._enter(topic)
         text = topic.text()
@@ -199,8 +200,12 @@ class FluxbaseSession:
             raise MalformedFrame("token is required for access_token message")
         self._token = push.token
         joined = [(text, found) for text, found in self._joined.all() if found.is_joined]
+        for text, found in self._joined.all():
+            if not found.is_joined:
+                renewal = AccessToken(text, found.number, push.token)
+                self._joined.renew_when_joined(found, renewal)
         if not joined:
-            # There is nothing that it could be checked for; who joins with it is refused if it is no good.
+            # There is nothing that it could be checked for yet; who joins with it is refused if it is no good.
             return (_answer(_NOWHERE, refs.TOKEN, ok=True),)
         return [
             AccessToken(text, found.number, push.token, refs.TOKEN if last else None)

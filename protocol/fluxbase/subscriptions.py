@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_SCHEMA: Final = "public"
 #: Longer names are none for Postgres.
 NAME_LIMIT: Final = 63
+WILDCARD: Final = "%"
 FILTER_LIMIT: Final = 10_000
 #: There is one per join.
 _ID: Final = 1
@@ -93,6 +94,9 @@ def _binding(kind: str, schema: str, table: str, condition: str) -> ChangeBindin
         raise MalformedFrame(
             f"names of schemas and tables have at most {NAME_LIMIT} characters"
         )
+    if WILDCARD in schema + table:
+        # Where they are looked up it stands for any text, and whoever asks for one table would have all of them read.
+        raise MalformedFrame("names of schemas and tables have no %")
     members = {"event": kind, "schema": schema, "table": table}
     if condition:
         members["filter"] = condition

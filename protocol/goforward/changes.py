@@ -1,41 +1,22 @@
 """A row change as GoForward tells it: which table, what happened, the row before and after.
 
-Called by `render`; the JSON that is read is that of `protocol.changes.render`.
-
-**Invariant**: any row can be told of. One that is nested more deeply than can be read here is told without its values.
+Called by `render`; the JSON of `protocol.changes.render` is read by `protocol.changes.told`.
 
 **Source**: ledger GF-041, GF-042.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
-from msgspec import Raw, Struct
-from msgspec.json import Decoder
+from msgspec import Raw, Struct, UnsetType
 
 from protocol import jsontext
-from protocol.errors import MalformedFrame
-from protocol.events import EMPTY_OBJECT
+from protocol.changes.told import NULL, read_change
 
 if TYPE_CHECKING:
     from protocol.goforward.envelope import Stamp
-
-NULL: Final = Raw(b"null")
-TOO_DEEP: Final = Raw(b'["The row is nested too deeply to be shown"]')
-#: What is before this has no values in it; names cannot contain it, as their quotes are escaped.
-_VALUES: Final = b',"errors":'
-
-
-class _Change(Struct):
-    type: str
-    schema: str
-    table: str
-    commit_timestamp: Raw = NULL
-    record: Raw = NULL
-    old_record: Raw = NULL
-    errors: Raw = NULL
 
 
 class _Shown(Struct, omit_defaults=True):
@@ -49,9 +30,6 @@ class _Shown(Struct, omit_defaults=True):
     errors: Raw | None = None
 
 
-_change: Final = Decoder(_Change)
-
-
 @frozen
 class ChangeText:
     """The event of the message, and its payload as JSON."""
@@ -62,17 +40,14 @@ class ChangeText:
 
 def row_change(data: bytes, stamp: Stamp) -> ChangeText:
     """Return what is told of a change; `data` is that of a `RowChange`."""
-    try:
-        change = jsontext.decode(_change, data)
-    except MalformedFrame:
-        change = _without_values(data)
+    change = read_change(data)
     shown = _Shown(
         id=stamp.change_id,
         table=change.table,
         schema=change.schema,
         event=change.type,
-        old_record=change.old_record,
-        new_record=change.record,
+        old_record=_or_null(change.old_record),
+        new_record=_or_null(change.record),
         timestamp=change.commit_timestamp,
         errors=None if bytes(change.errors) == bytes(NULL) else change.errors,
     )
@@ -80,12 +55,5 @@ def row_change(data: bytes, stamp: Stamp) -> ChangeText:
     return ChangeText(f"{change.type}.{change.table}", payload)
 
 
-def _without_values(data: bytes) -> _Change:
-    head, _, _ = data.partition(_VALUES)
-    change = jsontext.decode(_change, head + b"}")
-    if change.type != "DELETE":
-        change.record = Raw(EMPTY_OBJECT)
-    if change.type != "INSERT":
-        change.old_record = Raw(EMPTY_OBJECT)
-    change.errors = TOO_DEEP
-    return change
+def _or_null(row: Raw | UnsetType) -> Raw:
+    return NULL if isinstance(row, UnsetType) else row

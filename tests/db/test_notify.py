@@ -7,8 +7,13 @@ import itertools
 import psycopg
 import pytest
 import trio
+import trio.testing
 
+from actors.db.continuity import Continuity
 from actors.db.driver import connect
+from actors.db.notified_rows import NotifiedRows
+from actors.db.notified_tables import NotifiedTables
+from actors.db.notify_stream import Counter, NotifyStream
 from protocol.changes.model import Absent, Kind
 from tests.contracts.change_source import CONTRACT, ids, receive
 from tests.support.embedded import query
@@ -339,3 +344,27 @@ async def test_json_that_jsonb_refuses_is_told_as_it_is(notes):
         changes = await receive(stream, len(texts))
 
     assert [change.new[1] for change in changes] == texts
+
+
+class Flood:
+    """Somebody who never stops; `count` is how much was read of it."""
+
+    def __init__(self):
+        self.count = 0
+
+    async def receive(self):
+        await trio.lowlevel.checkpoint()
+        self.count += 100
+        return [("table_changes", b'{"table":"x","type":"DELETE","old_record":{}}')] * 100
+
+
+async def test_a_flood_of_small_notices_waits_in_postgres(database):
+    flood = Flood()
+    async with notify_source(database.conninfo) as source, trio.open_nursery() as nursery:
+        rows = NotifiedRows(NotifiedTables(source.catalog, ()), source.catalog.pool, bool)
+        stream = NotifyStream(flood, rows, Continuity(), Counter(), lambda: 0.0)
+        nursery.start_soon(stream.read)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert 10_000 < flood.count < 20_000

@@ -52,6 +52,14 @@ async def test_creating_a_channel_that_exists_is_a_conflict(autojump_clock):
         assert (again.status, again.code) == (409, "CHANNEL_EXISTS")
 
 
+async def test_nobody_creates_a_channel_of_a_reserved_name(autojump_clock):
+    async with open_goforward() as api:
+        created = await api.post("", {"name": "_troupe:stats", "max_subscribers": 1})
+
+        assert (created.status, created.code) == (403, "PERMISSION_DENIED")
+        assert api.managed.get("_troupe:stats") is None
+
+
 async def test_creating_a_channel_that_came_into_being_by_itself_decides_about_it(
     autojump_clock,
 ):

@@ -185,6 +185,22 @@ def test_a_change_that_is_incomplete_says_so():
     assert message["payload"]["errors"] == ["Error 413: Payload Too Large"]
 
 
+@pytest.mark.parametrize("kind", ["INSERT", "UPDATE", "DELETE"])
+@pytest.mark.parametrize(
+    "topic", [ROWS, Topic(TopicKind.CHANGES, "c", "sub_1", "*", "*").text()]
+)
+def test_a_row_that_is_nested_too_deeply_is_told_without_its_values(kind, topic):
+    deep = b"[" * 5000 + b"]" * 5000
+    data = (
+        b'{"type":"%b","schema":"public","table":"notes","commit_timestamp":null,"errors":null,'
+        b'"columns":[],"record":{"a":%b},"old_record":{"a":%b}}' % (kind.encode(), deep, deep)
+    )
+
+    (message,) = said(RowChange((1,), data), topic)
+    assert message["payload"]["errors"] == ["The row is nested too deeply to be shown"]
+    assert "a" not in json.dumps(message["payload"].get("record", {}))
+
+
 def test_only_an_end_by_the_servers_will_ends_the_connection():
     assert DIALECT.ends_with(Closed(None)) is None
     assert DIALECT.ends_with(Closed(None, "expired", "")) == 1008
