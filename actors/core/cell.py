@@ -27,6 +27,33 @@ M = TypeVar("M")
 class Cell(Generic[M]):
     """One child under one name."""
 
+    __slots__ = (
+        "_exited",
+        "_on_overflow",
+        "_settled",
+        "_taken",
+        "began_at",
+        "crashes",
+        "crashes_in_a_row",
+        "due_at",
+        "end",
+        "failure",
+        "in_hand",
+        "incarnation",
+        "is_halted",
+        "is_overdue",
+        "is_running",
+        "is_stopping",
+        "is_up",
+        "mailbox",
+        "ref",
+        "scope",
+        "spec",
+        "task",
+        "watchers",
+        "watching",
+    )
+
     def __init__(self, spec: ChildSpec[M], on_overflow: Callable[[Cell[Any]], None]) -> None:
         self.spec = spec
         self.ref: Ref[M] = Ref(self)

@@ -35,6 +35,8 @@ class Inbox(Generic[M]):
     The iteration ends once the mailbox is closed, which only `retire` does during an incarnation.
     """
 
+    __slots__ = ("_cell", "_mailbox", "_since_checkpoint", "incarnation")
+
     def __init__(self, cell: Cell[M]) -> None:
         self._cell = cell
         self._mailbox = cell.mailbox

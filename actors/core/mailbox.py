@@ -68,6 +68,22 @@ class Sender(Generic[M]):
 class Mailbox(Generic[M]):
     """The queue and the signal lane of one cell; used from one trio loop, taken from by one task at a time."""
 
+    __slots__ = (
+        "_capacity",
+        "_consumer",
+        "_failure",
+        "_messages",
+        "_pool",
+        "_rejected",
+        "_senders",
+        "_weigh",
+        "_weight",
+        "_weight_limit",
+        "at_once",
+        "is_closed",
+        "signals",
+    )
+
     def __init__(
         self,
         capacity: int,

@@ -19,6 +19,8 @@ T = TypeVar("T")
 class Alarm:
     """Times are on trio's clock; it rings once for all times that have come."""
 
+    __slots__ = ("_deadline", "_waiting")
+
     def __init__(self) -> None:
         self._deadline = math.inf
         self._waiting: trio.CancelScope | None = None

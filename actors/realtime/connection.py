@@ -62,6 +62,25 @@ CLOSE_WITHIN_S = 5.0
 class ConnectionActor:
     """The actor of one WebSocket; see the module's text."""
 
+    __slots__ = (
+        "_close_code",
+        "_credentials",
+        "_departures",
+        "_inbox",
+        "_joins",
+        "_memberships",
+        "_metrics",
+        "_name",
+        "_nursery",
+        "_opening",
+        "_publisher",
+        "_seat",
+        "_session",
+        "_socket",
+        "_tenant",
+        "_tracker",
+    )
+
     def __init__(
         self,
         name: str,

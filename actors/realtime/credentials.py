@@ -42,6 +42,8 @@ UNACCEPTABLE: Final = "InvalidJWTToken"
 class Credentials:
     """See the module's text."""
 
+    __slots__ = ("_exchanging", "_memberships", "_places", "_seat", "_tenant", "_verifier")
+
     def __init__(self, seat: Seat, memberships: Memberships) -> None:
         self._seat = seat
         self._tenant = seat.tenant

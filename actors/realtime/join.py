@@ -18,7 +18,7 @@ from actors.realtime.membership import Membership
 from actors.realtime.messages import Attach, ChannelKey, Detach, JoinKey, Refresh
 from actors.realtime.permissions import permissions_of
 from actors.realtime.replaying import replay
-from actors.realtime.roster import Subscription
+from actors.realtime.roster import NO_ROWS, Subscription
 from actors.realtime.subscribing import Applicant, resolve
 from protocol.dialect import EncodeKey
 from protocol.events import Joined
@@ -87,7 +87,7 @@ async def prepare(
         gets_presence_state=hears,
         hears_presence=hears or not options.private,
         hears_broadcasts=permissions.read.broadcast,
-        replayed=frozenset() if gate is None else gate.replayed,
+        replayed=NO_ROWS if gate is None else gate.replayed,
         is_managed=options.managed,
     )
     return subscription, permissions

@@ -66,6 +66,18 @@ class Joins:
     `carry_out` is called with the commands that waited for a join; for `untrack` see `Memberships`.
     """
 
+    __slots__ = (
+        "_carry_out",
+        "_joining",
+        "_metrics",
+        "_nursery",
+        "_room",
+        "_seat",
+        "_session",
+        "_turn",
+        "memberships",
+    )
+
     def __init__(
         self,
         seat: Seat,
@@ -164,6 +176,9 @@ class Joins:
             except Refused as refused:
                 await self._refuse(join, pending, refused)
         del self._joining[join.number]
+        if not self._joining:
+            # Lets go of the room for what was there.
+            self._joining.clear()
         if self._room is not None:
             self._room.set()
             self._room = None

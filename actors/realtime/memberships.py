@@ -42,6 +42,17 @@ class Memberships:
     `untrack` is called with each membership that ends, `is_joining` says whether a join of a topic is under way.
     """
 
+    __slots__ = (
+        "_is_joining",
+        "_nursery",
+        "_seat",
+        "_session",
+        "_untrack",
+        "alarm",
+        "by_topic",
+        "last_ended_at",
+    )
+
     def __init__(
         self,
         seat: Seat,

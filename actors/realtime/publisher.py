@@ -37,6 +37,8 @@ FAULTS: Final[dict[DropReason, str]] = {
 class Publisher:
     """Publishes for one connection; see the module's text."""
 
+    __slots__ = ("_events", "_limits", "_metrics", "_outbox", "_seat")
+
     def __init__(self, seat: Seat, metrics: Metrics) -> None:
         self._seat = seat
         self._outbox = seat.outbox

@@ -53,6 +53,8 @@ def unlimited(_membership: Membership) -> None:
 class Tracker:
     """Tracks for one connection; see the module's text."""
 
+    __slots__ = ("_limits", "_metrics", "_quota", "_seat", "_size_bytes", "_topics")
+
     def __init__(self, seat: Seat, metrics: Metrics, quota: PresenceQuota = unlimited) -> None:
         self._seat = seat
         self._limits = seat.tenant.limits

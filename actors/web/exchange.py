@@ -17,7 +17,7 @@ from actors.web.asgi import AsgiExchange
 from actors.web.endpoint import Refusal, WebSocketRequest
 from actors.web.http1 import ANY_ORIGIN, HttpWire, RequestRefused
 from actors.web.transport import linger
-from actors.web.websocket import Upgrade
+from actors.web.upgrade import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -178,6 +178,8 @@ class Outbox:
         self._end()
         self._drop_queue()
         self._note_drained()
+        if self._drain_scope is not None:
+            self._drain_scope.cancel()
 
     def _push_held(self, data: bytes) -> bool:
         if self._is_ended:
@@ -246,16 +248,19 @@ class Outbox:
             self._start(self._drain)
 
     async def _drain(self) -> None:
-        with trio.CancelScope(deadline=self._drain_deadline) as self._drain_scope:
-            try:
+        try:
+            with trio.CancelScope(deadline=self._drain_deadline) as self._drain_scope:
                 while self._queue:
                     await self._sink.wait_writable()
                     self._flush()
-            except OSError:
-                self._die()
-        self._is_draining = False
-        if self._drain_scope.cancelled_caught:
+        except OSError:
             self._die()
+        finally:
+            self._is_draining = False
+            self._drain_scope = None
+            # The time was up, or whoever drains had to stop.
+            if self._queue:
+                self._die()
 
     def _overflow(self) -> None:
         """Make a slow consumer of the connection: drop what was not begun, say why, close."""

@@ -26,7 +26,7 @@ from actors.core.spec import ChildSpec, Restart
 from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from actors.core.inbox import Inbox
     from actors.web.reading import Consumer
@@ -80,6 +80,28 @@ class Sockets:
         self._readings: dict[int, SocketReading] = {}
         #: Level-triggered; waited for by the reactor.
         self.epoll = select.epoll()
+        #: The reactor's, while it runs.
+        self._nursery: trio.Nursery | None = None
+        #: What is to be started by the next incarnation.
+        self._waiting: list[Callable[[], Awaitable[None]]] = []
+
+    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run something that must not fail in a task of the reactor, and cancel it with that."""
+        if self._nursery is None:
+            self._waiting.append(work)
+        else:
+            self._nursery.start_soon(work)
+
+    def open_for_tasks(self, nursery: trio.Nursery) -> None:
+        """Start tasks in `nursery` from now on."""
+        self._nursery = nursery
+        waiting, self._waiting = self._waiting, []
+        for work in waiting:
+            nursery.start_soon(work)
+
+    def close_for_tasks(self) -> None:
+        """Start no tasks until there is another nursery."""
+        self._nursery = None
 
     def add(self, reading: SocketReading) -> None:
         """Let a socket be read; once only, until it is removed."""
@@ -125,6 +147,7 @@ class Reactor:
         """Read until told to stop."""
         try:
             async with trio.open_nursery() as nursery:
+                self._sockets.open_for_tasks(nursery)
                 nursery.start_soon(self._read)
                 nursery.start_soon(self._sweep)
                 inbox.ready()
@@ -133,6 +156,7 @@ class Reactor:
                         break
                 nursery.cancel_scope.cancel()
         finally:
+            self._sockets.close_for_tasks()
             for reading in self._sockets.all():
                 reading.consumer.refuse(CloseCode.SERVICE_RESTART)
 

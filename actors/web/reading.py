@@ -17,6 +17,9 @@ from protocol.frames import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    #: Runs something in a task.
+    StartSoon = Callable[[Callable[[], Awaitable[None]]], None]
+
 
 class Consumer(Protocol):
     """Who is handed what a transport brings; called synchronously, so it never waits."""
@@ -61,7 +64,7 @@ class TaskReading:
         consumer: Consumer,
         *,
         idle_s: float,
-        nursery: trio.Nursery,
+        start: StartSoon,
     ) -> None:
         self._receive = receive
         self._consumer = consumer
@@ -69,7 +72,7 @@ class TaskReading:
         self._scope = trio.CancelScope()
         self._may_read = trio.Event()
         self._may_read.set()
-        nursery.start_soon(self._run)
+        start(self._run)
 
     def pause(self) -> None:
         # Somebody may wait for the event of an earlier pause.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.web.reactor import Sockets
-    from actors.web.reading import Consumer, Reading
+    from actors.web.reading import Consumer, Reading, StartSoon
 
 #: What one read asks for at most.
 RECEIVE_BYTES: Final = 64 * 1024
@@ -73,12 +73,15 @@ class Transport(Sink, Protocol):
         """Wait for bytes; empty when there will be none, for whatever reason."""
         ...
 
-    def start_reading(
-        self, consumer: Consumer, *, idle_s: float, nursery: trio.Nursery
-    ) -> Reading:
+    @property
+    def start_soon(self) -> StartSoon | None:
+        """What runs tasks for this transport, None if its user has to; such a task must not fail."""
+        ...
+
+    def start_reading(self, consumer: Consumer, *, idle_s: float, start: StartSoon) -> Reading:
         """Hand what comes to `consumer` until that is stopped; a peer that is silent for `idle_s` is refused with 1000.
 
-        To be stopped before the transport is closed; `nursery` is for the task that this may need.
+        To be stopped before the transport is closed; `start` is for the task that this may need.
         """
         ...
 
@@ -204,11 +207,13 @@ class SocketTransport:
                 break
         return b""
 
-    def start_reading(
-        self, consumer: Consumer, *, idle_s: float, nursery: trio.Nursery
-    ) -> Reading:
+    @property
+    def start_soon(self) -> StartSoon | None:
+        return None if self._sockets is None else self._sockets.start_soon
+
+    def start_reading(self, consumer: Consumer, *, idle_s: float, start: StartSoon) -> Reading:
         if self._sockets is None:
-            return TaskReading(self.receive_some, consumer, idle_s=idle_s, nursery=nursery)
+            return TaskReading(self.receive_some, consumer, idle_s=idle_s, start=start)
         descriptor = self._socket.fileno()
         return SocketReading(self._sockets, descriptor, self._receive_nowait, consumer, idle_s)
 

@@ -1,11 +1,7 @@
 """WebSockets, accepted: what comes is handed to their owner message by message, what goes is pushed.
 
-`Upgrade` stands for a socket whose client asks for a WebSocket: made by the HTTP exchange (`exchange.py`),
-offered to an endpoint (`supabase.py`), and entered by the connection actor that carries the client on.
-`WebSocket` is what that actor gets, the `Socket` of `actors.realtime.ports`.
-Between the two: the handshake (`handshake.py`), who reads (`reading.py`), the splitter and the outbox.
-
-Ownership of the transport moves when the context is entered; until then the exchange has it and closes it in the end.
+Made by `upgrade.py`; what the connection actor gets, the `Socket` of `actors.realtime.ports`.
+Between its client and that: the handshake (`handshake.py`), who reads (`reading.py`), the splitter and the outbox.
 
 **Invariants**
 - Messages are handed out in their order, one at a time, and none while the owner is busy with one or has closed.
@@ -15,30 +11,24 @@ Ownership of the transport moves when the context is entered; until then the exc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import asdict, evolve
 
 from actors.realtime.errors import SocketClosed
-from actors.web.endpoint import NO_LIMITS
 from actors.web.handshake import switching_protocols
 from actors.web.outbox import ABNORMAL, Outbox
 from actors.web.rare_frames import Control
 from actors.web.splitting import Splitter
-from actors.web.transport import linger
 from protocol.frames import CloseCode, close
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
+    from collections.abc import Awaitable, Callable
 
     from actors.realtime.ports import Receiver
-    from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
     from actors.web.outbox import OutboxCap
-    from actors.web.reading import Reading
+    from actors.web.reading import Reading, StartSoon
     from actors.web.transport import Transport
 
 #: Messages of one client in one turn: as many as one of them may bring in a read, others get theirs in between.
@@ -51,18 +41,32 @@ class WebSocket:
     A `Socket` for its owner, a `reading.Consumer` for whoever reads.
     """
 
+    __slots__ = (
+        "_ended",
+        "_ended_with",
+        "_is_closing",
+        "_is_paused",
+        "_options",
+        "_outbox",
+        "_reading",
+        "_receiver",
+        "_splitter",
+        "_start",
+        "_transport",
+    )
+
     def __init__(
         self,
         transport: Transport,
         options: WebSocketOptions,
         cap: OutboxCap,
-        nursery: trio.Nursery,
+        start: StartSoon,
     ) -> None:
         self._transport = transport
         self._options = options
-        self._nursery = nursery
+        self._start = start
         self._outbox = Outbox(
-            transport, options.outbox, cap, start=nursery.start_soon, on_end=self._end
+            transport, options.outbox, cap, start=self._start_guarded, on_end=self._end
         )
         self._splitter = Splitter(options.max_message_bytes)
         self._receiver: Receiver | None = None
@@ -100,7 +104,7 @@ class WebSocket:
             self._reading.resume()
         else:
             self._reading = self._transport.start_reading(
-                self, idle_s=self._options.idle_s, nursery=self._nursery
+                self, idle_s=self._options.idle_s, start=self._start
             )
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
@@ -175,7 +179,17 @@ class WebSocket:
         if self._reading is not None:
             self._reading.stop()
         self._outbox.discard()
-        self._nursery.cancel_scope.cancel()
+
+    def _start_guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run something in a task that others may have a part in: what it fails with is charged to this socket."""
+
+        async def run() -> None:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001  # charged to this socket
+                self.fail(error)
+
+        self._start(run)
 
     def _obey(self, control: Control) -> None:
         self._outbox.push(control.reply)
@@ -201,100 +215,3 @@ class WebSocket:
             self._reading.stop()
         if self._receiver is not None:
             self._receiver.note_end(code)
-
-
-class Upgrade:
-    """A client's wish for a WebSocket, and the context that fulfils it.
-
-    `key` is its `Sec-WebSocket-Key`; `early` is what came right behind the head of its request.
-    Entered once, by whoever owns the socket from then on.
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        options: WebSocketOptions,
-        cap: OutboxCap,
-        key: bytes,
-        early: bytes = b"",
-    ) -> None:
-        self._transport = transport
-        self._options = options
-        self._cap = cap
-        self._key = key
-        self._early = early
-        #: Made for who waits for that.
-        self._claimed: trio.Event | None = None
-        #: Whether the transport belongs to whoever entered the context.
-        self.is_claimed = False
-        self._is_revoked = False
-        # Not `async with`, nor a stack of contexts, which would take kilobytes for as long as the client stays.
-        self._tasks: AbstractAsyncContextManager[trio.Nursery]
-        self._socket: WebSocket
-
-    def open_socket(self, limits: SocketLimits = NO_LIMITS) -> Self:
-        """Return the context, whose socket has these limits in place of the port's; for `Opening.open_socket`."""
-        if limits is not NO_LIMITS:
-            given = {name: value for name, value in asdict(limits).items() if value is not None}
-            self._options = evolve(self._options, **given)
-        return self
-
-    async def wait_claimed(self) -> None:
-        """Wait until somebody enters the context, but no longer than a handshake may take."""
-        if self.is_claimed:
-            return
-        self._claimed = trio.Event()
-        with trio.move_on_after(self._options.handshake_within_s):
-            await self._claimed.wait()
-        self._claimed = None
-
-    def revoke(self) -> None:
-        """Let nobody enter the context any more."""
-        self._is_revoked = True
-
-    async def __aenter__(self) -> WebSocket:
-        """Complete the handshake.
-
-        Raises:
-            SocketClosed: it was not completed in time, or came too late.
-        """
-        if self._is_revoked:
-            raise SocketClosed(ABNORMAL)
-        self.is_claimed = True
-        if self._claimed is not None:
-            self._claimed.set()
-        self._tasks = trio.open_nursery()
-        nursery = await self._tasks.__aenter__()
-        self._socket = WebSocket(self._transport, self._options, self._cap, nursery)
-        is_open = False
-        try:
-            is_open = await self._socket.accept(self._key, self._early)
-        finally:
-            if not is_open:
-                await self._leave()
-        if not is_open:
-            raise SocketClosed(ABNORMAL)
-        return self._socket
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # The owner's exception is kept from the nursery, which would wrap it in a group.
-        try:
-            await self._socket.finish(error)
-        finally:
-            await self._leave()
-
-    async def _leave(self) -> None:
-        """End the tasks of the socket, let what was sent arrive, and close."""
-        try:
-            self._socket.leave()
-            try:
-                await self._tasks.__aexit__(None, None, None)
-            finally:
-                await linger(self._transport, within_s=self._options.linger_s)
-        finally:
-            self._transport.close()

@@ -139,8 +139,10 @@ class MemoryTransport:
         except trio.ClosedResourceError:
             return b""
 
-    def start_reading(self, consumer, *, idle_s, nursery):
-        return TaskReading(self.receive_some, consumer, idle_s=idle_s, nursery=nursery)
+    start_soon = None
+
+    def start_reading(self, consumer, *, idle_s, start):
+        return TaskReading(self.receive_some, consumer, idle_s=idle_s, start=start)
 
     def send_eof(self) -> None:
         self._is_ended = True

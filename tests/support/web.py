@@ -20,7 +20,7 @@ from actors.web.endpoint import Site
 from actors.web.options import WebOptions, WebSocketOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
-from actors.web.websocket import Upgrade
+from actors.web.upgrade import Upgrade
 from protocol.frames import Frame, Opcode
 from tests.support.memory import MemoryListener, MemoryTransport
 

@@ -323,3 +323,30 @@ class TestCorked:
 
         assert owner.ended == [1006]
         assert not owner.outbox.push(HELLO)
+
+
+async def test_a_socket_whose_drain_is_cancelled_from_outside_is_dead(autojump_clock):
+    sink = ScriptedSink()
+    sink.block()
+    async with trio.open_nursery() as nursery:
+        owner = Owner(nursery, sink)
+        owner.outbox.push(HELLO)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert owner.ended == [1006]
+    assert owner.cap.queued_bytes == 0
+    await owner.outbox.wait_drained()
+
+
+async def test_leaving_ends_the_drain(autojump_clock, nursery):
+    sink = ScriptedSink()
+    sink.block()
+    owner = Owner(nursery, sink)
+    owner.outbox.push(HELLO)
+    await wait_all_tasks_blocked()
+    owner.outbox.discard()
+    await wait_all_tasks_blocked()
+
+    assert nursery.child_tasks == frozenset()
+    assert owner.ended == []

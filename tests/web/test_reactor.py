@@ -69,7 +69,6 @@ class Consumer:
 class Stage:
     sockets: Sockets
     supervisor: Supervisor
-    nursery: trio.Nursery
     reports: list
     _open: list = field(factory=list)
 
@@ -79,7 +78,7 @@ class Stage:
         transport = UnixTransport(ours, self.sockets)
         self._open += [transport, theirs]
         consumer.reading = transport.start_reading(
-            consumer, idle_s=idle_s, nursery=self.nursery
+            consumer, idle_s=idle_s, start=self.sockets.start_soon
         )
         return theirs
 
@@ -113,7 +112,7 @@ async def running_reactor():
                 await supervisor.run(reactor_spec(sockets), task_status=task_status)
 
             await nursery.start(run)
-            stage = Stage(sockets, supervisor, nursery, reports)
+            stage = Stage(sockets, supervisor, reports)
             yield stage
             for reading in sockets.all():
                 reading.stop()
@@ -215,6 +214,29 @@ async def test_a_crash_ends_its_sockets_and_the_next_incarnation_reads_new_ones(
         assert old.refused == [CloseCode.SERVICE_RESTART]
         assert new.received == [b"hello"]
         assert [type(report) for report in stage.reports].count(CrashReport) == 1
+
+
+async def test_tasks_of_sockets_end_with_the_reactor_and_new_ones_wait_for_the_next():
+    ended, began = trio.Event(), trio.Event()
+
+    async def work_on() -> None:
+        began.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with running_reactor() as stage:
+        consumer = Consumer()
+        stage.read(consumer)
+        stage.sockets.start_soon(work_on)
+        await began.wait()
+        began = trio.Event()
+        stage.supervisor.poison(stage.supervisor.find("reactor"))
+        await consumer.wait_until(lambda: consumer.refused)
+        assert ended.is_set()
+        stage.sockets.start_soon(work_on)
+        await began.wait()
 
 
 async def test_a_descriptor_that_is_used_again_belongs_to_its_new_owner():
