@@ -90,14 +90,16 @@ def frame(version, topic, event, payload):
     return json.dumps({**body, "join_ref": "1"})
 
 
-def crash(node: Node, find, channel: ChannelKey, how: str) -> None:
+async def crash(node: Node, find, channel: ChannelKey, how: str) -> None:
     """Poison an actor's mailbox, fail it wherever it waits, or lay a tripwire into its fan-out."""
     supervisor = node.channels
     ref = find(supervisor, channel)
     if ref is None:
         return
     if how == "poison":
-        supervisor.poison(ref)
+        # The few places of a mailbox may all be taken while an actor gathers rows.
+        while not supervisor.poison(ref):
+            await trio.lowlevel.checkpoint()
     elif how == "fail":
         supervisor.fail(ref, Poisoned("at a waiting point"))
     else:
@@ -113,7 +115,7 @@ async def publish(port: int, topic: str, node: Node, crashes) -> None:
             body = {"type": "broadcast", "event": "n", "payload": {"n": number}}
             await socket.send(frame("2.0.0", topic, "broadcast", body))
             if number % 7 == 3 and (planned := next(crashes, None)):
-                crash(node, *planned)
+                await crash(node, *planned)
             await trio.sleep(0.01)
         await trio.sleep_forever()
 
@@ -126,9 +128,8 @@ async def write_rows(conninfo: str, node: Node, crashes) -> None:
 
     for number in range(ROWS):
         await insert(number)
-        # The last is followed by rows enough for a poisoned actor to be woken once more.
-        if number % 3 == 1 and (planned := next(crashes, None)):
-            crash(node, *planned)
+        if number % 4 == 1 and (planned := next(crashes, None)):
+            await crash(node, *planned)
 
 
 def execute(conninfo: str, statement: str, *values) -> None:
