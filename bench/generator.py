@@ -161,8 +161,10 @@ def judge(measured: Measured) -> Measured:
         measured["loadgen_core_busy"] - measured["loadgen_busy"],
         0.0,
     )
+    # What is done within a tick of the processor's clock has taken none of it.
+    used_s = measured["server_cpu_s"]
     return {
-        "kernel_share": min(1.0, measured["server_kernel_s"] / measured["server_cpu_s"]),
+        "kernel_share": min(1.0, measured["server_kernel_s"] / used_s) if used_s else 0.0,
         "void": measured["loadgen_busy"] > EXHAUSTED and measured["server_core_busy"] <= BUSY,
         "foreign": foreign,
         "disturbed": foreign > DISTURBED,

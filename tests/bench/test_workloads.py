@@ -25,7 +25,7 @@ COMMON = (
 )
 TROUPES_OWN = (
     Joins(connections=2, topics_each=3),
-    PresenceStorm(clients=5),
+    PresenceStorm(clients=30),
     Rooms(users=6, seconds=0.1),
 )
 
