@@ -135,10 +135,10 @@ class ConnectionActor:
                 self._tenant.open_connections.enter(self._described())
                 self._credentials = Credentials(self._seat, self._memberships)
                 socket.tell_if_slow(self._farewell_to_slow_consumer)
-                self._nursery.start_soon(self._intake().begin)
                 heartbeat = self._opening.dialect.heartbeat
                 if heartbeat is not None:
                     self._nursery.start_soon(self._beat, heartbeat)
+                await self._intake().begin()
                 await self._heed(inbox)
                 self._nursery.cancel_scope.cancel()
         except Exception:

@@ -82,8 +82,15 @@ class Intake:
         self._nursery.start_soon(self._crash, error)
 
     async def begin(self) -> None:
-        """Carry out what the dialect begins with, then take what the client sends."""
-        for command in self._session.begin():
+        """Carry out what the dialect begins with, in a task if there is any; then take what the client sends."""
+        commands = self._session.begin()
+        if commands:
+            self._nursery.start_soon(self._begin_with, commands)
+        else:
+            await self._socket.hand_to(self)
+
+    async def _begin_with(self, commands: Sequence[Command]) -> None:
+        for command in commands:
             await self._handler.carry_out(command)
         await self._socket.hand_to(self)
 

@@ -12,6 +12,7 @@ A join waits in a task of its own; whoever replaces or leaves it while it waits 
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,7 +30,7 @@ from protocol.events import JoinRefused, Replaced
 from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from structlog.stdlib import BoundLogger
 
@@ -183,29 +184,42 @@ class Joins:
             self._room.set()
             self._room = None
         pending.ended.set()
-        await self._in_turn(partial(self._settle, join, pending, joined=joined))
+        await self._settle(join, pending, joined=joined)
         if pending.end is not None:
             self.memberships.note_end(pending.end)
 
     async def _settle(self, join: Join, pending: PendingJoin, *, joined: bool) -> None:
-        """Carry out what waited for a join."""
+        """Carry out what is due once a join has ended; in turn, if anything is."""
+        commands = self._due(join, pending, joined=joined)
+        if self.has_turn:
+            # Nearly always there is nothing to do, and so nobody to wait for.
+            first = next(commands, None)
+            if first is None:
+                return
+            commands = chain((first,), commands)
+        await self._in_turn(partial(self._carry_out_all, commands))
+
+    def _due(self, join: Join, pending: PendingJoin, *, joined: bool) -> Iterator[Command]:
+        """Yield what waited for a join, and then what all members of its channel get."""
         is_member = joined and pending.end is None
-        for command in self._session.settle(join.topic, join.number, joined=is_member):
-            await self._carry_out(command)
+        yield from self._session.settle(join.topic, join.number, joined=is_member)
         if is_member and not join.options.private:
-            await self._share(join.topic, join.sub_topic)
+            yield from self._shared(join.topic, join.sub_topic)
+
+    async def _carry_out_all(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            await self._carry_out(command)
 
     async def share(self, sub_topic: str) -> None:
         """See to the row changes that all members of the public channel `sub_topic` get, if we are one of them."""
         for topic, membership in tuple(self.memberships.by_topic.items()):
             _, is_private, name = membership.channel_key
             if name == sub_topic and not is_private:
-                await self._share(topic, sub_topic)
+                await self._carry_out_all(self._shared(topic, sub_topic))
 
-    async def _share(self, topic: str, sub_topic: str) -> None:
+    def _shared(self, topic: str, sub_topic: str) -> Sequence[Command]:
         changes = self._seat.tenant.managed.shared_changes(sub_topic)
-        for command in self._session.share(topic, changes):
-            await self._carry_out(command)
+        return self._session.share(topic, changes)
 
     async def _refuse(self, join: Join, pending: PendingJoin, refused: Refused) -> None:
         """Answer a join that is refused, late, so that clients which come back at once do not come back often."""

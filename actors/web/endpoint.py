@@ -71,7 +71,8 @@ class WebSocketRequest:
     def headers_shown(self) -> bytes:
         """The headers that policies may look at, as a JSON object."""
         shown = {n: v for n, v in self.headers.items() if n.startswith("x-")}
-        return json.dumps(shown).encode()
+        # Nearly nobody sends any.
+        return json.dumps(shown).encode() if shown else b"{}"
 
 
 @frozen

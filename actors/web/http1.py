@@ -100,9 +100,15 @@ class HttpWire:
         if not self._is_first and not self.early and not await self._wait_for_first_byte():
             return None
         self._is_first = False
-        with trio.move_on_after(self._options.head_within_s):
-            return await self._read_head()
-        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT)
+        # What has come already costs no limit to its waiting.
+        before = len(self.early) + self._receive_nowait()
+        event = self._next_event()
+        if event is h11.NEED_DATA:
+            with trio.move_on_after(self._options.head_within_s):
+                event, before = await self._wait_for_head(before)
+                return self._take_head(event, before)
+            raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT)
+        return self._take_head(event, before)
 
     async def read_body(self) -> bytes:
         """Wait for a piece of the body; empty at its end.
@@ -111,10 +117,15 @@ class HttpWire:
             RequestRefused: with 400, 408 or 413.
             ConnectionResetError: the client left in the middle of it.
         """
+        data = self._body_nowait()
+        if data == b"":
+            return data
         if self._body_deadline is None:
             self._body_deadline = trio.current_time() + self._options.body_within_s
+        if data is not None:
+            return data
         with trio.CancelScope(deadline=self._body_deadline):
-            return await self._read_body()
+            return await self._wait_for_body()
         raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT)
 
     async def start_response(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -177,33 +188,45 @@ class HttpWire:
                 return bool(await self._receive())
         return False
 
-    async def _read_head(self) -> Head | None:
-        before = len(self.early)
-        while True:
+    async def _wait_for_head(self, received: int) -> tuple[object, int]:
+        """Return what follows once it is complete, and how many bytes were received until then."""
+        event: object = h11.NEED_DATA
+        while event is h11.NEED_DATA:
+            received += await self._receive()
             event = self._next_event()
-            if isinstance(event, h11.Request):
-                # h11 only limits what is incomplete, so a big head in one read would pass.
-                if before - len(self.early) > self._options.max_head_bytes:
-                    raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-                self._is_head_request = event.method == b"HEAD"
-                self._refuse_declared_body(event)
-                return _head(event)
-            if event is not h11.NEED_DATA:
-                return None
-            before += await self._receive()
+        return event, received
 
-    async def _read_body(self) -> bytes:
+    def _take_head(self, event: object, received: int) -> Head | None:
+        if not isinstance(event, h11.Request):
+            return None
+        # h11 only limits what is incomplete, so a big head in one read would pass.
+        if received - len(self.early) > self._options.max_head_bytes:
+            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        self._is_head_request = event.method == b"HEAD"
+        self._refuse_declared_body(event)
+        return _head(event)
+
+    async def _wait_for_body(self) -> bytes:
         if self._h11.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+        while (data := self._body_nowait()) is None:
+            if not await self._receive():
+                raise ConnectionResetError
+        return data
+
+    def _body_nowait(self) -> bytes | None:
+        """Return the next piece of the body that was received, empty at its end; None if it has to be waited for."""
         while self._h11.their_state is h11.SEND_BODY:
+            if self._h11.they_are_waiting_for_100_continue:
+                return None
             event = self._next_event()
+            if event is h11.NEED_DATA:
+                return None
             if isinstance(event, h11.Data):
                 self._body_bytes += len(event.data)
                 if self._body_bytes > self._options.max_body_bytes:
                     raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
                 return bytes(event.data)
-            if event is h11.NEED_DATA and not await self._receive():
-                raise ConnectionResetError
         return b""
 
     def _refuse_declared_body(self, request: h11.Request) -> None:
@@ -216,6 +239,16 @@ class HttpWire:
             return self._h11.next_event()
         except h11.RemoteProtocolError as error:
             raise RequestRefused(error.error_status_hint) from None
+
+    def _receive_nowait(self) -> int:
+        """Take what has come, and return how many bytes that was; also when it is the end."""
+        if self.early:
+            return 0
+        data = self._transport.receive_nowait()
+        if data is None:
+            return 0
+        self._h11.receive_data(data)
+        return len(data)
 
     async def _receive(self) -> int:
         data = await self._transport.receive_some()

@@ -73,6 +73,10 @@ class Transport(Sink, Protocol):
         """Wait for bytes; empty when there will be none, for whatever reason."""
         ...
 
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        """Return what has come, None if that is nothing; otherwise as `receive_some`."""
+        ...
+
     @property
     def start_soon(self) -> StartSoon | None:
         """What runs tasks for this transport, None if its user has to; such a task must not fail."""
@@ -176,10 +180,6 @@ class SocketTransport:
         sockets: Sockets | None = None,
     ) -> None:
         connected.setblocking(False)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         self._socket = connected
         self.send_some: Callable[[bytes | memoryview], int] = connected.send
         self._on_close = on_close
@@ -198,7 +198,7 @@ class SocketTransport:
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         await trio.lowlevel.checkpoint()
         while not self._is_closed:
-            data = self._receive_nowait(max_bytes)
+            data = self.receive_nowait(max_bytes)
             if data is not None:
                 return data
             try:
@@ -206,6 +206,14 @@ class SocketTransport:
             except trio.ClosedResourceError:
                 break
         return b""
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        try:
+            return self._socket.recv(max_bytes)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
 
     @property
     def start_soon(self) -> StartSoon | None:
@@ -215,7 +223,7 @@ class SocketTransport:
         if self._sockets is None:
             return TaskReading(self.receive_some, consumer, idle_s=idle_s, start=start)
         descriptor = self._socket.fileno()
-        return SocketReading(self._sockets, descriptor, self._receive_nowait, consumer, idle_s)
+        return SocketReading(self._sockets, descriptor, self.receive_nowait, consumer, idle_s)
 
     def send_eof(self) -> None:
         if not self._is_closed:
@@ -236,14 +244,6 @@ class SocketTransport:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.close()
 
-    def _receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
-        try:
-            return self._socket.recv(max_bytes)
-        except (BlockingIOError, InterruptedError):
-            return None
-        except OSError:
-            return b""
-
 
 class SocketListener:
     """A `Listener` on a TCP port, open as soon as it exists; with `sockets` the reactor can read what it accepts."""
@@ -259,6 +259,7 @@ class SocketListener:
             dualstack_ipv6=host == "::",
         )
         self._socket.setblocking(False)
+        _set_options(self._socket)
         self._open_connections = 0
         self._sockets = sockets
         self.port: int = self._socket.getsockname()[1]
@@ -292,3 +293,11 @@ class SocketListener:
 
     def _forget(self) -> None:
         self._open_connections -= 1
+
+
+def _set_options(listening: socket.socket) -> None:
+    """Set what accepted sockets have too: they take over the options of the one that listens (Linux, BSD)."""
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)

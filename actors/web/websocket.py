@@ -161,12 +161,13 @@ class WebSocket:
     async def accept(self, key: bytes, early: bytes) -> bool:
         """Answer the request to upgrade and see the answer written; False if that was not done in time."""
         self._splitter.feed(early)
-        with trio.move_on_after(self._options.handshake_within_s):
-            response = await switching_protocols(key)
-            if response and self._outbox.push(response):
+        response = await switching_protocols(key)
+        if not response or not self._outbox.push(response):
+            return False
+        if self._outbox.queued_bytes:
+            with trio.move_on_after(self._options.handshake_within_s):
                 await self._outbox.wait_drained()
-                return not self._outbox.is_ended
-        return False
+        return not self._outbox.is_ended and not self._outbox.queued_bytes
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
