@@ -121,15 +121,16 @@ class Cell(Generic[M]):
             self._on_overflow(self)
         return False
 
-    def deliver_at_once(self, message: M) -> bool:
-        """Have the actor deal with a message in this turn if it offers that, and else queue it.
+    def deal_at_once(self, message: M, reply: Reply[Any] | None = None) -> bool:
+        """Have the actor deal with a message in this turn if it offers that; False if nothing was done.
 
-        What it fails with is its crash, as if it had taken the message itself, and nothing to the caller.
+        What it fails with is its crash, as if it had taken the message itself, and nothing to the caller;
+        a question that it did not answer fails with that, or whenever the incarnation ends.
         """
         mailbox = self.mailbox
         at_once = mailbox.at_once
         if at_once is None:
-            return self.deliver_nowait(message)
+            return False
         # What is told meanwhile is queued.
         mailbox.at_once = None
         self.in_hand = message
@@ -137,13 +138,14 @@ class Cell(Generic[M]):
             is_done = at_once(message)
         except Exception as error:  # noqa: BLE001  # charged to the actor
             mailbox.fail_consumer(error)
-            return True
-        self.in_hand = None
-        if not is_done:
-            return self.deliver_nowait(message)
-        if mailbox.is_awaited:
-            mailbox.at_once = at_once
-        return True
+            is_done = True
+        else:
+            self.in_hand = None
+            if mailbox.is_awaited:
+                mailbox.at_once = at_once
+        if is_done and reply is not None and not reply.is_settled:
+            self.hold_question(reply)
+        return is_done
 
     async def deliver(self, message: M, reply: Reply[Any] | None = None) -> None:
         """Queue a message, waiting for room; raises ActorStopped."""

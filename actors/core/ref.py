@@ -56,8 +56,9 @@ class Reply(Generic[R]):
         return True
 
     async def wait(self) -> R:
-        """Wait for the answer."""
-        await self._settled.wait()
+        """Wait for the answer; no checkpoint if it is there."""
+        if not self._settled.is_set():
+            await self._settled.wait()
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # None only when R allows it
@@ -99,7 +100,8 @@ class Ref(Generic[M]):
 
         For messages whose effect is short and synchronous; what that fails with is the actor's crash, not the caller's.
         """
-        return self._cell.deliver_at_once(message)
+        cell = self._cell
+        return cell.deal_at_once(message) or cell.deliver_nowait(message)
 
     async def send(self, message: M) -> None:
         """Deliver, waiting for room behind those who wait already.
@@ -120,9 +122,23 @@ class Ref(Generic[M]):
             AskTimeout: there was no answer in time.
         """
         reply: Reply[R] = Reply()
+        return await self._wait_for(reply, make(reply), within)
+
+    async def ask_at_once(self, make: Callable[[Reply[R]], M], *, within: float) -> R:
+        """Ask as `ask` does; an actor that is idle and offers it answers within this call, as for `tell_at_once`."""
+        reply: Reply[R] = Reply()
+        message = make(reply)
+        is_taken = self._cell.deal_at_once(message, reply)
+        if reply.is_settled:
+            return await reply.wait()
+        return await self._wait_for(reply, None if is_taken else message, within)
+
+    async def _wait_for(self, reply: Reply[R], question: M | None, within: float) -> R:
+        """Wait for the answer to a question; None if it was taken already."""
         try:
             with trio.move_on_after(within):
-                await self._cell.deliver(make(reply), reply)
+                if question is not None:
+                    await self._cell.deliver(question, reply)
                 return await reply.wait()
             if reply.is_settled:
                 # The answer came in the moment in which the time was up.

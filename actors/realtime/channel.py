@@ -2,7 +2,7 @@
 
 One per (tenant, privacy, topic). Takes messages in batches, encodes each event once per encode key,
 and sends once per subscriber and batch (`fanout.py`). It never waits for a subscriber.
-What is told to a small channel that is idle is delivered in the turn that tells it.
+What is told to a small channel that is idle is delivered in the turn that tells it, and who joins is let in in theirs.
 Neighbours: connections send it `Attach`, `Detach`, `Refresh` and `Publish`; it starts the rows actor (`rows.py`);
 it tells its roster what the presence actor found out (`presence.py`).
 
@@ -12,6 +12,7 @@ Recovery: rung 1, the message in hand is lost; beyond the limit rung 2 (each con
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
@@ -84,9 +85,10 @@ class ChannelActor:
                 return
             # What woke the one before may be lost with it.
             inbox.ref.tell(PresenceChanged())
+        deal_at_once = partial(self._deal_at_once, inbox=inbox)
         while True:
             try:
-                async for message in inbox.batch(BATCH, self._deliver_at_once):
+                async for message in inbox.batch(BATCH, deal_at_once):
                     if isinstance(message, Stopping):
                         return
                     await self._handle(message, inbox)
@@ -98,13 +100,21 @@ class ChannelActor:
             if not self._roster and inbox.retire():
                 return
 
-    def _deliver_at_once(self, message: ChannelMessage) -> bool:
-        """Deliver a broadcast in the turn of its publisher; False if it is not that, or that could take long."""
-        if (
-            not isinstance(message, Publish)
-            or len(self._roster) > RECEIVERS_AT_ONCE
-            or self._quota.events.is_tripped
-        ):
+    def _deal_at_once(self, message: ChannelMessage, *, inbox: Inbox[ChannelMessage]) -> bool:
+        """Deliver a broadcast in the turn of its publisher, or let in who joins in theirs; False if it is neither.
+
+        Nothing is prepared while this is on offer, so nothing has to be sent first.
+        """
+        if isinstance(message, Publish):
+            return self._deliver_at_once(message)
+        if isinstance(message, Attach):
+            self._attach(message, inbox)
+            return True
+        return False
+
+    def _deliver_at_once(self, message: Publish) -> bool:
+        """Deliver a broadcast; False if that could take long."""
+        if len(self._roster) > RECEIVERS_AT_ONCE or self._quota.events.is_tripped:
             return False
         taken, received = deliver_at_once(self._roster, message)
         if received:

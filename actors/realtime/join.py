@@ -217,7 +217,7 @@ async def attach(
     for _ in range(ATTEMPTS):
         channel = tenant.channels.get_or_start(key)
         try:
-            presence: TopicPresence = await channel.ask(
+            presence: TopicPresence = await channel.ask_at_once(
                 lambda attached: Attach(subscription, greeting, attached, gate),
                 within=tenant.limits.attach_within_s,
             )

@@ -1,8 +1,8 @@
 """Who may wait for whom: `send` and `ask` go towards a strictly lower rank.
 
 A syntax tree does not know the type of what `send` is called on.
-So every awaited `….send(Message(…))` and `….ask(…)` outside the actor core stands in the table `WAITS` of `rules.py`,
-where a reviewer sees it, and the table is held against the ranks.
+So every awaited `….send(Message(…))`, `….ask(…)` and `….ask_at_once(…)` outside the actor core stands in the table
+`WAITS` of `rules.py`, where a reviewer sees it, and the table is held against the ranks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def waits(module: Module) -> set[tuple[str, str]]:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)
         if isinstance(node.value.func, ast.Attribute)
-        and node.value.func.attr in {"send", "ask"}
+        and node.value.func.attr in {"send", "ask", "ask_at_once"}
     }
 
 

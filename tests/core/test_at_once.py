@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import assert_no_checkpoints, wait_all_tasks_blocked
 
+from actors.core.errors import ActorCrashed, AskTimeout
 from actors.core.reports import CrashReport, GiveUpReport
 from actors.core.signals import Restarted
 from actors.core.spec import Backoff
@@ -237,3 +238,97 @@ async def test_crashes_at_once_count_for_the_restart_limit(autojump_clock):
 
         assert len(here.reported(GiveUpReport)) == 1
         assert not ref.tell_at_once("too late")
+
+
+def librarian(name, **options):
+    """Return the spec of an actor that answers questions, at once if it may; `keep` is answered with the next one."""
+
+    def deal(inbox, kept, item):
+        question, reply = item
+        if question == "crash":
+            raise ZeroDivisionError
+        if question == "keep":
+            kept.append(reply)
+            return
+        for one in (*kept, reply):
+            one.set((inbox.incarnation, question))
+
+    async def run(inbox):
+        kept = []
+
+        def deal_at_once(item):
+            if item[0] == "later":
+                return False
+            deal(inbox, kept, item)
+            return True
+
+        while True:
+            async for item in inbox.batch(10, deal_at_once):
+                deal(inbox, kept, item)
+
+    return role(name, run, **options)
+
+
+async def ask(ref, question, outcomes):
+    try:
+        answer = await ref.ask_at_once(lambda reply: (question, reply), within=1)
+    except Exception as error:  # noqa: BLE001  # the outcome is what is asked for
+        outcomes.append(type(error))
+    else:
+        outcomes.append(answer)
+
+
+async def test_an_idle_actor_answers_within_the_call_again_and_again():
+    outcomes = []
+    async with stage() as here:
+        ref = here.start(librarian("swift"))
+        await wait_all_tasks_blocked()
+
+        for question in ("one", "two"):
+            with assert_no_checkpoints():
+                await ask(ref, question, outcomes)
+
+        assert outcomes == [(1, "one"), (1, "two")]
+
+
+async def test_what_is_not_answered_at_once_is_waited_for(autojump_clock):
+    outcomes = []
+    async with stage() as here:
+        ref = here.start(librarian("slow"))
+
+        await ask(ref, "before it waits", outcomes)
+        await wait_all_tasks_blocked()
+        await ask(ref, "later", outcomes)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, ref, "keep", outcomes)
+            await wait_all_tasks_blocked()
+            await ask(ref, "last", outcomes)
+
+        answers = ["before it waits", "later", "last", "last"]
+        assert outcomes == [(1, answer) for answer in answers]
+
+
+async def test_who_is_not_answered_in_time_hears_of_that(autojump_clock):
+    outcomes = []
+    async with stage() as here:
+        ref = here.start(librarian("forgetful"))
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+
+        await ask(ref, "keep", outcomes)
+
+        assert (outcomes, trio.current_time() - start) == ([AskTimeout], 1)
+
+
+async def test_a_crash_fails_all_questions_that_were_taken_at_once(autojump_clock):
+    outcomes = []
+    async with stage() as here:
+        ref = here.start(librarian("brittle"))
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, ref, "keep", outcomes)
+            await wait_all_tasks_blocked()
+            await ask(ref, "crash", outcomes)
+        await ask(ref, "again", outcomes)
+
+        assert outcomes == [ActorCrashed, ActorCrashed, (2, "again")]
