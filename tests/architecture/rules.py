@@ -77,7 +77,7 @@ HEAVY_NEIGHBOURS = {
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
     "trio_websocket": ("actors/web/handshake.py",),
-    "wsproto": ("actors/web/rare_frames.py",),
+    "wsproto": ("actors/web/handshake.py", "actors/web/rare_frames.py"),
 }
 
 WARN_FILE_LINES = 300
