@@ -7,7 +7,7 @@ Called by `joins.py` once it is known who joins, and by `credentials.py` when a 
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -57,31 +57,35 @@ def binding(sub_topic: str, tenant: Tenant, *, is_managed: bool) -> ManagedChann
     return channel if channel is not None and (channel.is_created or is_managed) else None
 
 
-@contextmanager
-def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Iterator[None]:
+def managed_place(
+    join: Join, subscription: Subscription, tenant: Tenant
+) -> AbstractContextManager[None]:
     """Hold a place in the managed channel that a join is for, until the join is on its roster; create it if need be.
 
     Raises:
-        Refused: on entry; there is no such channel, or no place in it for this identity.
+        Refused: at once; there is no such channel, or no place in it for this identity.
     """
     is_managed = join.options.managed
     if join.options.private:
-        yield
-        return
+        return nullcontext()
     channel = binding(join.sub_topic, tenant, is_managed=is_managed)
     if channel is None:
         if not is_managed:
-            yield
-            return
+            return nullcontext()
         channel = _create(join.sub_topic, tenant)
     identity = subscription.identity
     refuse_if_unreadable(join.sub_topic, identity, tenant, is_managed=is_managed)
     _refuse_if_full(channel, tenant, _replaced_by(join, subscription))
-    channel.entering.add(subscription.key)
+    return _held(channel, subscription.key)
+
+
+@contextmanager
+def _held(channel: ManagedChannel, key: JoinKey) -> Iterator[None]:
+    channel.entering.add(key)
     try:
         yield
     finally:
-        channel.entering.discard(subscription.key)
+        channel.entering.discard(key)
 
 
 async def end_if_unwelcome(membership: Membership, tenant: Tenant) -> None:

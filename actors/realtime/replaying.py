@@ -13,7 +13,7 @@ Called by `join.py` for a join, by the relay for each broadcast, and by the chan
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import structlog
@@ -122,16 +122,19 @@ class ReplayGates:
             self._gates.pop(key, None)
 
 
-@contextmanager
-def replay_gate(join: Join, key: ChannelKey, seat: Seat) -> Iterator[ReplayGate | None]:
+def replay_gate(
+    join: Join, key: ChannelKey, seat: Seat
+) -> AbstractContextManager[ReplayGate | None]:
     """Return a context to join in, with the gate of a join that wants a replay; None if it wants none.
 
     Raises:
         Refused: on exit, too much would have to be held for it.
     """
-    if join.options.replay is None:
-        yield None
-        return
+    return nullcontext() if join.options.replay is None else _gate(join, key, seat)
+
+
+@contextmanager
+def _gate(join: Join, key: ChannelKey, seat: Seat) -> Iterator[ReplayGate]:
     gate = ReplayGate(EncodeKey(seat.opening.dialect, join.topic))
     try:
         with gate.scope:

@@ -25,7 +25,7 @@ from attrs import frozen
 from actors.web.transport import RECEIVE_BYTES, send_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from actors.web.options import HttpOptions
     from actors.web.transport import Transport
@@ -47,7 +47,10 @@ class RequestRefused(Exception):
 
 @frozen
 class Head:
-    """The head of a request; header names are in lower case, `path` is percent-decoded, `query` is not."""
+    """The head of a request; header names are in lower case, `path` is percent-decoded, `query` is not.
+
+    In `values` several of one name are joined by commas.
+    """
 
     method: str
     http_version: str
@@ -55,11 +58,12 @@ class Head:
     path: str
     query: bytes
     headers: Headers
+    values: Mapping[bytes, bytes]
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, several of one name joined by commas, or None."""
-        values = [value for key, value in self.headers if key == name]
-        return b", ".join(values).decode("latin-1") if values else None
+        value = self.values.get(name)
+        return None if value is None else value.decode("latin-1")
 
 
 class HttpWire:
@@ -101,14 +105,13 @@ class HttpWire:
             return None
         self._is_first = False
         # What has come already costs no limit to its waiting.
-        before = len(self.early) + self._receive_nowait()
+        received = len(self.early) or self._receive_nowait()
         event = self._next_event()
-        if event is h11.NEED_DATA:
-            with trio.move_on_after(self._options.head_within_s):
-                event, before = await self._wait_for_head(before)
-                return self._take_head(event, before)
-            raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT)
-        return self._take_head(event, before)
+        if event is not h11.NEED_DATA:
+            return self._take_head(event, received)
+        with trio.move_on_after(self._options.head_within_s):
+            return await self._wait_for_head(received)
+        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT)
 
     async def read_body(self) -> bytes:
         """Wait for a piece of the body; empty at its end.
@@ -188,23 +191,25 @@ class HttpWire:
                 return bool(await self._receive())
         return False
 
-    async def _wait_for_head(self, received: int) -> tuple[object, int]:
-        """Return what follows once it is complete, and how many bytes were received until then."""
+    async def _wait_for_head(self, received: int) -> Head | None:
+        """Wait for the rest of the head of which so much was received."""
         event: object = h11.NEED_DATA
         while event is h11.NEED_DATA:
             received += await self._receive()
             event = self._next_event()
-        return event, received
+        return self._take_head(event, received)
 
     def _take_head(self, event: object, received: int) -> Head | None:
         if not isinstance(event, h11.Request):
             return None
         # h11 only limits what is incomplete, so a big head in one read would pass.
-        if received - len(self.early) > self._options.max_head_bytes:
+        most = self._options.max_head_bytes
+        if received > most and received - len(self.early) > most:
             raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         self._is_head_request = event.method == b"HEAD"
-        self._refuse_declared_body(event)
-        return _head(event)
+        head = _head(event)
+        self._refuse_declared_body(head)
+        return head
 
     async def _wait_for_body(self) -> bytes:
         if self._h11.they_are_waiting_for_100_continue:
@@ -229,10 +234,11 @@ class HttpWire:
                 return bytes(event.data)
         return b""
 
-    def _refuse_declared_body(self, request: h11.Request) -> None:
-        for name, value in request.headers:
-            if name == b"content-length" and int(value) > self._options.max_body_bytes:
-                raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    def _refuse_declared_body(self, head: Head) -> None:
+        # Of several that say the same h11 leaves one.
+        size = head.values.get(b"content-length")
+        if size is not None and int(size) > self._options.max_body_bytes:
+            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def _next_event(self) -> object:
         try:
@@ -241,9 +247,7 @@ class HttpWire:
             raise RequestRefused(error.error_status_hint) from None
 
     def _receive_nowait(self) -> int:
-        """Take what has come, and return how many bytes that was; also when it is the end."""
-        if self.early:
-            return 0
+        """Take what has come, and return how many bytes that was; none at the end."""
         data = self._transport.receive_nowait()
         if data is None:
             return 0
@@ -263,13 +267,18 @@ class HttpWire:
 
 def _head(request: h11.Request) -> Head:
     raw_path, _, query = _origin_form(request.target).partition(b"?")
+    headers = tuple(request.headers)
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        values[name] = b"%b, %b" % (values[name], value) if name in values else value
     return Head(
         method=request.method.decode("ascii"),
         http_version=request.http_version.decode("ascii"),
         raw_path=raw_path,
         path=unquote(raw_path),
         query=query,
-        headers=tuple(request.headers),
+        headers=headers,
+        values=values,
     )
 
 
