@@ -76,7 +76,8 @@ HEAVY_NEIGHBOURS = {
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
-    "trio_websocket": ("actors/web/handshake.py",),
+    # The oracle and a client of the tests, no part of the server.
+    "trio_websocket": (),
     "wsproto": ("actors/web/handshake.py", "actors/web/rare_frames.py"),
 }
 
