@@ -68,7 +68,7 @@ class Publisher:
         What its client is sent back comes behind the answer.
         """
         is_answered_first = membership.ack and membership.echo
-        if is_answered_first or self._outbox.is_corked:
+        if is_answered_first or self._outbox.is_in_burst:
             return membership.channel.tell(message)
         return membership.channel.tell_at_once(message)
 
