@@ -76,9 +76,12 @@ class PhoenixDialect:
         A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
         each; a JSON one that cannot be binary goes out as text, which every client reads as well.
         """
-        if isinstance(event, UserBroadcast | ReplayedBroadcast | Replaced):
-            return self._frame_by_version(event, topic)
-        return self._text(event, topic)
+        # Not `isinstance` of a union, which is made anew each time: an answer is made for every message.
+        match event:
+            case UserBroadcast() | ReplayedBroadcast() | Replaced():
+                return self._frame_by_version(event, topic)
+            case _:
+                return self._text(event, topic)
 
     def _frame_by_version(
         self, event: UserBroadcast | ReplayedBroadcast | Replaced, topic: str
