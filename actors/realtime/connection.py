@@ -16,13 +16,14 @@ import structlog
 import trio
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
+from actors.realtime.alarm import Alarm
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.farewells import farewell_to_slow_consumer, tell_of_restart
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
 from actors.realtime.managed_pushes import is_free, refusal_of, refuse
-from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
+from actors.realtime.messages import AlarmRang, SharedChangesMoved, StateSet, SubscriptionEnded
 from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
@@ -116,8 +117,9 @@ class ConnectionActor:
         self._metrics.connections_opened.inc()
         self._metrics.connections_open.inc()
         self._departures.open_connections += 1
+        alarm = Alarm(self._tenant.alarms, inbox.ref)
         self._seat = Seat(
-            self._name, self._opening, self._tenant, inbox, socket.outbox, self.end
+            self._name, self._opening, self._tenant, inbox, socket.outbox, alarm, self.end
         )
         self._tracker = Tracker(self._seat, self._metrics, self._count_presence_push)
         try:
@@ -146,6 +148,7 @@ class ConnectionActor:
             socket.outbox.push(frames.close(self._close_code))
             raise
         finally:
+            self._seat.alarm.stop()
             self._tracker.untrack_all()
             self._tenant.quota.users.forget(self._name)
             self._tenant.open_connections.forget(self._name)
@@ -178,18 +181,19 @@ class ConnectionActor:
         )
 
     async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
-        """Take note of messages, and look after tokens when it is time, until the node stops."""
+        """Take note of messages until the node stops."""
         while True:
-            message = await self._memberships.alarm.before(inbox.take)
+            message = await inbox.take()
             if isinstance(message, Stopping):
                 await self._say_goodbye(message.deadline)
                 return
-            if message is None and self._joins.is_idle_too_long:
-                self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, NO_CHANNEL)
-            elif message is None:
-                self._nursery.start_soon(self._credentials.verify_again)
-            else:
-                self._take_note(message)
+            self._take_note(message)
+
+    def _look_after_times(self) -> None:
+        if self._joins.is_idle_too_long:
+            self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, NO_CHANNEL)
+        else:
+            self._nursery.start_soon(self._credentials.verify_again)
 
     async def _beat(self, heartbeat: ServerHeartbeat) -> None:
         """Show the client at regular intervals that the server is there."""
@@ -272,6 +276,8 @@ class ConnectionActor:
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
+            case AlarmRang():
+                self._look_after_times()
             case SubscriptionEnded():
                 self._joins.note_end(message)
             case SharedChangesMoved(sub_topic):
@@ -284,9 +290,7 @@ class ConnectionActor:
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass
             case Terminated(ref):
-                for membership in tuple(self._memberships.by_topic.values()):
-                    if membership.channel is ref:
-                        self._memberships.fail(membership)
+                self._memberships.fail_all_in(ref)
             case Restarted() | Stopping():
                 pass
 

@@ -10,12 +10,11 @@ which end what may not go on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 
-from actors.realtime.alarm import Alarm
 from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from protocol.events import Closed, Failed, Replaced, Reply, System
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
 
+    from actors.core.ref import Ref
+    from actors.realtime.alarm import Alarm
     from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey, SubscriptionEnded
     from actors.realtime.ports import Identity
@@ -48,7 +49,6 @@ class Memberships:
         "_seat",
         "_session",
         "_untrack",
-        "alarm",
         "by_topic",
         "last_ended_at",
     )
@@ -67,8 +67,6 @@ class Memberships:
         self._untrack = untrack
         self._is_joining = is_joining
         self.by_topic: dict[str, Membership] = {}
-        #: Rings when the identity of a membership is to be looked at again.
-        self.alarm = Alarm()
         #: When the last one ended, on trio's clock; before that, when the client came.
         self.last_ended_at = trio.current_time()
 
@@ -76,6 +74,11 @@ class Memberships:
     def _log(self) -> BoundLogger:
         logger: BoundLogger = structlog.get_logger().bind(conn=self._seat.name)
         return logger
+
+    @property
+    def alarm(self) -> Alarm:
+        """Rings when the identity of a membership is to be looked at again."""
+        return self._seat.alarm
 
     def find(self, topic: str, number: int) -> Membership | None:
         """Return what join `number` of a topic came to, None if that has ended."""
@@ -169,6 +172,12 @@ class Memberships:
         self._seat.push(failed, membership.topic)
         self._forget(membership)
         self._seat.end_behind(failed, self._nursery)
+
+    def fail_all_in(self, channel: Ref[Any]) -> None:
+        """Tell the client so of all its subscriptions to a channel that is gone."""
+        for membership in tuple(self.by_topic.values()):
+            if membership.channel is channel:
+                self.fail(membership)
 
     async def detach(self, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
