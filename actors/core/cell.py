@@ -28,12 +28,12 @@ class Cell(Generic[M]):
     """One child under one name."""
 
     __slots__ = (
+        "_crashes",
         "_exited",
         "_on_overflow",
         "_settled",
         "_taken",
         "began_at",
-        "crashes",
         "crashes_in_a_row",
         "due_at",
         "end",
@@ -66,7 +66,7 @@ class Cell(Generic[M]):
         self.incarnation = 0
         #: What the running incarnation took last and has not finished with.
         self.in_hand: M | None = None
-        self._taken: list[Reply[Any]] = []
+        self._taken: tuple[Reply[Any], ...] = ()
         self._on_overflow = on_overflow
 
         # The incarnation; replaced by `begin`.
@@ -89,10 +89,17 @@ class Cell(Generic[M]):
         self.is_overdue = False
 
         # What restarts go by (`restarts.py`).
-        self.crashes: list[float] = []
+        self._crashes: list[float] | None = None
         self.crashes_in_a_row = 0
         #: When the next incarnation may begin, in seconds on the trio clock.
         self.due_at = 0.0
+
+    @property
+    def crashes(self) -> list[float]:
+        """When it crashed, as far as that still counts; kept up by `restarts.py`."""
+        if self._crashes is None:
+            self._crashes = []
+        return self._crashes
 
     @property
     def settled(self) -> trio.Event:
@@ -152,8 +159,8 @@ class Cell(Generic[M]):
 
     def hold_question(self, reply: Reply[Any]) -> None:
         """Note a question that the incarnation took; it fails if the incarnation ends before it is answered."""
-        self._taken = [taken for taken in self._taken if not taken.is_settled]
-        self._taken.append(reply)
+        open_ones = [taken for taken in self._taken if not taken.is_settled]
+        self._taken = (*open_ones, reply)
 
     def begin(self) -> None:
         """Prepare for a new incarnation."""
@@ -191,7 +198,7 @@ class Cell(Generic[M]):
         error = ActorCrashed if crashed else ActorStopped
         for reply in self._taken:
             reply.fail(error(f"{self.spec.name!r} ended while it held the question"))
-        self._taken.clear()
+        self._taken = ()
         for event in (self._settled, self._exited):
             if event is not None:
                 event.set()
