@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
+from actors.core.cell_set import CellSet
 from actors.core.errors import ActorCrashed, ActorStopped
 from actors.core.mailbox import Mailbox
 from actors.core.ref import Ref, Reply
@@ -60,8 +61,8 @@ class Cell(Generic[M]):
         self.mailbox: Mailbox[M] = Mailbox(
             spec.capacity, spec.weigh, spec.weight_limit, spec.weight_pool
         )
-        self.watchers: dict[Cell[Any], None] = {}
-        self.watching: dict[Cell[Any], None] = {}
+        self.watchers = CellSet()
+        self.watching = CellSet()
         self.end: Reason | None = None
         self.incarnation = 0
         #: What the running incarnation took last and has not finished with.
@@ -69,8 +70,8 @@ class Cell(Generic[M]):
         self._taken: tuple[Reply[Any], ...] = ()
         self._on_overflow = on_overflow
 
-        # The incarnation; replaced by `begin`.
-        self.scope = trio.CancelScope()
+        # The incarnation; replaced by `begin`. Only the supervisor cancels a child (I13).
+        self.scope = trio.CancelScope(shield=True)
         self.task: trio.lowlevel.Task | None = None
         self.began_at = 0.0
         self.is_running = False
@@ -165,8 +166,8 @@ class Cell(Generic[M]):
     def begin(self) -> None:
         """Prepare for a new incarnation."""
         self.incarnation += 1
-        # Only the supervisor cancels a child (I13).
-        self.scope = trio.CancelScope(shield=True)
+        if self.incarnation > 1:
+            self.scope = trio.CancelScope(shield=True)
         self._settled = self._exited = None
         self.failure = None
         self.is_running = True
@@ -210,11 +211,11 @@ class Cell(Generic[M]):
         self.end = reason
         self.close_mailbox()
         for watcher in self.watchers:
-            watcher.watching.pop(self, None)
+            watcher.watching.discard(self)
             watcher.mailbox.put_signal(Terminated(self.ref, reason))
         self.watchers.clear()
         for watched in self.watching:
-            watched.watchers.pop(self, None)
+            watched.watchers.discard(self)
         self.watching.clear()
 
     def close_mailbox(self) -> None:
@@ -233,10 +234,10 @@ class Cell(Generic[M]):
         if other.end is not None:
             self.mailbox.put_signal(Terminated(other.ref, other.end))
             return
-        other.watchers[self] = None
-        self.watching[other] = None
+        other.watchers.add(self)
+        self.watching.add(other)
 
     def unwatch(self, other: Cell[Any]) -> None:
         """Ask for no more signals of `other`; one that is queued already still comes."""
-        other.watchers.pop(self, None)
-        self.watching.pop(other, None)
+        other.watchers.discard(self)
+        self.watching.discard(other)
