@@ -79,7 +79,10 @@ class Roster:
     _entries: dict[JoinKey, Subscription] = field(factory=dict)
     #: The outboxes of each audience; others read them, and at once.
     outboxes_by_audience: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
-    _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
+    #: What each connection has here: nearly always one, for which a dict would take a quarter of a kilobyte.
+    _by_connection: dict[Ref[Any], Subscription | dict[JoinKey, Subscription]] = field(
+        factory=dict
+    )
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
     #: Who was sent which stored broadcast when it joined.
     _replayed: dict[str, dict[JoinKey, None]] = field(factory=dict)
@@ -100,10 +103,9 @@ class Roster:
         """Enter a subscription."""
         key = subscription.key
         self._entries[key] = subscription
-        self.outboxes_by_audience.setdefault(subscription.audience, {})[key] = (
-            subscription.outbox
-        )
-        self._by_connection.setdefault(subscription.connection, {})[key] = subscription
+        outboxes = self.outboxes_by_audience.setdefault(subscription.audience, {})
+        outboxes[key] = subscription.outbox
+        self._add_of_connection(subscription)
         for row_id in subscription.replayed:
             self._replayed.setdefault(row_id, {})[key] = None
         if subscription.changes:
@@ -129,7 +131,7 @@ class Roster:
         if subscription is None:
             return None
         _drop(self.outboxes_by_audience, subscription.audience, key)
-        _drop(self._by_connection, subscription.connection, key)
+        self._drop_of_connection(subscription)
         for row_id in subscription.replayed:
             _drop(self._replayed, row_id, key)
         self._with_changes.pop(key, None)
@@ -177,7 +179,26 @@ class Roster:
 
     def of_connection(self, connection: Ref[Any]) -> tuple[Subscription, ...]:
         """Return what one connection has here."""
-        return tuple(self._by_connection.get(connection, {}).values())
+        held = self._by_connection.get(connection, {})
+        return (held,) if isinstance(held, Subscription) else tuple(held.values())
+
+    def _add_of_connection(self, subscription: Subscription) -> None:
+        connection = subscription.connection
+        held = self._by_connection.get(connection)
+        if held is None:
+            self._by_connection[connection] = subscription
+            return
+        if isinstance(held, Subscription):
+            held = self._by_connection[connection] = {held.key: held}
+        held[subscription.key] = subscription
+
+    def _drop_of_connection(self, subscription: Subscription) -> None:
+        held = self._by_connection[subscription.connection]
+        if not isinstance(held, Subscription):
+            del held[subscription.key]
+            if held:
+                return
+        del self._by_connection[subscription.connection]
 
 
 def _drop(index: dict[K, dict[JoinKey, V]], at: K, key: JoinKey) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ActorKind = Literal[
     "acceptor",
+    "alarm_clock",
     "channel",
     "connection",
     "listener",
