@@ -70,7 +70,7 @@ def test_a_table_has_a_row_for_each_server_that_ran():
     runs = [run("troupe", 0, 8), run("c_floor", 0, 4)]
     summary = {CASE.workload.name: report.summarise(CASE, runs)}
 
-    text = report.table([CASE], summary, rounds=1)
+    text = report.table([CASE], summary)
 
     assert "2.00x (2.00 to 2.00)" in text
     assert "node_ws" not in text
