@@ -8,11 +8,11 @@ Called by `run.py` for the table and the file, and by `page.py` for the document
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 import report
 from attrs import frozen
-from cases import Case
 from report import REFERENCE, Run, Spread
 from workloads.place import Workload
 
@@ -151,14 +151,13 @@ def above_usual(workload: Workload, usual: Workload, quantity: str) -> Find:
 
 
 def answers(
-    demands: Iterable[Demand], cases: Iterable[Case], runs: Sequence[Run]
+    demands: Iterable[Demand], names: AbstractSet[str], runs: Sequence[Run]
 ) -> list[Answer]:
-    """Answer each demand whose workloads are among the cases; one that nothing was found for is not measured."""
-    names = {case.workload.name for case in cases}
+    """Answer each demand whose workloads have these names; one that nothing was found for is not measured."""
     return [
         _answer(demand, runs)
         for demand in demands
-        if names.issuperset(workload.name for workload in demand.workloads)
+        if names >= {workload.name for workload in demand.workloads}
     ]
 
 

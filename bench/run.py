@@ -120,7 +120,7 @@ def main() -> None:
     session.run_rounds(cases, options.rounds)
 
     summary = {case.workload.name: report.summarise(case, session.runs) for case in cases}
-    answers = gates.answers(DEMANDS, cases, session.runs)
+    answers = gates.answers(DEMANDS, summary.keys(), session.runs)
     result = _result(session, summary, answers, options)
     _write(result, options.output)
     print(report.table(cases, summary))
