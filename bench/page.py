@@ -15,7 +15,7 @@ import gates
 from demands import DEMANDS
 from gates import SUBJECT
 from harness import REPOSITORY
-from report import REFERENCE, Run
+from report import REFERENCE, Run, remark
 
 PAGE = REPOSITORY / "docs/explanation/performance.md"
 SECTION = re.compile(
@@ -100,17 +100,16 @@ def _row(case: str, peers: dict[str, Any], others: list[str]) -> list[str]:
 
 def _odd(result: dict[str, Any]) -> list[str]:
     """Name the servers that are far from what they are known with: they say little here."""
-    found = [
-        f"- {case}: {peer} at {one['ratio']['median']:.2f}, {one['remark'].removeprefix('OFF: ')}"
-        for case, peers in result["summary"].items()
-        for peer, one in peers.items()
-        if one.get("remark", "").startswith("OFF")
-    ]
-    return (
-        ["Servers far from the ratio to C that they are known with:", "", *found, ""]
-        if found
-        else []
-    )
+    found = []
+    for case, peers in result["summary"].items():
+        for peer, one in peers.items():
+            said = remark(case, peer, one.get("ratio"))
+            if said.startswith("OFF"):
+                ratio = one["ratio"]["median"]
+                found.append(f"- {case}: {peer} at {ratio:.2f}, {said.removeprefix('OFF: ')}")
+    if not found:
+        return []
+    return ["Servers far from the ratio to C that they are known with:", "", *found, ""]
 
 
 def main() -> None:

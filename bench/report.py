@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 from cases import Case
 from generator import Measured
-from known import KNOWN, TOLERANCE
+from known import EXPLAINED, KNOWN, TOLERANCE
 
 REFERENCE = "c_floor"
 
@@ -113,7 +113,8 @@ def remark(case: str, peer: str, ratio: Spread | None) -> str:
         return ""
     if abs(ratio["median"] / known - 1) <= TOLERANCE:
         return f"known as {known:.2f}"
-    return f"OFF: known as {known:.2f}, more than {TOLERANCE:.0%} away: not comparable with other machines"
+    explained = EXPLAINED.get((case, peer), "not comparable with other machines")
+    return f"OFF: known as {known:.2f}, more than {TOLERANCE:.0%} away: {explained}"
 
 
 def progress(run: Run) -> str:

@@ -23,7 +23,7 @@ HEARD = 1 + ROOM
 
 @frozen
 class Rooms:
-    users: int = 3000
+    users: int = 2000
     seconds: float = 10.0
     unit: str = "delivery"
 
