@@ -101,10 +101,10 @@ FULL_PLAN = Plan(
 QUICK_PLAN = Plan(
     "quick",
     (
-        Case(FanOut()),
-        Case(FanOut(outstanding=16)),
-        Case(Requests()),
-        Case(Opening()),
+        Case(FanOut(), QUARTET),
+        Case(FanOut(outstanding=16), QUARTET),
+        Case(Requests(), QUARTET),
+        Case(Opening(), QUARTET),
         Case(Idle(connections=1000), PAIR),
         Case(PresenceStorm(clients=100), TROUPE),
         Case(Rooms(users=300, seconds=2.0), TROUPE),
