@@ -8,6 +8,7 @@
     ├─ changes      two children, restarted for ever        relay, listener
     ├─ keepers      one child, restarted for ever           channel_keeper
     ├─ reading      one child, restarted for ever           reactor
+    ├─ alarms       one child, restarted for ever           alarm_clock
     ├─ connections  dynamic, never restarted                conn_1, conn_2, …
     ├─ reports      one child, restarted for ever           reporter
     └─ acceptor     the port: HTTP and WebSocket
@@ -40,6 +41,7 @@ from actors.database import Database
 from actors.db.demo import prepare_demo
 from actors.db.embedded import EmbeddedPostgres, ServerState
 from actors.observer import Observer
+from actors.realtime.alarm_clock import alarm_clock_spec
 from actors.realtime.change_feed import ChangeFeed, NobodySees
 from actors.realtime.changelog import ChangeLog
 from actors.realtime.channels import Channels
@@ -153,6 +155,11 @@ class Node:
                 "keepers", self.tree.supervisor("keepers", ENDLESS), management.keeper()
             ),
             *self._reading(),
+            self._branch(
+                "alarms",
+                self.tree.supervisor("alarms", ENDLESS),
+                alarm_clock_spec(tenant.alarms),
+            ),
             self._branch("connections", self.connections),
             self._reporter(tenant),
             self._acceptor(tenant, served),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: Names of static actors to the kind they are counted under; the rest of the tree is supervisors.
 STATIC_KINDS: dict[Hashable, ActorKind] = {
     "acceptor": "acceptor",
+    "alarm_clock": "alarm_clock",
     "channel_keeper": "resource",
     "key_set": "resource",
     "listener": "listener",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
+from actors.core.cell_set import CellSet
 from actors.core.errors import ActorCrashed, ActorStopped
 from actors.core.mailbox import Mailbox
 from actors.core.ref import Ref, Reply
@@ -28,12 +29,12 @@ class Cell(Generic[M]):
     """One child under one name."""
 
     __slots__ = (
+        "_crashes",
         "_exited",
         "_on_overflow",
         "_settled",
         "_taken",
         "began_at",
-        "crashes",
         "crashes_in_a_row",
         "due_at",
         "end",
@@ -60,17 +61,17 @@ class Cell(Generic[M]):
         self.mailbox: Mailbox[M] = Mailbox(
             spec.capacity, spec.weigh, spec.weight_limit, spec.weight_pool
         )
-        self.watchers: dict[Cell[Any], None] = {}
-        self.watching: dict[Cell[Any], None] = {}
+        self.watchers = CellSet()
+        self.watching = CellSet()
         self.end: Reason | None = None
         self.incarnation = 0
         #: What the running incarnation took last and has not finished with.
         self.in_hand: M | None = None
-        self._taken: list[Reply[Any]] = []
+        self._taken: tuple[Reply[Any], ...] = ()
         self._on_overflow = on_overflow
 
-        # The incarnation; replaced by `begin`.
-        self.scope = trio.CancelScope()
+        # The incarnation; replaced by `begin`. Only the supervisor cancels a child (I13).
+        self.scope = trio.CancelScope(shield=True)
         self.task: trio.lowlevel.Task | None = None
         self.began_at = 0.0
         self.is_running = False
@@ -89,10 +90,17 @@ class Cell(Generic[M]):
         self.is_overdue = False
 
         # What restarts go by (`restarts.py`).
-        self.crashes: list[float] = []
+        self._crashes: list[float] | None = None
         self.crashes_in_a_row = 0
         #: When the next incarnation may begin, in seconds on the trio clock.
         self.due_at = 0.0
+
+    @property
+    def crashes(self) -> list[float]:
+        """When it crashed, as far as that still counts; kept up by `restarts.py`."""
+        if self._crashes is None:
+            self._crashes = []
+        return self._crashes
 
     @property
     def settled(self) -> trio.Event:
@@ -141,7 +149,7 @@ class Cell(Generic[M]):
             is_done = True
         else:
             self.in_hand = None
-            if mailbox.is_awaited:
+            if mailbox.consumer is not None:
                 mailbox.at_once = at_once
         if is_done and reply is not None and not reply.is_settled:
             self.hold_question(reply)
@@ -154,14 +162,14 @@ class Cell(Generic[M]):
 
     def hold_question(self, reply: Reply[Any]) -> None:
         """Note a question that the incarnation took; it fails if the incarnation ends before it is answered."""
-        self._taken = [taken for taken in self._taken if not taken.is_settled]
-        self._taken.append(reply)
+        open_ones = [taken for taken in self._taken if not taken.is_settled]
+        self._taken = (*open_ones, reply)
 
     def begin(self) -> None:
         """Prepare for a new incarnation."""
         self.incarnation += 1
-        # Only the supervisor cancels a child (I13).
-        self.scope = trio.CancelScope(shield=True)
+        if self.incarnation > 1:
+            self.scope = trio.CancelScope(shield=True)
         self._settled = self._exited = None
         self.failure = None
         self.is_running = True
@@ -193,7 +201,7 @@ class Cell(Generic[M]):
         error = ActorCrashed if crashed else ActorStopped
         for reply in self._taken:
             reply.fail(error(f"{self.spec.name!r} ended while it held the question"))
-        self._taken.clear()
+        self._taken = ()
         for event in (self._settled, self._exited):
             if event is not None:
                 event.set()
@@ -205,11 +213,11 @@ class Cell(Generic[M]):
         self.end = reason
         self.close_mailbox()
         for watcher in self.watchers:
-            watcher.watching.pop(self, None)
+            watcher.watching.discard(self)
             watcher.mailbox.put_signal(Terminated(self.ref, reason))
         self.watchers.clear()
         for watched in self.watching:
-            watched.watchers.pop(self, None)
+            watched.watchers.discard(self)
         self.watching.clear()
 
     def close_mailbox(self) -> None:
@@ -228,10 +236,10 @@ class Cell(Generic[M]):
         if other.end is not None:
             self.mailbox.put_signal(Terminated(other.ref, other.end))
             return
-        other.watchers[self] = None
-        self.watching[other] = None
+        other.watchers.add(self)
+        self.watching.add(other)
 
     def unwatch(self, other: Cell[Any]) -> None:
         """Ask for no more signals of `other`; one that is queued already still comes."""
-        other.watchers.pop(self, None)
-        self.watching.pop(other, None)
+        other.watchers.discard(self)
+        self.watching.discard(other)

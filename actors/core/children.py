@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from actors.core.cell import Cell
-from actors.core.incarnation import await_stack, crash_report, live
+from actors.core.incarnation import await_stack, live
 from actors.core.reports import OverdueReport
 from actors.core.signals import Reason, Stopping
 
@@ -52,6 +52,9 @@ class Children:
         self._cells: dict[Cell[Any], None] = {}
         self._by_name: dict[Hashable, Cell[Any]] = {}
         self._is_closed = nursery is None
+        # Made once: bound anew for each child they would take room in each.
+        self._on_overflow = self.ask_to_stop
+        self._live = partial(live, observe=observe, on_end=self._note_end)
 
     def __contains__(self, cell: Cell[Any]) -> bool:
         return cell in self._cells
@@ -78,7 +81,7 @@ class Children:
         """Make the record of a child that does not run yet; once closed, of one that is gone already."""
         if self.find(spec.name) is not None:
             raise ValueError(f"{spec.name!r} lives already")
-        cell = Cell(spec, on_overflow=self.ask_to_stop)
+        cell = Cell(spec, on_overflow=self._on_overflow)
         self._cells[cell] = None
         self._by_name[spec.name] = cell
         if self._is_closed:
@@ -105,8 +108,9 @@ class Children:
     ) -> None:
         """Do something about a child in a task beside it."""
         assert self._nursery is not None  # noqa: S101  # children start inside a run only
-        start = partial(self._nursery.start_soon, function, cell, name=repr(cell.spec.name))
-        self._context.run(start)
+        name = cell.spec.name
+        shown = name if isinstance(name, str) else repr(name)
+        self._context.run(partial(self._nursery.start_soon, function, cell, name=shown))
 
     def ask_to_stop(self, cell: Cell[Any]) -> None:
         """Tell the running incarnation to stop and give it a deadline (I14); a child that does not run is buried."""
@@ -168,16 +172,9 @@ class Children:
         cell.scope.cancel()
         cell.bury(reason)
 
-    async def _live(self, cell: Cell[Any]) -> None:
-        failure: Exception | None = None
-        try:
-            failure = await live(cell)
-            if failure is not None:
-                self._observe(crash_report(cell, failure))
-        finally:
-            cell.finish(crashed=failure is not None)
+    def _note_end(self, cell: Cell[Any], crashed: bool) -> None:
         if not cell.is_halted:
-            self._on_end(cell, failure is not None)
+            self._on_end(cell, crashed)
 
     async def _wait_and_spawn(self, cell: Cell[Any]) -> None:
         with cell.scope:

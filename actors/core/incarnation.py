@@ -18,35 +18,47 @@ from actors.core.inbox import Inbox
 from actors.core.reports import CrashReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from actors.core.cell import Cell
+    from actors.core.reports import Report
 
 #: Innermost frames that a report keeps; endless recursion has a thousand.
 STACK_LIMIT = 50
 
 
-async def live(cell: Cell[Any]) -> Exception | None:
-    """Run a fresh actor until it ends, and return what it failed with, None if it did not.
+async def live(
+    cell: Cell[Any],
+    observe: Callable[[Report], None],
+    on_end: Callable[[Cell[Any], bool], None],
+) -> None:
+    """Run a fresh actor until it ends; report what it failed with, and tell `on_end` whether it did.
 
-    An error during cancellation is returned as well, and the cancellation still takes effect.
+    An error during cancellation is a failure as well, and the cancellation still takes effect.
+    All in one coroutine, for each takes a quarter of a kilobyte as long as an actor lives.
     """
     failure: Exception | None = None
-    with cell.scope:
-        cell.task = trio.lowlevel.current_task()
-        try:
-            await cell.spec.factory().run(Inbox(cell))
-        except Exception as error:  # noqa: BLE001  # this is where exceptions become data
-            failure = error
-        except BaseExceptionGroup as group:
-            # Split by type, never by a predicate: a predicate is tried on the group first.
-            cancelled, rest = group.split(trio.Cancelled)
-            if cancelled is None or (rest is not None and not isinstance(rest, Exception)):
-                raise
-            failure = rest
-            raise cancelled from None
-    return cell.failure or failure
+    try:
+        with cell.scope:
+            cell.task = trio.lowlevel.current_task()
+            try:
+                await cell.spec.factory().run(Inbox(cell))
+            except Exception as error:  # noqa: BLE001  # this is where exceptions become data
+                failure = error
+            except BaseExceptionGroup as group:
+                # Split by type, never by a predicate: a predicate is tried on the group first.
+                cancelled, rest = group.split(trio.Cancelled)
+                if cancelled is None or (rest is not None and not isinstance(rest, Exception)):
+                    raise
+                failure = rest
+                raise cancelled from None
+        failure = cell.failure or failure
+        if failure is not None:
+            observe(crash_report(cell, failure))
+    finally:
+        cell.finish(crashed=failure is not None)
+    on_end(cell, failure is not None)
 
 
 def crash_report(cell: Cell[Any], failure: Exception) -> CrashReport:

@@ -12,7 +12,6 @@ Recovery: rung 1, the message in hand is lost; beyond the limit rung 2 (each con
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
@@ -85,10 +84,10 @@ class ChannelActor:
                 return
             # What woke the one before may be lost with it.
             inbox.ref.tell(PresenceChanged())
-        deal_at_once = partial(self._deal_at_once, inbox=inbox)
+        self._inbox = inbox
         while True:
             try:
-                async for message in inbox.batch(BATCH, deal_at_once):
+                async for message in inbox.batch(BATCH, self._deal_at_once):
                     if isinstance(message, Stopping):
                         return
                     await self._handle(message, inbox)
@@ -100,27 +99,31 @@ class ChannelActor:
             if not self._roster and inbox.retire():
                 return
 
-    def _deal_at_once(self, message: ChannelMessage, *, inbox: Inbox[ChannelMessage]) -> bool:
-        """Deliver a broadcast in the turn of its publisher, or let in who joins in theirs; False if it is neither.
+    def _deal_at_once(self, message: ChannelMessage) -> bool:
+        """Deliver a broadcast in the turn of its publisher, or let in who joins in theirs.
 
+        False if it is neither, or could take long.
         Nothing is prepared while this is on offer, so nothing has to be sent first.
         """
-        if isinstance(message, Publish):
-            return self._deliver_at_once(message)
+        if not isinstance(message, Publish):
+            return self._let_in_at_once(message)
+        events = self._quota.events
+        if events.limit and events.is_tripped:
+            return False
+        done = deliver_at_once(self._roster, message, RECEIVERS_AT_ONCE)
+        if done is None:
+            return False
+        taken, received = done
+        if received:
+            self._metrics.deliveries.count += taken
+            events.count(received)
+        return True
+
+    def _let_in_at_once(self, message: ChannelMessage) -> bool:
         if isinstance(message, Attach):
-            self._attach(message, inbox)
+            self._attach(message, self._inbox)
             return True
         return False
-
-    def _deliver_at_once(self, message: Publish) -> bool:
-        """Deliver a broadcast; False if that could take long."""
-        if len(self._roster) > RECEIVERS_AT_ONCE or self._quota.events.is_tripped:
-            return False
-        taken, received = deliver_at_once(self._roster, message)
-        if received:
-            self._metrics.deliveries.inc(taken)
-            self._quota.events.count(received)
-        return True
 
     async def _handle(
         self, message: ChannelMessage | Signal, inbox: Inbox[ChannelMessage]
@@ -180,7 +183,7 @@ class ChannelActor:
         if self._quota.events.is_tripped:
             self._close_receivers(inbox)
             return
-        self._metrics.deliveries.inc(await self._delivery.flush())
+        self._metrics.deliveries.count += await self._delivery.flush()
         broadcasts, diffs = self._delivery.take_received()
         self._quota.events.count(broadcasts)
         self._quota.presence.count(diffs)

@@ -16,13 +16,14 @@ import structlog
 import trio
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
+from actors.realtime.alarm import Alarm
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
 from actors.realtime.farewells import farewell_to_slow_consumer, tell_of_restart
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
 from actors.realtime.managed_pushes import is_free, refusal_of, refuse
-from actors.realtime.messages import SharedChangesMoved, StateSet, SubscriptionEnded
+from actors.realtime.messages import AlarmRang, SharedChangesMoved, StateSet, SubscriptionEnded
 from actors.realtime.open_connections import OpenConnection
 from actors.realtime.publisher import Publisher
 from actors.realtime.seat import Seat
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from actors.realtime.departures import Departures
     from actors.realtime.membership import Membership
     from actors.realtime.messages import ConnectionMessage
-    from actors.realtime.ports import Opening, Socket
+    from actors.realtime.ports import Opening
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import Command
@@ -64,10 +65,9 @@ class ConnectionActor:
 
     __slots__ = (
         "_close_code",
-        "_credentials",
         "_departures",
-        "_inbox",
         "_joins",
+        "_made_credentials",
         "_memberships",
         "_metrics",
         "_name",
@@ -96,6 +96,7 @@ class ConnectionActor:
         self._departures = departures
         self._session = opening.dialect.session(opening.identity.user_id)
         self._close_code: int = frames.CloseCode.NORMAL
+        self._made_credentials: Credentials | None = None
 
     @property
     def _log(self) -> BoundLogger:
@@ -103,55 +104,73 @@ class ConnectionActor:
         return logger
 
     async def run(self, inbox: Inbox[ConnectionMessage]) -> None:
-        """Serve the client until the socket ends or the node stops."""
+        """Serve the client until the socket ends or the node stops.
+
+        All that waits as long as the client is there does so in this coroutine: each takes a quarter of a kilobyte.
+        """
         try:
-            async with self._opening.open_socket() as socket:
-                await self._serve(socket, inbox)
+            async with self._opening.open_socket() as self._socket:
+                self._enter(inbox)
+                try:
+                    async with trio.open_nursery() as self._nursery:
+                        await self._begin()
+                        while not isinstance(message := await inbox.take(), Stopping):
+                            self._take_note(message)
+                        await self._say_goodbye(message.deadline)
+                        self._nursery.cancel_scope.cancel()
+                except Exception:
+                    self._close_code = frames.CloseCode.INTERNAL_ERROR
+                    self._socket.outbox.push(frames.close(self._close_code))
+                    raise
+                finally:
+                    self._part()
         except SocketClosed as closed:
             self._log.debug("connection.refused", code=closed.code)
 
-    async def _serve(self, socket: Socket, inbox: Inbox[ConnectionMessage]) -> None:
-        self._socket = socket
-        self._inbox = inbox
+    def _enter(self, inbox: Inbox[ConnectionMessage]) -> None:
+        """Count among the connections that are open, until `_part`."""
         self._metrics.connections_opened.inc()
         self._metrics.connections_open.inc()
         self._departures.open_connections += 1
         self._seat = Seat(
-            self._name, self._opening, self._tenant, inbox, socket.outbox, self.end
+            self._name,
+            self._opening,
+            self._tenant,
+            inbox,
+            self._socket.outbox,
+            Alarm(self._tenant.alarms, inbox.ref),
+            self.end,
         )
-        self._tracker = Tracker(self._seat, self._metrics, self._count_presence_push)
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self._publisher = Publisher(self._seat, self._metrics)
-                self._joins = Joins(
-                    self._seat,
-                    self._session,
-                    self._nursery,
-                    self.carry_out,
-                    self._tracker.untrack,
-                    self._metrics,
-                )
-                self._memberships = self._joins.memberships
-                self._tenant.open_connections.enter(self._described())
-                self._credentials = Credentials(self._seat, self._memberships)
-                socket.tell_if_slow(self._farewell_to_slow_consumer)
-                heartbeat = self._opening.dialect.heartbeat
-                if heartbeat is not None:
-                    self._nursery.start_soon(self._beat, heartbeat)
-                await self._intake().begin()
-                await self._heed(inbox)
-                self._nursery.cancel_scope.cancel()
-        except Exception:
-            self._close_code = frames.CloseCode.INTERNAL_ERROR
-            socket.outbox.push(frames.close(self._close_code))
-            raise
-        finally:
-            self._tracker.untrack_all()
-            self._tenant.quota.users.forget(self._name)
-            self._tenant.open_connections.forget(self._name)
-            self._metrics.connections_open.dec()
-            self._departures.open_connections -= 1
-            self._metrics.count_close(self._close_code)
+        self._tracker = Tracker(self._seat, self._metrics)
+
+    async def _begin(self) -> None:
+        """Make what serves the client, and begin to."""
+        self._publisher = Publisher(self._seat, self._metrics)
+        self._joins = Joins(
+            self._seat,
+            self._session,
+            self._nursery,
+            self.carry_out,
+            self._tracker.forget,
+            self._metrics,
+        )
+        self._memberships = self._joins.memberships
+        self._tenant.open_connections.enter(self._described())
+        self._socket.tell_if_slow(self._farewell_to_slow_consumer)
+        heartbeat = self._opening.dialect.heartbeat
+        if heartbeat is not None:
+            self._nursery.start_soon(self._beat, heartbeat)
+        await self._intake().begin()
+
+    def _part(self) -> None:
+        """Leave no trace of this connection in the tables that others read."""
+        self._seat.alarm.stop()
+        self._tracker.untrack_all()
+        self._tenant.quota.users.forget(self._name)
+        self._tenant.open_connections.forget(self._name)
+        self._metrics.connections_open.dec()
+        self._departures.open_connections -= 1
+        self._metrics.count_close(self._close_code)
 
     def _intake(self) -> Intake:
         return Intake(
@@ -164,9 +183,6 @@ class ConnectionActor:
             self._nursery,
         )
 
-    def _count_presence_push(self, membership: Membership) -> str | None:
-        return self._tenant.quota.count_presence_push(membership.presence_window)
-
     def _described(self) -> OpenConnection:
         opening = self._opening
         return OpenConnection(
@@ -177,19 +193,18 @@ class ConnectionActor:
             self._memberships.by_topic,
         )
 
-    async def _heed(self, inbox: Inbox[ConnectionMessage]) -> None:
-        """Take note of messages, and look after tokens when it is time, until the node stops."""
-        while True:
-            message = await self._memberships.alarm.before(inbox.take)
-            if isinstance(message, Stopping):
-                await self._say_goodbye(message.deadline)
-                return
-            if message is None and self._joins.is_idle_too_long:
-                self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, NO_CHANNEL)
-            elif message is None:
-                self._nursery.start_soon(self._credentials.verify_again)
-            else:
-                self._take_note(message)
+    @property
+    def _credentials(self) -> Credentials:
+        """What looks after its tokens; made when there is something to do."""
+        if self._made_credentials is None:
+            self._made_credentials = Credentials(self._seat, self._memberships)
+        return self._made_credentials
+
+    def _look_after_times(self) -> None:
+        if self._joins.is_idle_too_long:
+            self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, NO_CHANNEL)
+        else:
+            self._nursery.start_soon(self._credentials.verify_again)
 
     async def _beat(self, heartbeat: ServerHeartbeat) -> None:
         """Show the client at regular intervals that the server is there."""
@@ -272,6 +287,8 @@ class ConnectionActor:
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
+            case AlarmRang():
+                self._look_after_times()
             case SubscriptionEnded():
                 self._joins.note_end(message)
             case SharedChangesMoved(sub_topic):
@@ -284,9 +301,7 @@ class ConnectionActor:
                 # A channel ends by itself when nobody is subscribed: it has told us so, and signals overtake messages.
                 pass
             case Terminated(ref):
-                for membership in tuple(self._memberships.by_topic.values()):
-                    if membership.channel is ref:
-                        self._memberships.fail(membership)
+                self._memberships.fail_all_in(ref)
             case Restarted() | Stopping():
                 pass
 

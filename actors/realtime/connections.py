@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
+
+from attrs import frozen
 
 from actors.core.spec import ChildSpec, Overflow, Restart
 from actors.realtime.admission import refuse_if_full, refuse_if_suspended
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 
 RANK = 3
 CAPACITY = 256
+
+
+@frozen(eq=False)
+class Newcomer:
+    """The factory of a connection actor; a partial or a closure would take some hundred bytes more."""
+
+    name: str
+    opening: Opening
+    connections: Connections
+
+    def __call__(self) -> ConnectionActor:
+        return self.connections.make(self.name, self.opening)
 
 
 class Connections:
@@ -55,10 +68,7 @@ class Connections:
         name = f"conn_{next(self._numbers)}"
         spec = ChildSpec(
             name=name,
-            # A partial takes half of what a closure does.
-            factory=partial(
-                ConnectionActor, name, opening, self._tenant, self._metrics, self._departures
-            ),
+            factory=Newcomer(name, opening, self),
             rank=RANK,
             restart=Restart.TEMPORARY,
             capacity=CAPACITY,
@@ -66,3 +76,7 @@ class Connections:
             stop_within=self._grace_s,
         )
         self._supervisor.start_child(spec)
+
+    def make(self, name: str, opening: Opening) -> ConnectionActor:
+        """Return an actor for the client, for its incarnation."""
+        return ConnectionActor(name, opening, self._tenant, self._metrics, self._departures)

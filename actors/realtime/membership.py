@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from actors.core.errors import ActorStopped
 from actors.realtime.messages import Detach
-from protocol.limits import FixedWindow
 
 if TYPE_CHECKING:
     from actors.core.ref import Ref
@@ -23,11 +21,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Membership:
-    """One subscription, from the side of its connection.
-
-    `presence_window` counts what it says of its presence.
-    `lifetime` is cancelled when it ends, for a task that goes on for as long as it does.
-    """
+    """One subscription, from the side of its connection."""
 
     subscription: Subscription
     channel: Ref[ChannelMessage]
@@ -38,8 +32,6 @@ class Membership:
     presence: TopicPresence
     presence_key: str
     permissions: Permissions
-    presence_window: FixedWindow = field(factory=FixedWindow, eq=False)
-    lifetime: trio.CancelScope = field(factory=trio.CancelScope, eq=False)
 
     @property
     def key(self) -> JoinKey:

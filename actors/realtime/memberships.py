@@ -10,20 +10,22 @@ which end what may not go on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 
-from actors.realtime.alarm import Alarm
 from actors.realtime.quota import LIMITED, QUOTA_EXCEEDED
 from protocol.events import Closed, Failed, Replaced, Reply, System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from structlog.stdlib import BoundLogger
 
+    from actors.core.ref import Ref
+    from actors.realtime.alarm import Alarm
     from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey, SubscriptionEnded
     from actors.realtime.ports import Identity
@@ -44,11 +46,11 @@ class Memberships:
 
     __slots__ = (
         "_is_joining",
+        "_lifetimes",
         "_nursery",
         "_seat",
         "_session",
         "_untrack",
-        "alarm",
         "by_topic",
         "last_ended_at",
     )
@@ -67,8 +69,8 @@ class Memberships:
         self._untrack = untrack
         self._is_joining = is_joining
         self.by_topic: dict[str, Membership] = {}
-        #: Rings when the identity of a membership is to be looked at again.
-        self.alarm = Alarm()
+        #: For tasks that end with a membership; made for the first.
+        self._lifetimes: dict[JoinKey, trio.CancelScope] | None = None
         #: When the last one ended, on trio's clock; before that, when the client came.
         self.last_ended_at = trio.current_time()
 
@@ -76,6 +78,11 @@ class Memberships:
     def _log(self) -> BoundLogger:
         logger: BoundLogger = structlog.get_logger().bind(conn=self._seat.name)
         return logger
+
+    @property
+    def alarm(self) -> Alarm:
+        """Rings when the identity of a membership is to be looked at again."""
+        return self._seat.alarm
 
     def find(self, topic: str, number: int) -> Membership | None:
         """Return what join `number` of a topic came to, None if that has ended."""
@@ -107,7 +114,7 @@ class Memberships:
 
         **Source**: spec 2.5, step 4, and 2.6.
         """
-        with membership.lifetime:
+        with self._lifetime(membership):
             with trio.move_on_after(self._seat.tenant.limits.replication_within_s):
                 await self._seat.tenant.feed.state.wait_live()
                 notice = System(
@@ -116,6 +123,20 @@ class Memberships:
                 self._seat.push(notice, membership.topic)
                 return
             await self.expel(membership, REPLICATION_LATE)
+
+    @contextmanager
+    def _lifetime(self, membership: Membership) -> Iterator[None]:
+        """Cancel what is done in this context when the membership ends, or has ended."""
+        key = membership.key
+        lifetimes = self._lifetimes = {} if self._lifetimes is None else self._lifetimes
+        with trio.CancelScope() as lifetime:
+            lifetimes[key] = lifetime
+            if self.find(membership.topic, membership.number) is None:
+                lifetime.cancel()
+            try:
+                yield
+            finally:
+                del lifetimes[key]
 
     async def leave(self, leave: Leave) -> None:
         """End a membership by the client's will, if there is one; the answer is the same."""
@@ -170,6 +191,12 @@ class Memberships:
         self._forget(membership)
         self._seat.end_behind(failed, self._nursery)
 
+    def fail_all_in(self, channel: Ref[Any]) -> None:
+        """Tell the client so of all its subscriptions to a channel that is gone."""
+        for membership in tuple(self.by_topic.values()):
+            if membership.channel is channel:
+                self.fail(membership)
+
     async def detach(self, membership: Membership, farewell: bytes) -> None:
         """End a membership; if this is cancelled, it has not ended."""
         del self.by_topic[membership.topic]
@@ -191,7 +218,8 @@ class Memberships:
         self._session.forget(membership.topic, membership.number)
 
     def _note_parting(self, membership: Membership) -> None:
-        membership.lifetime.cancel()
+        if self._lifetimes is not None and membership.key in self._lifetimes:
+            self._lifetimes[membership.key].cancel()
         self.last_ended_at = trio.current_time()
 
     def _refusal(self, membership: Membership, closed: Closed) -> bytes:

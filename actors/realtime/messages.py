@@ -180,7 +180,12 @@ class StateSet:
     payload: bytes = field(repr=False)
 
 
-ConnectionMessage = SubscriptionEnded | SharedChangesMoved | StateSet
+@frozen
+class AlarmRang:
+    """A time has come that was named to the connection's alarm: look after tokens, and after having no channel."""
+
+
+ConnectionMessage = SubscriptionEnded | SharedChangesMoved | StateSet | AlarmRang
 
 
 def weight_bytes(message: ChannelMessage) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from attrs import define, evolve, field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from actors.core.ref import Ref
     from actors.realtime.messages import ConnectionMessage, JoinKey
@@ -77,8 +77,12 @@ class Roster:
     """Subscriptions by join, and by audience."""
 
     _entries: dict[JoinKey, Subscription] = field(factory=dict)
-    _outboxes: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
-    _by_connection: dict[Ref[Any], dict[JoinKey, Subscription]] = field(factory=dict)
+    #: The outboxes of each audience; others read them, and at once.
+    outboxes_by_audience: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
+    #: What each connection has here: nearly always one, for which a dict would take a quarter of a kilobyte.
+    _by_connection: dict[Ref[Any], Subscription | dict[JoinKey, Subscription]] = field(
+        factory=dict
+    )
     _with_changes: dict[JoinKey, Subscription] = field(factory=dict)
     #: Who was sent which stored broadcast when it joined.
     _replayed: dict[str, dict[JoinKey, None]] = field(factory=dict)
@@ -99,8 +103,9 @@ class Roster:
         """Enter a subscription."""
         key = subscription.key
         self._entries[key] = subscription
-        self._outboxes.setdefault(subscription.audience, {})[key] = subscription.outbox
-        self._by_connection.setdefault(subscription.connection, {})[key] = subscription
+        outboxes = self.outboxes_by_audience.setdefault(subscription.audience, {})
+        outboxes[key] = subscription.outbox
+        self._add_of_connection(subscription)
         for row_id in subscription.replayed:
             self._replayed.setdefault(row_id, {})[key] = None
         if subscription.changes:
@@ -125,8 +130,8 @@ class Roster:
         subscription = self._entries.pop(key, None)
         if subscription is None:
             return None
-        _drop(self._outboxes, subscription.audience, key)
-        _drop(self._by_connection, subscription.connection, key)
+        _drop(self.outboxes_by_audience, subscription.audience, key)
+        self._drop_of_connection(subscription)
         for row_id in subscription.replayed:
             _drop(self._replayed, row_id, key)
         self._with_changes.pop(key, None)
@@ -142,15 +147,11 @@ class Roster:
 
     def audiences(self) -> tuple[Audience, ...]:
         """Return the audiences there are subscriptions for."""
-        return tuple(self._outboxes)
-
-    def groups(self) -> Iterable[tuple[Audience, Mapping[JoinKey, Outbox]]]:
-        """Return the audiences with their outboxes, to be read at once."""
-        return self._outboxes.items()
+        return tuple(self.outboxes_by_audience)
 
     def outboxes(self, audience: Audience) -> dict[JoinKey, Outbox]:
         """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
-        return self._outboxes.get(audience, {}).copy()
+        return self.outboxes_by_audience.get(audience, {}).copy()
 
     def replayed(self, row_id: str) -> tuple[JoinKey, ...]:
         """Return who was sent that stored broadcast when it joined."""
@@ -178,7 +179,26 @@ class Roster:
 
     def of_connection(self, connection: Ref[Any]) -> tuple[Subscription, ...]:
         """Return what one connection has here."""
-        return tuple(self._by_connection.get(connection, {}).values())
+        held = self._by_connection.get(connection, {})
+        return (held,) if isinstance(held, Subscription) else tuple(held.values())
+
+    def _add_of_connection(self, subscription: Subscription) -> None:
+        connection = subscription.connection
+        held = self._by_connection.get(connection)
+        if held is None:
+            self._by_connection[connection] = subscription
+            return
+        if isinstance(held, Subscription):
+            held = self._by_connection[connection] = {held.key: held}
+        held[subscription.key] = subscription
+
+    def _drop_of_connection(self, subscription: Subscription) -> None:
+        held = self._by_connection[subscription.connection]
+        if not isinstance(held, Subscription):
+            del held[subscription.key]
+            if held:
+                return
+        del self._by_connection[subscription.connection]
 
 
 def _drop(index: dict[K, dict[JoinKey, V]], at: K, key: JoinKey) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import trio
 
     from actors.core.inbox import Inbox
+    from actors.realtime.alarm import Alarm
     from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening, Outbox, TokenVerifier
     from actors.realtime.tenant import Tenant
@@ -33,6 +34,8 @@ class Seat:
     tenant: Tenant
     inbox: Inbox[ConnectionMessage]
     outbox: Outbox
+    #: Rings when a token is to be verified again, or there was no channel for too long.
+    alarm: Alarm
     #: Closes the socket by the server's will.
     end: Callable[[CloseCode], Awaitable[None]]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from actors.realtime.alarm import Alarms
 from actors.realtime.managed_channels import ManagedChannels
 from actors.realtime.open_connections import OpenConnections
 from actors.realtime.permissions import ServiceRoleOnly
@@ -100,3 +101,4 @@ class Tenant:
     random: Random = field(factory=Random)
     managed: ManagedChannels = field(factory=ManagedChannels)
     open_connections: OpenConnections = field(factory=OpenConnections)
+    alarms: Alarms = field(factory=Alarms)

@@ -17,10 +17,11 @@ from actors.realtime.tracks import Track
 from protocol.commands import PresenceAction
 from protocol.errors import MalformedFrame
 from protocol.events import EMPTY_OBJECT, Reply
+from protocol.limits import FixedWindow
 from protocol.presence.meta import REF_BYTES, Meta, are_same, readable, ref_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from actors.realtime.membership import Membership
     from actors.realtime.messages import JoinKey
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from actors.realtime.topic_presence import TopicPresence
     from actors.telemetry.metrics import Metrics, PresenceFault
     from protocol.commands import PresencePush
-
-    #: Counts one presence push of a join; returns the literal text that ends the subscription, None while it is within.
-    PresenceQuota = Callable[[Membership], str | None]
 
 TOO_LARGE: Final = "Track message size exceeded"
 #: What a push that is refused is answered; the empty answer is upstream's, who says no more.
@@ -46,22 +44,19 @@ ANSWERS: Final[Mapping[PresenceFault, bytes]] = {
 }
 
 
-def unlimited(_membership: Membership) -> None:
-    """A quota that nobody exceeds."""
-
-
 class Tracker:
     """Tracks for one connection; see the module's text."""
 
-    __slots__ = ("_limits", "_metrics", "_quota", "_seat", "_size_bytes", "_topics")
+    __slots__ = ("_limits", "_metrics", "_seat", "_size_bytes", "_topics", "_windows")
 
-    def __init__(self, seat: Seat, metrics: Metrics, quota: PresenceQuota = unlimited) -> None:
+    def __init__(self, seat: Seat, metrics: Metrics) -> None:
         self._seat = seat
         self._limits = seat.tenant.limits
         self._metrics = metrics
-        self._quota = quota
-        #: The joins of this connection that track something, and where.
-        self._topics: dict[JoinKey, TopicPresence] = {}
+        #: The joins of this connection that track something, and where; made for the first.
+        self._topics: dict[JoinKey, TopicPresence] | None = None
+        #: What each join says of its presence is counted; made for the first as well.
+        self._windows: dict[JoinKey, FixedWindow] | None = None
         self._size_bytes = 0
 
     def carry_out(
@@ -69,7 +64,7 @@ class Tracker:
     ) -> str | None:
         """Carry out a push and answer it; if it ends the subscription, return the literal text that says why."""
         self._metrics.presence_pushes.inc()
-        end = self._quota(membership)
+        end = self._count(membership.key)
         if end is not None:
             self._metrics.presence_refused["rate"].inc()
             return end
@@ -92,9 +87,15 @@ class Tracker:
         if fault is not None:
             self._metrics.presence_refused[fault].inc()
 
+    def forget(self, join: JoinKey) -> None:
+        """Let a join be absent that ends."""
+        if self._windows is not None:
+            self._windows.pop(join, None)
+        self.untrack(join)
+
     def untrack(self, join: JoinKey) -> None:
         """Let a join be absent; one that is absent already stays so."""
-        topic = self._topics.pop(join, None)
+        topic = None if self._topics is None else self._topics.pop(join, None)
         if topic is None:
             return
         track = topic.tracks.remove(join)
@@ -104,8 +105,14 @@ class Tracker:
 
     def untrack_all(self) -> None:
         """Let all joins be absent: the connection ends."""
-        for join in tuple(self._topics):
+        for join in tuple(self._topics or ()):
             self.untrack(join)
+
+    def _count(self, join: JoinKey) -> str | None:
+        """Count a push; return the literal text that ends the subscription, None while it is within the quotas."""
+        windows = self._windows = {} if self._windows is None else self._windows
+        window = windows.setdefault(join, FixedWindow())
+        return self._seat.tenant.quota.count_presence_push(window)
 
     def _act(self, push: PresencePush, membership: Membership) -> PresenceFault | None:
         match push.action:
@@ -153,6 +160,7 @@ class Tracker:
         if topic.tracks.size_bytes + growth > self._limits.tracked_bytes_per_topic:
             return "topic_full"
         topic.tracks.write(join, new)
+        self._topics = {} if self._topics is None else self._topics
         self._topics[join] = topic
         self._size_bytes += growth
         tenant.channels.presence_actors.wake(topic)

@@ -31,7 +31,7 @@ class SlowChannel(ChannelActor):
 
     gate: trio.Event
 
-    def _deliver_at_once(self, message) -> bool:
+    def _deal_at_once(self, message) -> bool:
         return False
 
     async def _handle(self, message, inbox) -> None:

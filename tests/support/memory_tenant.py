@@ -23,6 +23,7 @@ from actors.core.branch import Branch
 from actors.core.mailbox import WeightPool
 from actors.core.spec import ChildSpec, Intensity
 from actors.core.supervisor import Supervisor
+from actors.realtime.alarm_clock import alarm_clock_spec
 from actors.realtime.change_feed import ChangeFeed
 from actors.realtime.change_ports import Sight
 from actors.realtime.changelog import ChangeLog
@@ -56,7 +57,7 @@ class MemoryOutbox:
         self.messages: deque[str | bytes] = deque()
         self.close_code: int | None = None
         self.pushes = 0
-        self.is_corked = False
+        self.is_in_burst = False
         self._reader = Connection(ConnectionType.CLIENT)
 
     queued_bytes = 0
@@ -106,12 +107,12 @@ class MemorySocket:
         await self._may_go_on.wait()
         async for message in self._received:
             has_more = self._received.statistics().current_buffer_used > 0
-            self.outbox.is_corked = self.outbox.is_corked or has_more
+            self.outbox.is_in_burst = self.outbox.is_in_burst or has_more
             if self.is_closing:
                 continue
             try:
                 is_done = self._receiver.take(message)
-                self.outbox.is_corked = is_done and has_more
+                self.outbox.is_in_burst = is_done and has_more
                 if is_done:
                     continue
             except Exception as error:  # noqa: BLE001  # charged, as by whoever reads a real socket
@@ -345,6 +346,7 @@ class Stage:
     verifier: FakeVerifier
     metrics: Metrics
     root: Supervisor
+    clocks: Supervisor
     reports: list = field(factory=list)
 
     def connect(
@@ -436,6 +438,7 @@ async def open_stage(
         )
 
     channels_supervisor, connections_supervisor = supervisor(), supervisor()
+    clocks = supervisor(restarts=math.inf)
     database = database or MemoryDatabase()
     log = ChangeLog(log_bytes, window_s)
     feed = ChangeFeed(
@@ -467,6 +470,7 @@ async def open_stage(
             if source
             else []
         ),
+        ChildSpec("alarms", lambda: Branch(clocks, (alarm_clock_spec(tenant.alarms),)), 0),
         ChildSpec("connections", lambda: Branch(connections_supervisor), 0, stop_within=9.0),
     ]
     async with trio.open_nursery() as nursery:
@@ -488,6 +492,7 @@ async def open_stage(
             verifier,
             metrics,
             root,
+            clocks,
             reports,
         )
         nursery.cancel_scope.cancel()
