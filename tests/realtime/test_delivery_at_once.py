@@ -131,3 +131,39 @@ async def test_a_crash_is_the_channels_and_its_publisher_is_served_on(
             "ZeroDivisionError",
         )
         assert crash.message == "Publish"
+
+
+async def test_who_joins_an_idle_channel_takes_no_turn_of_it(autojump_clock, turns):
+    async with open_stage() as stage:
+        first = stage.connect()
+        await first.joined()
+        before = turns.taken
+
+        second = stage.connect()
+        await second.joined()
+        second.broadcast(1)
+
+        assert numbers(await first.received()) == [1]
+        assert turns.taken == before
+
+
+async def test_who_joins_a_channel_that_crashes_by_that_is_let_in_by_the_next_one(
+    autojump_clock, monkeypatch
+):
+    attach = channel.ChannelActor._attach
+
+    def crash_once(actor, message, inbox):
+        monkeypatch.setattr(channel.ChannelActor, "_attach", attach)
+        raise ZeroDivisionError
+
+    async with open_stage() as stage:
+        first, second = stage.connect(), stage.connect()
+        await first.joined()
+        monkeypatch.setattr(channel.ChannelActor, "_attach", crash_once)
+
+        await second.joined()
+        second.broadcast(1)
+
+        assert numbers(await first.received()) == [1]
+        (crash,) = [report for report in stage.reports if isinstance(report, CrashReport)]
+        assert (crash.message, crash.error) == ("Attach", "ZeroDivisionError")

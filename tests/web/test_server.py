@@ -22,6 +22,7 @@ from actors.web.options import WebOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
+from actors.web.transport import SEND_BUFFER_BYTES, USER_TIMEOUT_MS, SocketListener
 from protocol.frames import CloseCode, Frame, Opcode
 from protocol.phoenix.dialect import negotiate
 from tests.support.memory import MemoryListener
@@ -228,3 +229,19 @@ async def test_a_slow_reader_is_told_over_a_real_socket(nursery):
 
     assert seen[-2:] == ["system", CloseCode.POLICY]
     assert set(seen[:-2]) == {"x" * 100_000}
+
+
+async def test_what_is_accepted_has_the_options_of_the_port():
+    listener = SocketListener("127.0.0.1", 0, backlog=1)
+    with socket.create_connection(("127.0.0.1", listener.port)):
+        with trio.fail_after(5):
+            transport = await listener.accept()
+        accepted = transport._socket
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        # Linux doubles it.
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SEND_BUFFER_BYTES
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            timeout_ms = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert timeout_ms == USER_TIMEOUT_MS
+        transport.close()
+    listener.close()
