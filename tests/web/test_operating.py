@@ -177,6 +177,7 @@ async def test_actors_are_listed_with_their_supervisor_and_how_often_they_were_r
         ]
         assert {one["supervisor"] for one in actors} == {
             "root",
+            "alarms",
             "channels",
             "keepers",
             "reading",
