@@ -1,6 +1,6 @@
 """What is run: each workload with its sizes, and which servers take part in it."""
 
-from attrs import frozen
+from attrs import evolve, frozen
 from peers.catalogue import CATALOGUE
 from workloads.churn import Churn
 from workloads.database import BroadcastFromSql
@@ -15,15 +15,26 @@ ALL = tuple(CATALOGUE)
 TROUPE = ("troupe",)
 #: Enough for the curves, that say how a cost grows.
 PAIR = ("troupe", "c_floor")
+#: Enough for sizes and numbers beside the main ones; the others take long to open thousands of connections.
+QUARTET = ("troupe", "c_floor", "node_ws", "nchan")
 
 #: What other costs are compared with when there is no C program that does the same.
 YARDSTICK = FanOut()
 
+#: What a slow consumer must not disturb: long enough for it to fill its socket and its outbox.
+HEALTHY = FanOut(interval_s=0.05, size_bytes=10_000, measure_s=12.0)
+WITH_SLOW = evolve(HEALTHY, slow=1)
+#: Messages at a rate that no server has trouble with: here latency says something.
+PACED = FanOut(interval_s=0.1)
+
 
 @frozen
 class Case:
+    """`rounds` is instead of the plan's."""
+
     workload: Workload
     peers: tuple[str, ...] = ALL
+    rounds: int | None = None
 
 
 @frozen
@@ -59,28 +70,29 @@ FULL_PLAN = Plan(
     "full",
     _with_curves(
         *(
-            Case(FanOut(subscribers=count, outstanding=outstanding))
+            Case(
+                FanOut(subscribers=count, outstanding=outstanding),
+                ALL if count == YARDSTICK.subscribers else QUARTET,
+            )
             for count in (100, 1000, 5000)
             for outstanding in (1, 16)
         ),
-        *(Case(FanOut(size_bytes=size)) for size in (1000, 10_000, 50_000)),
-        Case(FanOut(outstanding=16, size_bytes=1000)),
+        *(Case(FanOut(size_bytes=size), QUARTET) for size in (1000, 10_000, 50_000)),
+        Case(FanOut(outstanding=16, size_bytes=1000), QUARTET),
         # As many bytes are under way at a time as sockets and outboxes hold without pushing back.
-        Case(FanOut(subscribers=100, outstanding=16, size_bytes=10_000)),
-        Case(FanOut(subscribers=100, outstanding=16, size_bytes=50_000)),
-        Case(FanOut(interval_s=0.1)),
-        # Long enough for the slow one to fill its socket and its outbox; the same without it, to compare.
-        *(
-            Case(FanOut(interval_s=0.05, size_bytes=10_000, slow=slow, measure_s=12.0), TROUPE)
-            for slow in (0, 1)
-        ),
+        Case(FanOut(subscribers=100, outstanding=16, size_bytes=10_000), QUARTET),
+        Case(FanOut(subscribers=100, outstanding=16, size_bytes=50_000), QUARTET),
+        Case(PACED),
+        # More rounds: the spread of one is compared with the spread of the other.
+        *(Case(workload, TROUPE, rounds=5) for workload in (HEALTHY, WITH_SLOW)),
         Case(Requests()),
         Case(Opening()),
         Case(Joins(), PAIR),
         Case(Idle()),
         Case(PresenceStorm(), TROUPE),
         Case(Rooms(), TROUPE),
-        Case(Churn(), TROUPE),
+        # A minute is enough of a sample.
+        Case(Churn(), TROUPE, rounds=1),
         Case(BroadcastFromSql(), TROUPE),
     ),
     FULL,
@@ -89,10 +101,10 @@ FULL_PLAN = Plan(
 QUICK_PLAN = Plan(
     "quick",
     (
-        Case(FanOut()),
-        Case(FanOut(outstanding=16)),
-        Case(Requests()),
-        Case(Opening()),
+        Case(FanOut(), QUARTET),
+        Case(FanOut(outstanding=16), QUARTET),
+        Case(Requests(), QUARTET),
+        Case(Opening(), QUARTET),
         Case(Idle(connections=1000), PAIR),
         Case(PresenceStorm(clients=100), TROUPE),
         Case(Rooms(users=300, seconds=2.0), TROUPE),

@@ -46,12 +46,20 @@ class RunningServer:
 
     def memory_kib(self) -> int:
         """Return what of it is in memory; of what processes share, each counts its part."""
-        return sum(_proportional_kib(process) for process in self.processes())
+        return sum(_kib(process, "smaps_rollup", "Pss") for process in self.processes())
+
+    def resident_kib(self) -> int:
+        """Return what of it is in memory; what processes share counts for each of them."""
+        return sum(_kib(process, "status", "VmRSS") for process in self.processes())
+
+    def highest_kib(self) -> int:
+        """Return the most that ever was in memory, counted like `resident_kib`."""
+        return sum(_kib(process, "status", "VmHWM") for process in self.processes())
 
 
-def _proportional_kib(process: int) -> int:
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+def _kib(process: int, file: str, name: str) -> int:
+    for line in Path(f"/proc/{process}/{file}").read_text().splitlines():
+        if line.startswith(f"{name}:"):
             return int(line.split()[1])
     raise RunFailed(f"nothing is known of the memory of process {process}")
 

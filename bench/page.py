@@ -11,7 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gates
+from demands import DEMANDS
+from gates import SUBJECT
 from harness import REPOSITORY
+from report import REFERENCE, Run, remark
 
 PAGE = REPOSITORY / "docs/explanation/performance.md"
 SECTION = re.compile(
@@ -29,33 +33,83 @@ def figures(result: dict[str, Any], name: str) -> str:
         f"{result['date']}, {place}, {result['rounds']} round(s){note}.",
         f"All runs with their spread: [{name}](../../bench/results/{name}).",
         "",
-        "| workload | server | cost | against C | per second | p50, p99 ms |",
-        "| --- | --- | --- | --- | --- | --- |",
+        *_gates(result),
+        "",
+        *_costs(result),
+        "",
+        *_odd(result),
+        f"![Costs against C, and how they grow](../../bench/results/{Path(name).stem}.png)",
     ]
-    for case, peers in result["summary"].items():
-        lines += [_row(case, peer, one) for peer, one in peers.items() if one["cost"]]
     return "\n".join([*lines, "<!-- end of figures -->"])
 
 
-def _row(case: str, peer: str, summary: dict[str, Any]) -> str:
-    is_memory = case.startswith("memory")
-    cost = f"{summary['cost']['median']:.2f} {'KiB' if is_memory else 'us'}"
-    ratio = summary.get("ratio")
+def _gates(result: dict[str, Any]) -> list[str]:
+    runs = [_run(one) for one in result["runs"]]
+    return [
+        "| asked | found | gate | aim |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {answer.asked} | {gates.found_text(answer)} | {gates.said(answer, 'gate')} "
+            f"| {gates.said(answer, 'aim')} |"
+            for answer in gates.answers(DEMANDS, result["summary"].keys(), runs)
+        ),
+    ]
+
+
+def _run(kept: dict[str, Any]) -> Run:
+    return Run(kept["case"], kept["peer"], kept["round"], kept)
+
+
+def _costs(result: dict[str, Any]) -> list[str]:
+    others = [name for name in result["servers"] if name not in {SUBJECT, REFERENCE}]
+    against = [f"{name} / C" for name in ("Troupe", *others)]
+    headings = ["workload", "Troupe", *against, "per second", "p50, p99 ms"]
+    rows = [
+        _row(case, peers, others)
+        for case, peers in result["summary"].items()
+        if peers.get(SUBJECT, {}).get("cost")
+    ]
+    return [_line(headings), _line(["---"] * len(headings)), *map(_line, rows)]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _row(case: str, peers: dict[str, Any], others: list[str]) -> list[str]:
+    own = peers[SUBJECT]
+    unit = "KiB" if case.startswith("memory") else "us"
+    ratio = own.get("ratio")
     against = (
         f"{ratio['median']:.2f}x ({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else ""
     )
-    rate = f"{summary['per_s']['median']:,.0f}" if "per_s" in summary else ""
-    shares = [
-        summary[f"latency_p{share}_us"]["median"] / 1000
-        for share in (50, 99)
-        if _is_timed(summary)
+    ratios = [peers.get(name, {}).get("ratio") for name in others]
+    return [
+        case,
+        f"{own['cost']['median']:.2f} {unit}",
+        against,
+        *(f"{one['median']:.2f}x" if one else "" for one in ratios),
+        f"{own['per_s']['median']:,.0f}" if "per_s" in own else "",
+        ", ".join(
+            f"{own[f'latency_p{share}_us']['median'] / 1000:.2f}"
+            for share in (50, 99)
+            if "latency_p50_us" in own
+        ),
     ]
-    latency = ", ".join(f"{share:.2f}" for share in shares)
-    return f"| {case} | {peer} | {cost} | {against} | {rate} | {latency} |"
 
 
-def _is_timed(summary: dict[str, Any]) -> bool:
-    return "latency_p50_us" in summary
+def _odd(result: dict[str, Any]) -> list[str]:
+    """Name the servers that are far from what they are known with: they say little here."""
+    found = []
+    for case, peers in result["summary"].items():
+        for peer, one in peers.items():
+            said = remark(case, peer, one.get("ratio"))
+            if said.startswith("OFF"):
+                ratio = one["ratio"]["median"]
+                found.append(f"- {case}: {peer} at {ratio:.2f}, {said.removeprefix('OFF: ')}")
+    if not found:
+        return []
+    return ["Servers far from the ratio to C that they are known with:", "", *found, ""]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Draws a result: what each server costs against the C program, and how Troupe's costs grow."""
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +14,8 @@ from matplotlib.axes import Axes
 
 #: Cases of so many servers are for the curves.
 FEW = 2
+#: Characters that a name may have below its bars.
+NAME_WIDTH = 16
 WIDTH, BAR_HEIGHT, CURVE_HEIGHT = 15.0, 6.0, 4.0
 
 
@@ -52,7 +55,8 @@ def _draw_bars(axes: Axes, result: dict[str, Any]) -> None:
         axes.bar(positions, medians, width, yerr=(below, above), capsize=2, label=peer)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_xticks(range(len(cases)), [name.replace(", ", "\n") for name in cases], fontsize=7)
+    labels = ["\n".join(wrap(name, NAME_WIDTH)) for name in cases]
+    axes.set_xticks(range(len(cases)), labels, fontsize=7)
     axes.set_title("cost of one unit against the C floor: median and range; lower is better")
     axes.legend(fontsize=8)
 

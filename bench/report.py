@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 from cases import Case
 from generator import Measured
-from known import KNOWN, TOLERANCE
+from known import EXPLAINED, KNOWN, TOLERANCE
 
 REFERENCE = "c_floor"
 
@@ -87,14 +87,16 @@ def _summarise_peer(case: Case, peer: str, runs: Sequence[Run]) -> dict[str, Any
         "latency_p99_us",
         "delivered",
         "grown_kib",
+        "left_behind_bytes",
         "slow_cut",
+        "took_s",
     ):
         values = [run.measured[quantity] for run in valid if quantity in run.measured]
         if values:
             summary[quantity] = spread(values)
     if peer != REFERENCE and REFERENCE in case.peers:
         summary["ratio"] = ratios(valid, [run for run in runs if run.peer == REFERENCE])
-        summary["remark"] = _remark(case.workload.name, peer, summary["ratio"])
+        summary["remark"] = remark(case.workload.name, peer, summary["ratio"])
     return summary
 
 
@@ -105,13 +107,14 @@ def ratios(runs: Sequence[Run], references: Sequence[Run]) -> Spread | None:
     return spread(cost / reference for cost, reference in pairs if reference)
 
 
-def _remark(case: str, peer: str, ratio: Spread | None) -> str:
+def remark(case: str, peer: str, ratio: Spread | None) -> str:
     known = KNOWN.get((case, peer))
     if known is None or ratio is None:
         return ""
     if abs(ratio["median"] / known - 1) <= TOLERANCE:
         return f"known as {known:.2f}"
-    return f"OFF: known as {known:.2f}, more than {TOLERANCE:.0%} away: not comparable with other machines"
+    explained = EXPLAINED.get((case, peer), "not comparable with other machines")
+    return f"OFF: known as {known:.2f}, more than {TOLERANCE:.0%} away: {explained}"
 
 
 def progress(run: Run) -> str:
@@ -129,16 +132,13 @@ def _state(measured: Measured) -> str:
     return f"  disturbed: others used {share:.0%} of a core" if measured["disturbed"] else ""
 
 
-def table(cases: Sequence[Case], summary: dict[str, Any], rounds: int) -> str:
+def table(cases: Sequence[Case], summary: dict[str, Any]) -> str:
     lines = []
     for case in cases:
         name = case.workload.name
         if not summary[name]:
             continue
-        lines += [
-            "",
-            f"{name}: per {case.workload.unit}; {rounds} rounds, median (lowest to highest)",
-        ]
+        lines += ["", f"{name}: per {case.workload.unit}; median (lowest to highest)"]
         lines += [HEADINGS]
         lines += [_row(peer, one) for peer, one in summary[name].items()]
     return "\n".join(lines)

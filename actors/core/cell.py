@@ -149,7 +149,7 @@ class Cell(Generic[M]):
         self.in_hand = None
         if not is_done:
             return self.deliver_nowait(message)
-        if mailbox.is_awaited:
+        if mailbox.consumer is not None:
             mailbox.at_once = at_once
         return True
 

@@ -70,7 +70,6 @@ class Mailbox(Generic[M]):
 
     __slots__ = (
         "_capacity",
-        "_consumer",
         "_failure",
         "_messages",
         "_pool",
@@ -80,6 +79,7 @@ class Mailbox(Generic[M]):
         "_weight",
         "_weight_limit",
         "at_once",
+        "consumer",
         "is_closed",
         "signals",
     )
@@ -100,7 +100,8 @@ class Mailbox(Generic[M]):
         self.signals: deque[Signal] | None = None
         #: Who waits for room, in order; made when somebody does.
         self._senders: dict[trio.lowlevel.Task, Sender[M]] | None = None
-        self._consumer: trio.lowlevel.Task | None = None
+        #: Who waits for something to be queued, and was not woken.
+        self.consumer: trio.lowlevel.Task | None = None
         #: What the consumer offers to do with a message while it waits and nothing is queued; see `Inbox.batch`.
         self.at_once: Callable[[M], bool] | None = None
         self._failure: Exception | None = None
@@ -188,11 +189,6 @@ class Mailbox(Generic[M]):
             self._serve_senders()
         return queued
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether the consumer waits and was not woken."""
-        return self._consumer is not None
-
     def fail_consumer(self, error: Exception) -> None:
         """Let the wait of the consumer raise `error`, which its `at_once` has."""
         self._failure = error
@@ -206,9 +202,9 @@ class Mailbox(Generic[M]):
         if not self.is_empty or self.is_closed:
             await trio.lowlevel.checkpoint()
             return
-        if self._consumer is not None:
+        if self.consumer is not None:
             raise RuntimeError("another task waits at this inbox already")
-        self._consumer = trio.lowlevel.current_task()
+        self.consumer = trio.lowlevel.current_task()
         self.at_once = at_once
         try:
             # A method: a closure would take two hundred bytes more for as long as nothing comes.
@@ -254,18 +250,18 @@ class Mailbox(Generic[M]):
         self._messages.append(queued)
         if self._weigh is not None:
             self._add_weight(queued[1])
-        if self._consumer is not None:
+        if self.consumer is not None:
             self._wake_consumer()
 
     def _leave(self, _: object) -> trio.lowlevel.Abort:
         """Let the consumer wait no more: it is being cancelled."""
-        self._consumer = self.at_once = None
+        self.consumer = self.at_once = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _wake_consumer(self) -> None:
-        if self._consumer is not None:
-            trio.lowlevel.reschedule(self._consumer)
-            self._consumer = self.at_once = None
+        if self.consumer is not None:
+            trio.lowlevel.reschedule(self.consumer)
+            self.consumer = self.at_once = None
 
     def _add_weight(self, weight: int) -> None:
         self._weight += weight

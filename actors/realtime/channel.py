@@ -100,16 +100,16 @@ class ChannelActor:
 
     def _deliver_at_once(self, message: ChannelMessage) -> bool:
         """Deliver a broadcast in the turn of its publisher; False if it is not that, or that could take long."""
-        if (
-            not isinstance(message, Publish)
-            or len(self._roster) > RECEIVERS_AT_ONCE
-            or self._quota.events.is_tripped
-        ):
+        events = self._quota.events
+        if not isinstance(message, Publish) or (events.limit and events.is_tripped):
             return False
-        taken, received = deliver_at_once(self._roster, message)
+        done = deliver_at_once(self._roster, message, RECEIVERS_AT_ONCE)
+        if done is None:
+            return False
+        taken, received = done
         if received:
-            self._metrics.deliveries.inc(taken)
-            self._quota.events.count(received)
+            self._metrics.deliveries.count += taken
+            events.count(received)
         return True
 
     async def _handle(
@@ -170,7 +170,7 @@ class ChannelActor:
         if self._quota.events.is_tripped:
             self._close_receivers(inbox)
             return
-        self._metrics.deliveries.inc(await self._delivery.flush())
+        self._metrics.deliveries.count += await self._delivery.flush()
         broadcasts, diffs = self._delivery.take_received()
         self._quota.events.count(broadcasts)
         self._quota.presence.count(diffs)

@@ -57,14 +57,18 @@ class Sends:
             outbox.push(data)
 
 
-def deliver_at_once(roster: Roster, message: Publish) -> tuple[int, int]:
+def deliver_at_once(roster: Roster, message: Publish, limit: int) -> tuple[int, int] | None:
     """Send one broadcast to everybody who hears it but `message.skip`, without preparing anything.
 
-    Return how many outboxes took it, and how many it was for.
+    Return how many outboxes took it, and how many it was for;
+    None if nothing was done, because more than `limit` are on the roster.
     """
     event, skip, sender = message.event, message.skip, message.sender
     sends = []
-    for audience, outboxes in roster.groups():
+    for audience, outboxes in roster.outboxes_by_audience.items():
+        limit -= len(outboxes)
+        if limit < 0:
+            return None
         if not audience.hears_broadcasts:
             continue
         receivers = [outbox for key, outbox in outboxes.items() if key != skip]

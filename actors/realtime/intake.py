@@ -61,8 +61,8 @@ class Intake:
     _nursery: trio.Nursery
 
     def take(self, message: str | bytes) -> bool:
-        self._metrics.frames_received.inc()
-        if not self._joins.has_turn:
+        self._metrics.frames_received.count += 1
+        if self._joins.turn is not None:
             self._nursery.start_soon(self._take_in_turn, message)
             return False
         commands = self._read(message)
@@ -72,7 +72,9 @@ class Intake:
             if not self._handler.carry_out_nowait(command):
                 self._nursery.start_soon(self._finish, commands[at:])
                 return False
-        self._note_done()
+        if self._joins.is_idle:
+            # Who has joined nothing hears nothing, and may not stay for ever.
+            self._joins.limit_idleness()
         return True
 
     def note_end(self, code: int) -> None:
@@ -96,13 +98,10 @@ class Intake:
             return
         for command in commands:
             await self._handler.carry_out(command)
-        self._note_done()
-        await self._socket.resume()
-
-    def _note_done(self) -> None:
         if self._joins.is_idle:
             # Who has joined nothing hears nothing, and may not stay for ever.
             self._joins.limit_idleness()
+        await self._socket.resume()
 
     async def _crash(self, error: Exception) -> None:
         raise error

@@ -74,8 +74,8 @@ class Joins:
         "_room",
         "_seat",
         "_session",
-        "_turn",
         "memberships",
+        "turn",
     )
 
     def __init__(
@@ -94,8 +94,8 @@ class Joins:
         self._metrics = metrics
         #: Made for who waits for a place; locks and events would take kilobytes of connections that are quiet.
         self._room: trio.Event | None = None
-        #: Held by what waited for a join and is carried out now.
-        self._turn: trio.Lock | None = None
+        #: Held by what waited for a join and is carried out now, which is to go first; None if there is no such thing.
+        self.turn: trio.Lock | None = None
         self._joining: dict[int, PendingJoin] = {}
         self.memberships = Memberships(seat, session, nursery, untrack, self._is_joining)
         self.limit_idleness()
@@ -122,26 +122,21 @@ class Joins:
         self.memberships.alarm.ring_within(max(left_s, 0.0))
         return left_s
 
-    @property
-    def has_turn(self) -> bool:
-        """Whether nothing that waited for a join is to go first."""
-        return self._turn is None
-
     async def wait_for_turn(self) -> None:
         """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""
-        if self._turn is not None:
+        if self.turn is not None:
             await self._in_turn(trio.lowlevel.checkpoint)
 
     async def _in_turn(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something while nobody else has the turn, behind who asked for it before."""
-        turn = self._turn = self._turn or trio.Lock()
+        turn = self.turn = self.turn or trio.Lock()
         try:
             async with turn:
                 await work()
         finally:
             # Who leaves passes it on to who waits.
             if not turn.locked():
-                self._turn = None
+                self.turn = None
 
     def start_nowait(self, join: Join) -> bool:
         """Begin a join; False if too many are under way."""

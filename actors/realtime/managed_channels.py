@@ -156,6 +156,11 @@ class ManagedChannels:
         """Return the channel of that name, if it is managed."""
         return self._channels.get(name)
 
+    def binding(self, name: str, *, is_managed: bool) -> ManagedChannel | None:
+        """Return the channel of that name if its decisions bind a join, which is for a managed channel or not."""
+        channel = self._channels.get(name)
+        return channel if channel is not None and (channel.is_created or is_managed) else None
+
     def add(self, channel: ManagedChannel) -> None:
         """Enter a channel, in place of an earlier one of that name."""
         self._channels[channel.name] = channel

@@ -43,18 +43,12 @@ def refuse_if_unreadable(
     Raises:
         Forbidden: the role may not.
     """
-    channel = binding(sub_topic, tenant, is_managed=is_managed)
+    channel = tenant.managed.binding(sub_topic, is_managed=is_managed)
     if channel is not None and not channel.allows(identity, Permission.READ):
         raise Forbidden(
             NO_PERMISSION,
             f"You do not have permission to read from this channel: {sub_topic}",
         )
-
-
-def binding(sub_topic: str, tenant: Tenant, *, is_managed: bool) -> ManagedChannel | None:
-    """Return the managed channel whose decisions bind a join."""
-    channel = tenant.managed.get(sub_topic)
-    return channel if channel is not None and (channel.is_created or is_managed) else None
 
 
 @contextmanager
@@ -68,7 +62,7 @@ def managed_place(join: Join, subscription: Subscription, tenant: Tenant) -> Ite
     if join.options.private:
         yield
         return
-    channel = binding(join.sub_topic, tenant, is_managed=is_managed)
+    channel = tenant.managed.binding(join.sub_topic, is_managed=is_managed)
     if channel is None:
         if not is_managed:
             yield
@@ -93,7 +87,7 @@ async def end_if_unwelcome(membership: Membership, tenant: Tenant) -> None:
     is_managed = membership.subscription.is_managed
     if is_private:
         return
-    channel = binding(sub_topic, tenant, is_managed=is_managed)
+    channel = tenant.managed.binding(sub_topic, is_managed=is_managed)
     if channel is None and not is_managed:
         return
     if channel is not None and channel.allows(membership.identity, Permission.READ):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from actors.realtime.managed_joins import binding
 from protocol import jsontext
 from protocol.commands import Broadcast, PresenceAction, PresencePush
 from protocol.errors import MalformedFrame
@@ -78,7 +77,7 @@ def _binding(membership: Membership, tenant: Tenant) -> ManagedChannel | None:
     _, is_private, sub_topic = membership.channel_key
     if is_private:
         return None
-    return binding(sub_topic, tenant, is_managed=membership.subscription.is_managed)
+    return tenant.managed.binding(sub_topic, is_managed=membership.subscription.is_managed)
 
 
 def refuse(
@@ -151,7 +150,7 @@ def refusal_of_posted(
     fault = switched_off(tenant, is_presence=False)
     if fault is not None or broadcast.private:
         return fault
-    channel = binding(broadcast.sub_topic, tenant, is_managed=False)
+    channel = tenant.managed.binding(broadcast.sub_topic, is_managed=False)
     if channel is None:
         return None
     return fault_of(channel, identity, _message_bytes(broadcast.message, channel), peer)

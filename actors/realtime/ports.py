@@ -92,7 +92,7 @@ class Outbox(Protocol):
         ...
 
     @property
-    def is_corked(self) -> bool:
+    def is_in_burst(self) -> bool:
         """Whether several messages of this client are being dealt with in one turn."""
         ...
 

@@ -118,7 +118,7 @@ class Poster:
         if isinstance(message, UserBroadcast):
             question = PolicyQuestion(broadcast.sub_topic, identity, headers)
             await persist(message, wish, question, self.tenant, is_private=broadcast.private)
-            self.metrics.broadcasts_accepted.inc()
+            self.metrics.broadcasts_accepted.count += 1
 
     async def _refusals(
         self, topics: Iterable[str], identity: Identity, headers: bytes
@@ -159,10 +159,10 @@ class Poster:
             if not await self._is_taken(broadcast, sender, deadline):
                 accepted = before + number
                 self.metrics.broadcasts_dropped["channel_busy"].inc(total - accepted)
-                self.metrics.broadcasts_accepted.inc(number)
+                self.metrics.broadcasts_accepted.count += number
                 raise ChannelBusy(accepted, total)
             self.tenant.quota.events.count()
-        self.metrics.broadcasts_accepted.inc(len(broadcasts))
+        self.metrics.broadcasts_accepted.count += len(broadcasts)
         return before + len(broadcasts)
 
     async def _is_taken(self, broadcast: PostedBroadcast, sender: str, deadline: float) -> bool:

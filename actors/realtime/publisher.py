@@ -48,17 +48,20 @@ class Publisher:
 
     def publish_nowait(self, command: Broadcast, membership: Membership) -> bool:
         """Publish what is allowed, sound and within quotas; False if it is not that plain, and nothing was done."""
+        events = self._events
         if (
             (membership.channel_key.is_private and not membership.permissions.known_broadcast)
             or (command.persist is not None and isinstance(command.message, UserBroadcast))
-            or self._events.is_tripped
+            or (events.limit and events.is_tripped)
             or self._fault(command.message) is not None
             or not self._tell(membership, _message(command, membership))
         ):
             return False
-        self._events.count()
-        self._metrics.broadcasts_accepted.inc()
-        self._answer(command, membership)
+        if events.limit:
+            events.count()
+        self._metrics.broadcasts_accepted.count += 1
+        if membership.ack:
+            self._answer(command, membership)
         return True
 
     def _tell(self, membership: Membership, message: Publish) -> bool:
@@ -68,7 +71,7 @@ class Publisher:
         What its client is sent back comes behind the answer.
         """
         is_answered_first = membership.ack and membership.echo
-        if is_answered_first or self._outbox.is_corked:
+        if is_answered_first or self._outbox.is_in_burst:
             return membership.channel.tell(message)
         return membership.channel.tell_at_once(message)
 
@@ -97,24 +100,24 @@ class Publisher:
         if is_tripped:
             return TOO_MANY_MESSAGES
         if fault is None:
-            self._metrics.broadcasts_accepted.inc()
+            self._metrics.broadcasts_accepted.count += 1
         else:
             self._metrics.broadcasts_dropped[fault].inc()
             refused = PushRefused(command.ref, command.join_ref, fault, FAULTS[fault])
             self._seat.push(refused, command.topic)
-        self._answer(command, membership, fault)
+        if membership.ack:
+            self._answer(command, membership, fault)
         return None
 
     def _answer(
         self, command: Broadcast, membership: Membership, fault: DropReason | None = None
     ) -> None:
-        """Tell the publisher what became of a broadcast, if it wants to know."""
-        if membership.ack:
-            response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
-            reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
-            data = membership.subscription.encode_key.encode(reply)
-            if data:
-                self._outbox.push(data)
+        """Tell the publisher, who wants to know, what became of a broadcast."""
+        response = EMPTY_OBJECT if fault is None else jsontext.write(fault)
+        reply = Reply(command.ref, command.join_ref, ok=fault is None, response=response)
+        data = membership.subscription.encode_key.encode(reply)
+        if data:
+            self._outbox.push(data)
 
     async def _persist(
         self,
@@ -145,7 +148,7 @@ class Publisher:
             except Refused as refused:
                 error = refused.reason
         if error is None:
-            self._metrics.broadcasts_accepted.inc()
+            self._metrics.broadcasts_accepted.count += 1
         else:
             self._metrics.broadcasts_dropped["not_persisted"].inc()
         if membership.ack:

@@ -121,7 +121,7 @@ class RelayActor:
         deliveries = prepared.deliveries.values()
         sends = Sends(chain.from_iterable([delivery.take() for delivery in deliveries]))
         try:
-            self._metrics.deliveries.inc(await sends.flush())
+            self._metrics.deliveries.count += await sends.flush()
         finally:
             sends.finish()
             self._backlog.finish()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from attrs import define, evolve, field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from actors.core.ref import Ref
     from actors.realtime.messages import ConnectionMessage, JoinKey
@@ -77,7 +77,8 @@ class Roster:
     """Subscriptions by join, and by audience."""
 
     _entries: dict[JoinKey, Subscription] = field(factory=dict)
-    _outboxes: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
+    #: The outboxes of each audience; others read them, and at once.
+    outboxes_by_audience: dict[Audience, dict[JoinKey, Outbox]] = field(factory=dict)
     #: What each connection has here: nearly always one, for which a dict would take a quarter of a kilobyte.
     _by_connection: dict[Ref[Any], Subscription | dict[JoinKey, Subscription]] = field(
         factory=dict
@@ -102,7 +103,8 @@ class Roster:
         """Enter a subscription."""
         key = subscription.key
         self._entries[key] = subscription
-        self._outboxes.setdefault(subscription.audience, {})[key] = subscription.outbox
+        outboxes = self.outboxes_by_audience.setdefault(subscription.audience, {})
+        outboxes[key] = subscription.outbox
         self._add_of_connection(subscription)
         for row_id in subscription.replayed:
             self._replayed.setdefault(row_id, {})[key] = None
@@ -128,7 +130,7 @@ class Roster:
         subscription = self._entries.pop(key, None)
         if subscription is None:
             return None
-        _drop(self._outboxes, subscription.audience, key)
+        _drop(self.outboxes_by_audience, subscription.audience, key)
         self._drop_of_connection(subscription)
         for row_id in subscription.replayed:
             _drop(self._replayed, row_id, key)
@@ -145,15 +147,11 @@ class Roster:
 
     def audiences(self) -> tuple[Audience, ...]:
         """Return the audiences there are subscriptions for."""
-        return tuple(self._outboxes)
-
-    def groups(self) -> Iterable[tuple[Audience, Mapping[JoinKey, Outbox]]]:
-        """Return the audiences with their outboxes, to be read at once."""
-        return self._outboxes.items()
+        return tuple(self.outboxes_by_audience)
 
     def outboxes(self, audience: Audience) -> dict[JoinKey, Outbox]:
         """Return a copy of the outboxes that are sent the same bytes; the caller may change it."""
-        return self._outboxes.get(audience, {}).copy()
+        return self.outboxes_by_audience.get(audience, {}).copy()
 
     def replayed(self, row_id: str) -> tuple[JoinKey, ...]:
         """Return who was sent that stored broadcast when it joined."""

@@ -98,7 +98,7 @@ ALIASES: Final = {
 class Metrics:
     """The counters and gauges of one node.
 
-    Plain attributes are counted directly: `metrics.deliveries.inc(n)`.
+    Plain attributes are counted directly: `metrics.slow_consumers.inc(n)`; a tally by adding to its `count`.
     Dictionaries hold one child for each value of their label: `metrics.broadcasts_dropped["channel_busy"].inc()`.
     """
 
@@ -239,22 +239,18 @@ class Metrics:
 
 
 class Tally(Collector):
-    """A counter to which adding is nothing but that."""
+    """A counter of what happens with every message: whoever counts adds to `count`."""
 
-    __slots__ = ("_count", "_name", "_text")
+    __slots__ = ("_name", "_text", "count")
 
     def __init__(self, name: str, text: str) -> None:
         self._name = name
         self._text = text
-        self._count = 0
-
-    def inc(self, amount: int = 1) -> None:
-        """Add to the count."""
-        self._count += amount
+        self.count = 0
 
     def collect(self) -> Iterator[Metric]:
         """Yield the count as it is now."""
-        yield CounterMetricFamily(self._name, self._text, value=self._count)
+        yield CounterMetricFamily(self._name, self._text, value=self.count)
 
 
 class Aliases(Collector):

@@ -83,6 +83,7 @@ class Outbox:
         "_send_some",
         "_sink",
         "_start",
+        "is_in_burst",
     )
 
     def __init__(
@@ -112,6 +113,8 @@ class Outbox:
         self._is_ended = False
         #: True while a push cannot simply send: it is corked, something is queued, or the outbox has ended.
         self._is_held = False
+        #: Whether several messages of this client are being dealt with in one turn.
+        self.is_in_burst = False
         self._is_draining = False
         self._drain_scope: trio.CancelScope | None = None
         self._drain_deadline = math.inf
@@ -148,11 +151,6 @@ class Outbox:
             self._die()
             return False
         return sent == len(data) or self._hold(data, sent)
-
-    @property
-    def is_corked(self) -> bool:
-        """Whether what is pushed is kept until `uncork`."""
-        return self._corked is not None
 
     def cork(self) -> None:
         """Keep what is pushed until `uncork`, which is to come in the same turn: one system call instead of many."""

@@ -3,7 +3,7 @@
 A transport is read by the reactor (`reactor.py`), or by a task of its own (`TaskReading`) where there is none:
 on systems without epoll, and for the memory transports of the tests.
 
-**Invariant**: a consumer is called by one reader at a time, and never while it is paused.
+**Invariant**: a consumer is called by one reader at a time; once paused, at most with what was read before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Consumer(Protocol):
-    """Who is handed what a transport brings; called synchronously, so it never waits."""
+    """Who is handed what a transport brings; called synchronously, so it never waits.
+
+    What it answers it keeps until `flush`, which follows in the same turn.
+    """
 
     def consume(self, data: bytes) -> bool:
         """Take what was read, nothing at the end; False if it has more to do, which `go_on` does."""
@@ -30,6 +33,10 @@ class Consumer(Protocol):
 
     def go_on(self) -> bool:
         """Do some more of what is left to do; False if that is not all."""
+        ...
+
+    def flush(self) -> None:
+        """Send what was answered."""
         ...
 
     def refuse(self, code: CloseCode) -> None:
@@ -101,8 +108,15 @@ class TaskReading:
         if waiting.cancelled_caught:
             self._consumer.refuse(CloseCode.NORMAL)
             return False
-        is_done = self._consumer.consume(data)
+        is_done = self._deal_with(data)
         while not is_done:
             await trio.lowlevel.checkpoint()
-            is_done = self._consumer.go_on()
+            is_done = self._deal_with(None)
         return bool(data)
+
+    def _deal_with(self, data: bytes | None) -> bool:
+        consumer = self._consumer
+        try:
+            return consumer.go_on() if data is None else consumer.consume(data)
+        finally:
+            consumer.flush()

@@ -5,7 +5,7 @@ Between its client and that: the handshake (`handshake.py`), who reads (`reading
 
 **Invariants**
 - Messages are handed out in their order, one at a time, and none while the owner is busy with one or has closed.
-- What is pushed while several messages are handed out leaves in one piece afterwards.
+- What is pushed while messages are handed out leaves in one piece afterwards.
 - The idle limit runs only while bytes are waited for, so a connection that is paused by its owner is never called idle.
 """
 
@@ -96,7 +96,7 @@ class WebSocket:
         if not self._is_paused:
             return
         self._is_paused = False
-        while not self.go_on():
+        while not self._go_on_alone():
             await trio.lowlevel.checkpoint()
         if self._is_paused or self._ended_with is not None:
             return
@@ -119,6 +119,7 @@ class WebSocket:
         if not data:
             self._end(ABNORMAL)
             return True
+        self._outbox.cork()
         message = None if self._is_paused else self._splitter.take_whole(data)
         if message is None:
             self._splitter.feed(data)
@@ -128,8 +129,8 @@ class WebSocket:
 
     def go_on(self) -> bool:
         """Hand out some of what was read; False if there is more."""
-        splitter = self._splitter
-        is_corked = False
+        splitter, outbox = self._splitter, self._outbox
+        outbox.cork()
         try:
             for _ in range(EVENTS_PER_TURN):
                 if self._is_paused or self._ended_with is not None:
@@ -137,17 +138,17 @@ class WebSocket:
                 event = splitter.next_event()
                 if event is None:
                     return True
-                if not is_corked and splitter.has_more:
-                    is_corked = True
-                    self._outbox.cork()
+                outbox.is_in_burst = outbox.is_in_burst or splitter.has_more
                 if isinstance(event, Control):
                     self._obey(event)
                 else:
                     self._hand_out(event)
             return not splitter.has_more
         finally:
-            if is_corked:
-                self._outbox.uncork()
+            outbox.is_in_burst = False
+
+    def flush(self) -> None:
+        self._outbox.uncork()
 
     def refuse(self, code: CloseCode) -> None:
         self._outbox.push(close(code))
@@ -190,6 +191,13 @@ class WebSocket:
                 self.fail(error)
 
         self._start(run)
+
+    def _go_on_alone(self) -> bool:
+        """Go on outside of a reader's turn."""
+        try:
+            return self.go_on()
+        finally:
+            self.flush()
 
     def _obey(self, control: Control) -> None:
         self._outbox.push(control.reply)

@@ -16,6 +16,7 @@ class FanOut:
     """`outstanding` publishes may be not yet delivered to everybody, and they are `interval_s` apart at least.
 
     Of the subscribers, `slow` read one byte a second. `measure_s` is instead of the plan's.
+    `grown_kib` is how much memory the server had at most beyond what it started with.
     """
 
     subscribers: int = 1000
@@ -52,9 +53,9 @@ class FanOut:
             options["measure"] = self.measure_s
         client = place.peer.shared(delivered_text(self.size_bytes))
         with place.server() as server:
-            before_kib = server.memory_kib()
+            before_kib = server.resident_kib()
             measured = place.generate("fanout", [client], options, server)
-            grown_kib = server.memory_kib() - before_kib
+            grown_kib = server.highest_kib() - before_kib
         if measured["delivered_bytes"] != measured["deliveries"] * self.size_bytes:
             raise RunFailed(f"{place.peer.name} does not deliver what was published")
         return costs(measured, measured["deliveries"]) | {"grown_kib": grown_kib}

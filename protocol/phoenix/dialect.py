@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import frozen
 
 from protocol.errors import ProtocolError
-from protocol.events import Replaced, ReplayedBroadcast, UserBroadcast
+from protocol.events import Replaced, ReplayedBroadcast, Reply, UserBroadcast
 from protocol.frames import Frame, Opcode
 from protocol.phoenix import binary, v1, v2
 from protocol.phoenix.render import render
@@ -76,9 +76,14 @@ class PhoenixDialect:
         A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
         each; a JSON one that cannot be binary goes out as text, which every client reads as well.
         """
-        if isinstance(event, UserBroadcast | ReplayedBroadcast | Replaced):
-            return self._frame_by_version(event, topic)
-        return self._text(event, topic)
+        match event:
+            # First what there is most of.
+            case Reply():
+                return self._text(event, topic)
+            case UserBroadcast() | ReplayedBroadcast() | Replaced():
+                return self._frame_by_version(event, topic)
+            case _:
+                return self._text(event, topic)
 
     def _frame_by_version(
         self, event: UserBroadcast | ReplayedBroadcast | Replaced, topic: str

@@ -40,42 +40,51 @@ if TYPE_CHECKING:
 
 def render(event: Event, topic: str) -> Envelope | None:
     """Return `event` as a text message, or None if these clients are not told; a broadcast must not be of bytes."""
-    parts = _parts(event)
-    if parts is None:
-        return None
-    join_ref, ref, name, payload = parts
-    return Envelope(join_ref, ref, topic, name, Raw(payload))
-
-
-def _parts(event: Event) -> tuple[ClientRef, ClientRef, str, bytes] | None:
-    parts: tuple[ClientRef, ClientRef, str, bytes] | None
     match event:
         # First what there is most of.
         case Reply():
-            parts = event.join_ref, event.ref, "phx_reply", _reply(event.response, ok=event.ok)
+            response = _reply(event.response, ok=event.ok)
+            return Envelope(event.join_ref, event.ref, topic, "phx_reply", Raw(response))
         case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
-            parts = None, None, *_fanned_out(event)
+            name, payload = _fanned_out(event)
+            return Envelope(None, None, topic, name, Raw(payload))
+        case PushRefused():
+            # Source: spec 4.1, a push that is refused is answered by an ack, or not at all.
+            return None
+        case _:
+            join_ref, ref, name, payload = _of_one_join(event)
+            return Envelope(join_ref, ref, topic, name, Raw(payload))
+
+
+def _of_one_join(
+    event: ReplayedBroadcast
+    | PresenceState
+    | Joined
+    | JoinRefused
+    | System
+    | Closed
+    | Replaced
+    | Failed,
+) -> tuple[ClientRef, ClientRef, str, bytes]:
+    """Return the refs, name and payload of what is said to one subscription."""
+    match event:
         case ReplayedBroadcast():
-            parts = event.join_ref, None, "broadcast", _user_broadcast(event.message)
+            return event.join_ref, None, "broadcast", _user_broadcast(event.message)
         case PresenceState():
-            parts = event.join_ref, None, "presence_state", event.metas
+            return event.join_ref, None, "presence_state", event.metas
         case Joined():
             response = join_response(event.changes)
-            parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=True)
+            return event.join_ref, event.ref, "phx_reply", _reply(response, ok=True)
         case JoinRefused():
             reason = f"{event.code}: {event.reason}" if event.code else event.reason
             response = codes.error_response(reason)
-            parts = event.join_ref, event.ref, "phx_reply", _reply(response, ok=False)
-        case PushRefused():
-            # Source: spec 4.1, a push that is refused is answered by an ack, or not at all.
-            parts = None
+            return event.join_ref, event.ref, "phx_reply", _reply(response, ok=False)
         case System():
-            parts = event.join_ref, None, "system", _system(event)
+            return event.join_ref, None, "system", _system(event)
         # supabase-js compares `ref` with the join_ref of its join and ignores the message if they differ.
         case Closed() | Replaced() | Failed():
             name = "phx_error" if isinstance(event, Failed) else "phx_close"
-            parts = event.join_ref, event.join_ref, name, EMPTY_OBJECT
-    return parts
+            return event.join_ref, event.join_ref, name, EMPTY_OBJECT
 
 
 def _fanned_out(

@@ -5,6 +5,9 @@ Chosen by `dialect`; supabase-js speaks it.
 **Source**: spec 1.4.
 """
 
+from collections.abc import Callable
+from typing import Final
+
 from msgspec.json import Decoder, Encoder
 
 from protocol import jsontext
@@ -12,7 +15,6 @@ from protocol.phoenix import binary
 from protocol.phoenix.envelope import Envelope, Push
 
 _decoder = Decoder(Envelope)
-_encoder = Encoder()
 
 
 def decode(data: str | bytes) -> Push:
@@ -27,6 +29,5 @@ def decode(data: str | bytes) -> Push:
     return binary.decode_push(data)
 
 
-def encode(message: Envelope) -> bytes:
-    """Return the text of one message."""
-    return _encoder.encode(message)
+#: Return the text of one message.
+encode: Final[Callable[[Envelope], bytes]] = Encoder().encode

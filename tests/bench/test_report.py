@@ -66,11 +66,35 @@ def test_a_peer_that_is_far_from_its_known_ratio_is_marked():
     assert [remark.startswith("OFF") for remark in remarks] == [False, True, True]
 
 
+def test_the_page_says_what_is_asked_what_it_costs_and_who_is_odd():
+    runs = [
+        *(run("troupe", number, 4) for number in range(2)),
+        *(run("c_floor", number, 3) for number in range(2)),
+        *(run("node_ws", number, 12) for number in range(2)),
+    ]
+    result = {
+        "machine": {"cores": 2, "cpu": "a processor", "kernel": "6"},
+        "note": "",
+        "date": "2026-11-21",
+        "rounds": 2,
+        "servers": {"troupe": {}, "c_floor": {}, "node_ws": {}},
+        "summary": {CASE.workload.name: report.summarise(CASE, runs)},
+        "runs": [one.as_json() for one in runs],
+    }
+
+    text = figures(result, "2026-11-21-bench.json")
+
+    assert "node_ws over Troupe's | 3.00x (3.00 to 3.00) | ≥ 1.2x reached |" in text
+    assert "nchan over Troupe's | nothing | ≥ 1.1x NOT MEASURED |" in text
+    assert f"| {CASE.workload.name} | 4.00 us | 1.33x (1.33 to 1.33) | 4.00x |" in text
+    assert f"- {CASE.workload.name}: node_ws at 4.00, known as 2.08" in text
+
+
 def test_a_table_has_a_row_for_each_server_that_ran():
     runs = [run("troupe", 0, 8), run("c_floor", 0, 4)]
     summary = {CASE.workload.name: report.summarise(CASE, runs)}
 
-    text = report.table([CASE], summary, rounds=1)
+    text = report.table([CASE], summary)
 
     assert "2.00x (2.00 to 2.00)" in text
     assert "node_ws" not in text

@@ -109,7 +109,7 @@ async def test_a_crash_is_the_channels_and_its_publisher_is_served_on(
 ):
     deliver = channel.deliver_at_once
 
-    def crash_once(roster, message):
+    def crash_once(roster, message, limit):
         monkeypatch.setattr(channel, "deliver_at_once", deliver)
         raise ZeroDivisionError
 

@@ -57,7 +57,7 @@ class MemoryOutbox:
         self.messages: deque[str | bytes] = deque()
         self.close_code: int | None = None
         self.pushes = 0
-        self.is_corked = False
+        self.is_in_burst = False
         self._reader = Connection(ConnectionType.CLIENT)
 
     queued_bytes = 0
@@ -107,12 +107,12 @@ class MemorySocket:
         await self._may_go_on.wait()
         async for message in self._received:
             has_more = self._received.statistics().current_buffer_used > 0
-            self.outbox.is_corked = self.outbox.is_corked or has_more
+            self.outbox.is_in_burst = self.outbox.is_in_burst or has_more
             if self.is_closing:
                 continue
             try:
                 is_done = self._receiver.take(message)
-                self.outbox.is_corked = is_done and has_more
+                self.outbox.is_in_burst = is_done and has_more
                 if is_done:
                     continue
             except Exception as error:  # noqa: BLE001  # charged, as by whoever reads a real socket

@@ -27,7 +27,7 @@ def test_what_is_counted_is_rendered() -> None:
     metrics = Metrics()
 
     metrics.connections_open.inc()
-    metrics.deliveries.inc(3)
+    metrics.deliveries.count += 3
     metrics.broadcasts_dropped["channel_busy"].inc()
 
     found = samples(metrics)
@@ -74,7 +74,7 @@ def test_figures_have_the_names_that_dashboards_of_other_servers_look_for() -> N
     metrics = Metrics()
 
     metrics.connections_open.set(5)
-    metrics.broadcasts_accepted.inc(2)
+    metrics.broadcasts_accepted.count += 2
     metrics.broadcasts_relayed.inc()
     metrics.joins["ok"].inc()
     metrics.joins["error"].inc()

@@ -24,7 +24,10 @@ WITHIN_S = 10.0
 
 @define(eq=False)
 class Consumer:
-    """Notes what it is told; has `turns` more to do after each read, and can fail."""
+    """Notes what it is told; has `turns` more to do after each read, and can fail.
+
+    `on_consume` is called with it, and `log` is where several write what they are told.
+    """
 
     turns: int = 0
     error: Exception | None = None
@@ -33,10 +36,15 @@ class Consumer:
     failures: list[Exception] = field(factory=list)
     went_on: int = 0
     reading: object = None
+    on_consume: object = None
+    log: list[str] = field(factory=list)
     _changed: trio.Event = field(factory=trio.Event)
 
     def consume(self, data: bytes) -> bool:
         self.received.append(data)
+        self.log.append(f"dealt with {data.decode()}")
+        if self.on_consume is not None:
+            self.on_consume()
         self._note()
         if self.error is not None:
             raise self.error
@@ -46,6 +54,10 @@ class Consumer:
         self.went_on += 1
         self._note()
         return self.went_on >= self.turns
+
+    def flush(self) -> None:
+        self.log.append(f"flushed {b''.join(self.received[-1:]).decode()}")
+        self._note()
 
     def refuse(self, code: CloseCode) -> None:
         self.refused.append(code)
@@ -136,6 +148,63 @@ async def test_everybody_is_read_and_the_end_is_told_once():
         received = [consumer.received for consumer in consumers]
 
     assert received == [[b"0", b"again"], [b"1", b""], [b"2"]]
+
+
+async def test_a_turn_deals_with_everybody_before_anything_is_sent():
+    async with running_reactor() as stage:
+        log: list[str] = []
+        consumers = [Consumer(log=log) for _ in range(2)]
+        for consumer, text in zip(consumers, (b"a", b"b"), strict=True):
+            stage.read(consumer).send(text)
+        await consumers[1].wait_until(lambda: len(log) == 4)
+
+    assert sorted(log[:2]) == ["dealt with a", "dealt with b"]
+    assert sorted(log[2:]) == ["flushed a", "flushed b"]
+
+
+async def test_what_is_answered_does_not_wait_while_others_have_a_turn(monkeypatch):
+    monkeypatch.setattr("actors.web.reactor.SLICE_S", 0.0)
+    async with running_reactor() as stage:
+        log: list[str] = []
+        consumers = [Consumer(log=log) for _ in range(2)]
+        for consumer in consumers:
+            stage.read(consumer).send(b"a")
+        await consumers[1].wait_until(lambda: len(log) == 4)
+
+    assert log == ["dealt with a", "flushed a"] * 2
+
+
+async def test_an_answer_is_sent_although_its_client_met_a_bug():
+    async with running_reactor() as stage:
+        consumer = Consumer(error=ZeroDivisionError())
+        stage.read(consumer).send(b"boom")
+        await consumer.wait_until(lambda: len(consumer.log) == 2)
+
+    assert consumer.log == ["dealt with boom", "flushed boom"]
+
+
+async def test_who_is_stopped_by_another_one_in_its_turn_hears_nothing():
+    async with running_reactor() as stage:
+        one, other = Consumer(), Consumer()
+        for consumer in (one, other):
+            stage.read(consumer).send(b"x")
+        one.on_consume, other.on_consume = other.reading.stop, one.reading.stop
+        first = await _first_of(one, other)
+        third = Consumer()
+        stage.read(third).send(b"y")
+        await third.wait_until(lambda: third.received)
+
+    assert first.received == [b"x"]
+    assert (one.received, other.received).count([]) == 1
+
+
+async def _first_of(*consumers: Consumer) -> Consumer:
+    """Wait until one of them received something, and return that."""
+    while True:
+        for consumer in consumers:
+            if consumer.received:
+                return consumer
+        await trio.lowlevel.checkpoint()
 
 
 async def test_a_bug_costs_the_socket_that_meets_it_and_nobody_else():
