@@ -80,7 +80,7 @@ class ChannelActor:
         """Serve the topic until nobody is subscribed to it."""
         self._presence.channel = inbox.ref
         if inbox.incarnation > 1:
-            if not self._roster and inbox.retire():
+            if self._retire(inbox):
                 return
             # What woke the one before may be lost with it.
             inbox.ref.tell(PresenceChanged())
@@ -95,8 +95,16 @@ class ChannelActor:
             finally:
                 # Invariant: what was prepared before an error is sent before the error leaves.
                 self._delivery.finish()
-            if not self._roster and inbox.retire():
+            if self._retire(inbox):
                 return
+
+    def _retire(self, inbox: Inbox[ChannelMessage]) -> bool:
+        """End if nobody is subscribed; False if somebody is, or something is to be done first."""
+        if self._roster or not inbox.retire():
+            return False
+        # The spec of this actor knows the table: with a way back they would be a ring, and outlive the channel.
+        self._presence.channel = self._presence.actor = None
+        return True
 
     def _deliver_at_once(self, message: ChannelMessage) -> bool:
         """Deliver a broadcast in the turn of its publisher; False if it is not that, or that could take long."""

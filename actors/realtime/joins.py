@@ -29,7 +29,7 @@ from protocol.events import JoinRefused, Replaced
 from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from structlog.stdlib import BoundLogger
 
@@ -97,7 +97,9 @@ class Joins:
         #: Held by what waited for a join and is carried out now, which is to go first; None if there is no such thing.
         self.turn: trio.Lock | None = None
         self._joining: dict[int, PendingJoin] = {}
-        self.memberships = Memberships(seat, session, nursery, untrack, self._is_joining)
+        # Not a method of this object, which would make a ring of the two.
+        is_joining = partial(_is_joining, self._joining)
+        self.memberships = Memberships(seat, session, nursery, untrack, is_joining)
         self.limit_idleness()
 
     @property
@@ -282,5 +284,6 @@ class Joins:
         else:
             self.memberships.note_end(end)
 
-    def _is_joining(self, topic: str) -> bool:
-        return any(pending.topic == topic for pending in self._joining.values())
+
+def _is_joining(joining: Mapping[int, PendingJoin], topic: str) -> bool:
+    return any(pending.topic == topic for pending in joining.values())
