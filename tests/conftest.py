@@ -26,15 +26,26 @@ EVERY_VERSION = (15, 16, 18)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every asynchronous test with a real server fail when it hangs.
+    """Let every asynchronous test with a real server fail when it hangs, and refuse those whose clock does not count.
 
-    A fixture cannot do that: a cancel scope around its `yield` ends its own task, not the test's.
+    A fixture cannot do the first: a cancel scope around its `yield` ends its own task, not the test's.
+    And a clock counts only where the test itself asks for it: pytest-trio looks at its own arguments only.
     """
     for item in items:
+        if isinstance(item, pytest.Function) and _has_idle_clock(item):
+            raise pytest.UsageError(
+                f"{item.nodeid}: a fixture of it wants autojump_clock, so it has to ask as well"
+            )
         if item.get_closest_marker("postgres") is None or not isinstance(item, pytest.Function):
             continue
         if inspect.iscoroutinefunction(item.obj):
             item.obj = bounded(item.obj, getattr(item.module, "DEADLINE_S", DEADLINE_S))
+
+
+def _has_idle_clock(item: pytest.Function) -> bool:
+    return "autojump_clock" in item.fixturenames and (
+        "autojump_clock" not in inspect.signature(item.obj).parameters
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -133,7 +133,7 @@ async def test_nothing_that_is_sent_breaks_anything_for_others(
     await late.subscribed(ROOM)
 
 
-async def test_a_client_ends_no_subscription_but_its_own(stage, source):
+async def test_a_client_ends_no_subscription_but_its_own(autojump_clock, stage, source):
     ann, mallory = Visitor(stage, "ann"), Visitor(stage, "mallory")
     await ann.subscribed("mine", config={"table": "notes"})
     mallory.send("unsubscribe", subscription_id="sub_1")
@@ -163,7 +163,9 @@ async def test_what_stands_for_any_text_elsewhere_is_refused(
     assert await visitor.received() == []
 
 
-async def test_a_presence_for_which_there_is_no_place_leaves_no_room_half_joined(stage):
+async def test_a_presence_for_which_there_is_no_place_leaves_no_room_half_joined(
+    autojump_clock, stage
+):
     greedy = Visitor(stage)
     for number in range(JOINS_LIMIT - 1):
         greedy.send("subscribe", f"room-{number}")
@@ -189,7 +191,7 @@ async def test_a_token_that_expired_before_anything_was_subscribed_is_no_good(
     assert [m["type"] for m in told] == ["error"]
 
 
-async def test_what_is_being_joined_speaks_with_the_other_token_too(stage):
+async def test_what_is_being_joined_speaks_with_the_other_token_too(autojump_clock, stage):
     visitor = Visitor(stage, "ann")
     stage.verifier.hold()
     visitor.send("subscribe", ROOM)
@@ -203,7 +205,7 @@ async def test_what_is_being_joined_speaks_with_the_other_token_too(stage):
     assert [one.identity.user_id for one in roster] == ["new"]
 
 
-async def test_a_bad_token_ends_what_is_being_joined_too(stage):
+async def test_a_bad_token_ends_what_is_being_joined_too(autojump_clock, stage):
     visitor = Visitor(stage, "ann")
     stage.verifier.hold()
     visitor.send("subscribe", ROOM)
@@ -215,7 +217,7 @@ async def test_a_bad_token_ends_what_is_being_joined_too(stage):
     assert visitor.close_code == 1008
 
 
-async def test_who_says_to_be_a_row_is_none(stage, ann):
+async def test_who_says_to_be_a_row_is_none(autojump_clock, stage, ann):
     supabase = stage.connect()
     await supabase.joined(f"realtime:{NOTES}", broadcast={"self": True})
     fake = {"type": "INSERT", "schema": "public", "table": "notes", "record": {"id": 666}}

@@ -57,7 +57,7 @@ async def bob(stage):
 
 
 @pytest.mark.capability("FB-044", "FB-065")
-async def test_everybody_in_a_channel_hears_a_broadcast(ann, bob):
+async def test_everybody_in_a_channel_hears_a_broadcast(autojump_clock, ann, bob):
     bob.send("broadcast", ROOM, event="cursor", payload={"x": 1})
 
     assert await ann.received() == await bob.received() == [broadcast("cursor", {"x": 1})]
@@ -78,7 +78,7 @@ async def test_without_heartbeats_there_is_none(stage, autojump_clock):
 
 
 @pytest.mark.capability("FB-042", "FB-066")
-async def test_presence_is_joined_changed_and_left(ann, bob):
+async def test_presence_is_joined_changed_and_left(autojump_clock, ann, bob):
     ann.send("presence", ROOM, payload={"event": "track", "key": "a", "state": {"n": 1}})
     joined = presence(
         "join", key="a", newPresences=[{"n": 1}], currentPresences={"a": [{"n": 1}]}
@@ -100,7 +100,7 @@ async def test_presence_is_joined_changed_and_left(ann, bob):
 
 
 @pytest.mark.capability("FB-049")
-async def test_who_goes_without_a_word_is_seen_to_leave(ann, bob):
+async def test_who_goes_without_a_word_is_seen_to_leave(autojump_clock, ann, bob):
     ann.send("presence", ROOM, payload={"event": "track", "key": "a", "state": {}})
     await bob.received()
     ann.go()
@@ -110,7 +110,7 @@ async def test_who_goes_without_a_word_is_seen_to_leave(ann, bob):
     ]
 
 
-async def test_who_unsubscribes_hears_no_more_and_is_absent(ann, bob):
+async def test_who_unsubscribes_hears_no_more_and_is_absent(autojump_clock, ann, bob):
     ann.send("presence", ROOM, payload={"event": "track", "key": "a", "state": {}})
     await ann.received()
     await bob.received()
@@ -122,7 +122,7 @@ async def test_who_unsubscribes_hears_no_more_and_is_absent(ann, bob):
     assert await ann.received() == []
 
 
-async def test_a_newcomer_is_told_who_is_there(stage, ann):
+async def test_a_newcomer_is_told_who_is_there(autojump_clock, stage, ann):
     ann.send("presence", ROOM, payload={"event": "track", "key": "a", "state": {"n": 1}})
     await ann.received()
     late = Visitor(stage)
@@ -132,7 +132,7 @@ async def test_a_newcomer_is_told_who_is_there(stage, ann):
 
 
 @pytest.mark.capability("FB-064")
-async def test_another_token_is_taken_for_all_channels(stage, ann):
+async def test_another_token_is_taken_for_all_channels(autojump_clock, stage, ann):
     ann.send("access_token", token=fake_token("authenticated", sub="new"))
 
     assert await ann.received() == [
@@ -144,7 +144,7 @@ async def test_another_token_is_taken_for_all_channels(stage, ann):
     assert subscription.identity.user_id == "new"
 
 
-async def test_who_joins_after_that_speaks_with_the_other_token(stage):
+async def test_who_joins_after_that_speaks_with_the_other_token(autojump_clock, stage):
     visitor = Visitor(stage, role="anon")
     visitor.send("access_token", token=fake_token("authenticated", sub="new"))
     await visitor.subscribed(ROOM)
@@ -156,7 +156,7 @@ async def test_who_joins_after_that_speaks_with_the_other_token(stage):
 
 
 @pytest.mark.capability("FB-060")
-async def test_a_bad_token_is_told_and_ends_the_connection(ann):
+async def test_a_bad_token_is_told_and_ends_the_connection(autojump_clock, ann):
     ann.send("access_token", token="nonsense")
 
     (error,) = await ann.received()
@@ -190,14 +190,14 @@ async def test_a_channel_that_fails_is_told_and_ends_the_connection(stage, ann, 
 
 
 @pytest.mark.capability("FB-074")
-async def test_a_slow_reader_is_told_before_it_is_cut(ann):
+async def test_a_slow_reader_is_told_before_it_is_cut(autojump_clock, ann):
     farewell = ann.farewell()
 
     text = "This client reads too slowly and is disconnected"
     assert farewell == [{"type": "error", "channel": ROOM, "error": text}]
 
 
-async def test_nonsense_is_answered_a_few_times_only(ann):
+async def test_nonsense_is_answered_a_few_times_only(autojump_clock, ann):
     for _ in range(FAULTS_ANSWERED + 5):
         ann.send_raw("nonsense")
     assert len(await ann.received()) == FAULTS_ANSWERED
@@ -207,7 +207,7 @@ async def test_nonsense_is_answered_a_few_times_only(ann):
     assert sorted([m["type"] for m in await ann.received()]) == ["broadcast", "error"]
 
 
-async def test_a_connection_has_a_most_of_subscriptions(stage):
+async def test_a_connection_has_a_most_of_subscriptions(autojump_clock, stage):
     greedy = Visitor(stage)
     for number in range(JOINS_LIMIT):
         greedy.send("subscribe", f"room-{number}")
@@ -221,7 +221,7 @@ async def test_a_connection_has_a_most_of_subscriptions(stage):
     ]
 
 
-async def test_one_channel_of_three_dialects_is_one_room(stage, ann):
+async def test_one_channel_of_three_dialects_is_one_room(autojump_clock, stage, ann):
     supabase = stage.connect()
     await supabase.joined("realtime:chat", broadcast={"self": True})
     member = Member(stage, "carl", ROOM)

@@ -37,7 +37,7 @@ def write_all(source):
 
 
 @pytest.mark.capability("FB-003", "FB-005", "FB-006", "FB-007", "FB-011", "FB-015", "FB-057")
-async def test_rows_of_a_table_come_as_broadcasts(source, ann):
+async def test_rows_of_a_table_come_as_broadcasts(autojump_clock, source, ann):
     ann.send("subscribe", NOTES)
     assert await ann.received() == [{"type": "ack", "channel": NOTES}]
     write_all(source)
@@ -56,7 +56,7 @@ async def test_rows_of_a_table_come_as_broadcasts(source, ann):
 
 
 @pytest.mark.capability("FB-063", "FB-067")
-async def test_a_subscription_with_a_config_is_like_supabases(source, ann):
+async def test_a_subscription_with_a_config_is_like_supabases(autojump_clock, source, ann):
     config = {"event": "INSERT", "schema": "public", "table": "notes", "filter": "id=gt.1"}
     ann.send("subscribe", "anything", config=config)
     assert await ann.received() == [
@@ -87,7 +87,7 @@ async def test_a_subscription_with_a_config_is_like_supabases(source, ann):
     }
 
 
-async def test_subscriptions_of_one_channel_are_ended_one_by_one(source, ann):
+async def test_subscriptions_of_one_channel_are_ended_one_by_one(autojump_clock, source, ann):
     for kind in ("INSERT", "DELETE"):
         await ann.subscribed("c", config={"event": kind, "table": "notes"})
     ann.send("unsubscribe", "c", subscription_id="sub_1")
@@ -103,7 +103,7 @@ async def test_subscriptions_of_one_channel_are_ended_one_by_one(source, ann):
     assert [m["payload"]["eventType"] for m in await ann.received()] == ["DELETE"]
 
 
-async def test_members_beside_the_type_are_a_config_too(source, ann):
+async def test_members_beside_the_type_are_a_config_too(autojump_clock, source, ann):
     ann.send("subscribe", event="DELETE", table="notes")
     (ack,) = await ann.received()
     assert ack["channel"] == NOTES
@@ -112,7 +112,7 @@ async def test_members_beside_the_type_are_a_config_too(source, ann):
     assert [m["type"] for m in await ann.received()] == ["postgres_changes"]
 
 
-async def test_both_shapes_can_be_had_at_once(source, ann):
+async def test_both_shapes_can_be_had_at_once(autojump_clock, source, ann):
     await ann.subscribed(NOTES)
     await ann.subscribed(NOTES, config={"table": "notes"})
     source.insert((1, "a"))
@@ -121,7 +121,7 @@ async def test_both_shapes_can_be_had_at_once(source, ann):
 
 
 @pytest.mark.capability("FB-056", "FB-059")
-async def test_who_unsubscribed_gets_no_rows(source, ann):
+async def test_who_unsubscribed_gets_no_rows(autojump_clock, source, ann):
     await ann.subscribed(NOTES)
     ann.send("unsubscribe", NOTES)
     await ann.received()
@@ -130,7 +130,9 @@ async def test_who_unsubscribed_gets_no_rows(source, ann):
     assert await ann.received() == []
 
 
-async def test_what_others_say_in_the_room_of_a_table_is_no_row(stage, source, ann):
+async def test_what_others_say_in_the_room_of_a_table_is_no_row(
+    autojump_clock, stage, source, ann
+):
     await ann.subscribed(NOTES)
     forger = stage.connect()
     await forger.joined("realtime:table:public.notes")
@@ -141,7 +143,7 @@ async def test_what_others_say_in_the_room_of_a_table_is_no_row(stage, source, a
 
 
 @pytest.mark.capability("FB-012")
-async def test_a_table_of_a_like_name_is_another_table(source, ann):
+async def test_a_table_of_a_like_name_is_another_table(autojump_clock, source, ann):
     # For Postgres an underscore in a pattern is any character.
     await ann.subscribed("table:public.note_")
     source.insert((1, "a"))

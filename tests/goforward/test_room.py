@@ -51,7 +51,9 @@ async def bob(stage, alice):
 
 
 @pytest.mark.capability("GF-001", "GF-004", "GF-028", "GF-029")
-async def test_a_broadcast_is_a_message_for_everybody_and_its_sender(stage, alice, bob):
+async def test_a_broadcast_is_a_message_for_everybody_and_its_sender(
+    autojump_clock, stage, alice, bob
+):
     bob.send("broadcast", "chat_message", message="Hello")
 
     for member in (alice, bob):
@@ -62,7 +64,7 @@ async def test_a_broadcast_is_a_message_for_everybody_and_its_sender(stage, alic
 
 
 @pytest.mark.capability("GF-025")
-async def test_what_a_client_says_of_itself_is_not_believed(stage, alice):
+async def test_what_a_client_says_of_itself_is_not_believed(autojump_clock, stage, alice):
     alice.send_raw(
         json.dumps(
             {
@@ -83,7 +85,9 @@ async def test_what_a_client_says_of_itself_is_not_believed(stage, alice):
 
 
 @pytest.mark.capability("GF-002", "GF-030", "GF-037", "GF-040", "GF-050")
-async def test_a_state_is_told_to_everybody_with_the_time_it_was_set(stage, alice, bob):
+async def test_a_state_is_told_to_everybody_with_the_time_it_was_set(
+    autojump_clock, stage, alice, bob
+):
     bob.send("presence", "update", state={"status": "away", "last_seen": "long ago"})
 
     for member in (alice, bob):
@@ -96,7 +100,9 @@ async def test_a_state_is_told_to_everybody_with_the_time_it_was_set(stage, alic
 
 
 @pytest.mark.capability("GF-038", "GF-039")
-async def test_who_comes_and_goes_is_told_and_a_newcomer_hears_who_is_there(stage, alice, bob):
+async def test_who_comes_and_goes_is_told_and_a_newcomer_hears_who_is_there(
+    autojump_clock, stage, alice, bob
+):
     bob.send("presence", "update", state={"status": "online"})
     await alice.received()
 
@@ -114,7 +120,9 @@ async def test_who_comes_and_goes_is_told_and_a_newcomer_hears_who_is_there(stag
     assert await alice.heard() == [left("carol")]
 
 
-async def test_a_user_with_two_sockets_joins_once_and_leaves_with_the_last(stage, alice, bob):
+async def test_a_user_with_two_sockets_joins_once_and_leaves_with_the_last(
+    autojump_clock, stage, alice, bob
+):
     second = Member(stage, "bob")
     assert await second.heard() == [CONNECTED, joined("alice"), joined("bob")]
     assert await alice.heard() == []
@@ -130,14 +138,16 @@ async def test_a_user_with_two_sockets_joins_once_and_leaves_with_the_last(stage
 
 
 @pytest.mark.capability("GF-033")
-async def test_a_ping_is_answered_to_who_sent_it(stage, alice, bob):
+async def test_a_ping_is_answered_to_who_sent_it(autojump_clock, stage, alice, bob):
     alice.send("ping", "ping")
 
     assert await alice.heard() == [("pong", "pong", {})]
     assert await bob.heard() == []
 
 
-async def test_what_is_sent_before_the_channel_let_the_client_in_is_not_lost(stage):
+async def test_what_is_sent_before_the_channel_let_the_client_in_is_not_lost(
+    autojump_clock, stage
+):
     member = Member(stage, "early")
     member.send("presence", "update", state={"status": "online"})
     member.send("broadcast", "e", n=1)
@@ -168,7 +178,9 @@ async def test_what_is_sent_before_the_channel_let_the_client_in_is_not_lost(sta
     ],
 )
 @pytest.mark.capability("GF-036", "GF-154")
-async def test_a_frame_that_makes_no_sense_is_answered_and_ends_nothing(stage, alice, frame):
+async def test_a_frame_that_makes_no_sense_is_answered_and_ends_nothing(
+    autojump_clock, stage, alice, frame
+):
     alice.send_raw(frame)
 
     ((kind, event, payload),) = await alice.heard()
@@ -178,7 +190,9 @@ async def test_a_frame_that_makes_no_sense_is_answered_and_ends_nothing(stage, a
     assert await alice.heard() == [("pong", "pong", {})]
 
 
-async def test_of_many_senseless_frames_only_the_first_are_answered(stage, alice):
+async def test_of_many_senseless_frames_only_the_first_are_answered(
+    autojump_clock, stage, alice
+):
     for _ in range(100):
         alice.send_raw("no JSON")
     assert len(await alice.heard()) == 10
@@ -188,7 +202,9 @@ async def test_of_many_senseless_frames_only_the_first_are_answered(stage, alice
     assert [event for _, event, _ in await alice.heard()] == ["pong", "error"]
 
 
-async def test_a_client_that_floods_its_channel_before_it_is_in_is_closed(stage):
+async def test_a_client_that_floods_its_channel_before_it_is_in_is_closed(
+    autojump_clock, stage
+):
     stage.verifier.hold()
     member = Member(stage, "flood")
     for _ in range(65):
@@ -231,7 +247,9 @@ async def test_a_join_that_is_refused_is_told_and_ends_the_connection(stage, aut
     assert member.close_code == 1008
 
 
-async def test_who_is_in_a_channel_and_does_not_know_it_yet_takes_one_place(stage):
+async def test_who_is_in_a_channel_and_does_not_know_it_yet_takes_one_place(
+    autojump_clock, stage
+):
     members = [Member(stage, f"u{number}") for number in range(99)]
     await members[-1].received()
     channel = stage.tenant.managed.get("room")
@@ -261,7 +279,7 @@ async def test_a_channel_that_fails_is_told_and_ends_the_connection(
     assert alice.close_code == 1012
 
 
-async def test_a_server_that_stops_says_so(stage, alice):
+async def test_a_server_that_stops_says_so(autojump_clock, stage, alice):
     supervisor = stage.connections_supervisor
     (child,) = supervisor.children()
     await supervisor.stop_child(supervisor.find(child.name))
@@ -272,7 +290,7 @@ async def test_a_server_that_stops_says_so(stage, alice):
     assert alice.close_code == 1012
 
 
-async def test_clients_of_both_dialects_share_a_room(stage, alice):
+async def test_clients_of_both_dialects_share_a_room(autojump_clock, stage, alice):
     phoenix = stage.connect("1.0.0", role="authenticated", sub="phil")
     await phoenix.joined(broadcast={"self": False}, presence={"key": "phil", "enabled": True})
 
@@ -305,7 +323,7 @@ async def test_clients_of_both_dialects_share_a_room(stage, alice):
     assert await alice.heard() == [left("phil", {"mood": "good"})]
 
 
-async def test_bytes_of_a_supabase_client_are_not_told_here(stage, alice):
+async def test_bytes_of_a_supabase_client_are_not_told_here(autojump_clock, stage, alice):
     phoenix = stage.connect(role="authenticated")
     await phoenix.joined()
     phoenix.send_raw(b"\x03\x01\x01\x0d\x01\x00\x00" + b"11realtime:roome" + b"\xff")
@@ -313,7 +331,7 @@ async def test_bytes_of_a_supabase_client_are_not_told_here(stage, alice):
     assert await alice.heard() == []
 
 
-async def test_what_is_private_is_another_room(stage, alice):
+async def test_what_is_private_is_another_room(autojump_clock, stage, alice):
     phoenix = stage.connect(role="service_role")
     await phoenix.joined(private=True)
     phoenix.broadcast({"secret": 1})
@@ -343,6 +361,7 @@ async def test_a_token_whose_key_is_gone_ends_the_connection(stage, autojump_clo
 
 
 async def test_who_may_only_read_comes_in_without_an_error_and_is_told_once_what_it_may_not(
+    autojump_clock,
     stage,
 ):
     config = ChannelConfig(write=frozenset({"admin"}))

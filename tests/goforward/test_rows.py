@@ -73,7 +73,7 @@ def changes(messages):
 
 @pytest.mark.capability("GF-003", "GF-032", "GF-041", "GF-042", "GF-043", "GF-056")
 async def test_everybody_in_the_channel_gets_the_changes_it_is_subscribed_to(
-    stage, source, room
+    autojump_clock, stage, source, room
 ):
     alice, bob = await member(stage, "alice"), await member(stage, "bob")
     await room.subscribe(subscription("sub_1"))
@@ -111,7 +111,7 @@ async def test_everybody_in_the_channel_gets_the_changes_it_is_subscribed_to(
 
 
 async def test_who_joins_later_gets_them_too_and_nobody_after_the_subscription_ended(
-    stage, source, room
+    autojump_clock, stage, source, room
 ):
     await room.subscribe(subscription("sub_1"))
     late = await member(stage, "late")
@@ -124,7 +124,9 @@ async def test_who_joins_later_gets_them_too_and_nobody_after_the_subscription_e
 
 
 @pytest.mark.capability("GF-054")
-async def test_only_the_columns_that_were_asked_for_are_delivered(stage, source, room):
+async def test_only_the_columns_that_were_asked_for_are_delivered(
+    autojump_clock, stage, source, room
+):
     alice = await member(stage, "alice")
     await room.subscribe(subscription("sub_1", select=("id",)))
     source.insert((1, "a"))
@@ -134,7 +136,9 @@ async def test_only_the_columns_that_were_asked_for_are_delivered(stage, source,
 
 
 @pytest.mark.capability("GF-055")
-async def test_a_row_that_matches_several_alternatives_is_delivered_once(stage, source, room):
+async def test_a_row_that_matches_several_alternatives_is_delivered_once(
+    autojump_clock, stage, source, room
+):
     alice = await member(stage, "alice")
     await room.subscribe(subscription("sub_1", "id=gt.1", "body=eq.b"))
     source.insert((1, "a"), (2, "b"), (1, "b"))
@@ -144,7 +148,7 @@ async def test_a_row_that_matches_several_alternatives_is_delivered_once(stage, 
 
 
 @pytest.mark.capability("GF-114")
-async def test_who_may_not_see_a_row_gets_none(stage, source, room):
+async def test_who_may_not_see_a_row_gets_none(autojump_clock, stage, source, room):
     alice = await member(stage, "alice")
     guest = await member(stage, "guest", role="anon")
     stage.visibility.hidden_from.add("anon")
@@ -155,7 +159,9 @@ async def test_who_may_not_see_a_row_gets_none(stage, source, room):
     assert changes(await guest.received()) == []
 
 
-async def test_two_subscriptions_of_a_channel_are_two_messages(stage, source, room):
+async def test_two_subscriptions_of_a_channel_are_two_messages(
+    autojump_clock, stage, source, room
+):
     alice = await member(stage, "alice")
     await room.subscribe(subscription("sub_1"), subscription("sub_2", kind="INSERT"))
     source.insert((1, "a"))
@@ -163,7 +169,9 @@ async def test_two_subscriptions_of_a_channel_are_two_messages(stage, source, ro
     assert len(changes(await alice.received())) == 2
 
 
-async def test_a_subscription_that_postgres_refuses_is_told_as_an_error(stage, source, room):
+async def test_a_subscription_that_postgres_refuses_is_told_as_an_error(
+    autojump_clock, stage, source, room
+):
     alice = await member(stage, "alice")
     await room.subscribe(subscription("sub_1", "nonsense=eq.1"))
 
@@ -174,7 +182,9 @@ async def test_a_subscription_that_postgres_refuses_is_told_as_an_error(stage, s
     assert (await alice.received())[0]["type"] == "pong"
 
 
-async def test_the_room_of_a_subscription_tells_nothing_but_changes(stage, source, room):
+async def test_the_room_of_a_subscription_tells_nothing_but_changes(
+    autojump_clock, stage, source, room
+):
     alice = await member(stage, "alice")
     await room.subscribe(subscription("sub_1"))
     stranger = stage.connect(role="anon")

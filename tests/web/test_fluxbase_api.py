@@ -71,7 +71,7 @@ async def server(stage, nursery):
 
 
 @pytest.mark.capability("FB-076")
-async def test_members_hear_what_is_posted(stage, server):
+async def test_members_hear_what_is_posted(autojump_clock, stage, server):
     visitor = Visitor(stage)
     await visitor.subscribed("chat")
 
@@ -94,23 +94,23 @@ async def test_members_hear_what_is_posted(stage, server):
         {"channel": "chat", "payload": "x" * 200},
     ],
 )
-async def test_what_is_no_broadcast_is_told_so(server, body):
+async def test_what_is_no_broadcast_is_told_so(autojump_clock, server, body):
     assert await server.post(body) == (400, {"error": NONE})
 
 
 @pytest.mark.parametrize("token", ["", "nonsense"])
-async def test_a_token_is_needed(server, token):
+async def test_a_token_is_needed(autojump_clock, server, token):
     assert (await server.post(GOOD, token))[0] == 401
 
 
-async def test_too_much_at_a_time_is_put_off(stage, nursery):
+async def test_too_much_at_a_time_is_put_off(autojump_clock, stage, nursery):
     server = Server(stage, bodies_bytes=3)
     await server.start(nursery)
 
     assert (await server.post(GOOD))[0] == 503
 
 
-async def test_a_server_that_is_switched_off_says_so(stage, server):
+async def test_a_server_that_is_switched_off_says_so(autojump_clock, stage, server):
     stage.tenant.status.is_suspended = True
 
     assert (await server.post(GOOD))[0] == 403
@@ -128,7 +128,7 @@ async def test_a_server_that_is_switched_off_says_so(stage, server):
 )
 @pytest.mark.capability("GF-111")
 async def test_what_a_managed_channel_does_not_take_is_refused_and_heard_by_nobody(
-    stage, server, config, token, status
+    autojump_clock, stage, server, config, token, status
 ):
     visitor = Visitor(stage)
     await visitor.subscribed("chat")
@@ -139,7 +139,9 @@ async def test_what_a_managed_channel_does_not_take_is_refused_and_heard_by_nobo
     assert await visitor.heard("broadcast") == []
 
 
-async def test_broadcasts_that_are_switched_off_are_off_over_http(stage, server):
+async def test_broadcasts_that_are_switched_off_are_off_over_http(
+    autojump_clock, stage, server
+):
     stage.tenant.status.takes_broadcasts = False
 
     assert (await server.post(GOOD))[0] == 403
