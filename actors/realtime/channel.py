@@ -98,14 +98,6 @@ class ChannelActor:
             if self._retire(inbox):
                 return
 
-    def _retire(self, inbox: Inbox[ChannelMessage]) -> bool:
-        """End if nobody is subscribed; False if somebody is, or something is to be done first."""
-        if self._roster or not inbox.retire():
-            return False
-        # The spec of this actor knows the table: with a way back they would be a ring, and outlive the channel.
-        self._presence.channel = self._presence.actor = None
-        return True
-
     def _deliver_at_once(self, message: ChannelMessage) -> bool:
         """Deliver a broadcast in the turn of its publisher; False if it is not that, or that could take long."""
         events = self._quota.events
@@ -155,6 +147,14 @@ class ChannelActor:
                 self._let_go(ref, reason, inbox)
             case HearPresence(key):
                 self._roster.hear_presence(key)
+
+    def _retire(self, inbox: Inbox[ChannelMessage]) -> bool:
+        """End if nobody is subscribed; False if somebody is, or something is to be done first."""
+        if self._roster or not inbox.retire():
+            return False
+        # The spec of this actor knows the table: with a way back they would be a ring, and outlive the channel.
+        self._presence.channel = self._presence.actor = None
+        return True
 
     def _publish_presence(self, inbox: Inbox[ChannelMessage]) -> None:
         """Prepare to tell everybody who came and who went; what is too much for now is for the next batch."""

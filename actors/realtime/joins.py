@@ -29,7 +29,7 @@ from protocol.events import JoinRefused, Replaced
 from protocol.frames import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from structlog.stdlib import BoundLogger
 
@@ -285,5 +285,5 @@ class Joins:
             self.memberships.note_end(end)
 
 
-def _is_joining(joining: Mapping[int, PendingJoin], topic: str) -> bool:
+def _is_joining(joining: dict[int, PendingJoin], topic: str) -> bool:
     return any(pending.topic == topic for pending in joining.values())
