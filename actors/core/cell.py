@@ -6,6 +6,7 @@ Written by the supervisor and by the child's own inbox; everybody else sees it o
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -32,6 +33,7 @@ class Cell(Generic[M]):
         "_crashes",
         "_exited",
         "_on_overflow",
+        "_ref",
         "_settled",
         "_taken",
         "began_at",
@@ -47,7 +49,6 @@ class Cell(Generic[M]):
         "is_stopping",
         "is_up",
         "mailbox",
-        "ref",
         "scope",
         "spec",
         "task",
@@ -57,7 +58,8 @@ class Cell(Generic[M]):
 
     def __init__(self, spec: ChildSpec[M], on_overflow: Callable[[Cell[Any]], None]) -> None:
         self.spec = spec
-        self.ref: Ref[M] = Ref(self)
+        #: Kept weakly, for it knows this cell: in a ring both would stay until the collector of rings comes by.
+        self._ref: weakref.ref[Ref[M]] | None = None
         self.mailbox: Mailbox[M] = Mailbox(
             spec.capacity, spec.weigh, spec.weight_limit, spec.weight_pool
         )
@@ -94,6 +96,15 @@ class Cell(Generic[M]):
         self.crashes_in_a_row = 0
         #: When the next incarnation may begin, in seconds on the trio clock.
         self.due_at = 0.0
+
+    @property
+    def ref(self) -> Ref[M]:
+        """Its handle, the same for as long as anybody has it."""
+        ref = None if self._ref is None else self._ref()
+        if ref is None:
+            ref = Ref(self)
+            self._ref = weakref.ref(ref)
+        return ref
 
     @property
     def crashes(self) -> list[float]:

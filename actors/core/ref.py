@@ -70,7 +70,7 @@ class Ref(Generic[M]):
     **Invariant** I3: messages of one sender to one receiver arrive in order, across restarts.
     """
 
-    __slots__ = ("_cell",)
+    __slots__ = ("__weakref__", "_cell")
 
     def __init__(self, cell: Cell[M]) -> None:
         self._cell = cell

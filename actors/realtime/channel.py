@@ -80,7 +80,7 @@ class ChannelActor:
         """Serve the topic until nobody is subscribed to it."""
         self._presence.channel = inbox.ref
         if inbox.incarnation > 1:
-            if not self._roster and inbox.retire():
+            if self._retire(inbox):
                 return
             # What woke the one before may be lost with it.
             inbox.ref.tell(PresenceChanged())
@@ -96,7 +96,7 @@ class ChannelActor:
             finally:
                 # Invariant: what was prepared before an error is sent before the error leaves.
                 self._delivery.finish()
-            if not self._roster and inbox.retire():
+            if self._retire(inbox):
                 return
 
     def _deal_at_once(self, message: ChannelMessage) -> bool:
@@ -160,6 +160,14 @@ class ChannelActor:
                 self._let_go(ref, reason, inbox)
             case HearPresence(key):
                 self._roster.hear_presence(key)
+
+    def _retire(self, inbox: Inbox[ChannelMessage]) -> bool:
+        """End if nobody is subscribed; False if somebody is, or something is to be done first."""
+        if self._roster or not inbox.retire():
+            return False
+        # The spec of this actor knows the table: with a way back they would be a ring, and outlive the channel.
+        self._presence.channel = self._presence.actor = None
+        return True
 
     def _publish_presence(self, inbox: Inbox[ChannelMessage]) -> None:
         """Prepare to tell everybody who came and who went; what is too much for now is for the next batch."""

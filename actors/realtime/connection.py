@@ -59,6 +59,17 @@ NO_CHANNEL = "No channel was joined"
 #: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
 CLOSE_WITHIN_S = 5.0
 
+#: What a connection has and is known to; see `_let_go`.
+RINGS = (
+    "_joins",
+    "_made_credentials",
+    "_memberships",
+    "_publisher",
+    "_seat",
+    "_socket",
+    "_tracker",
+)
+
 
 class ConnectionActor:
     """The actor of one WebSocket; see the module's text."""
@@ -126,6 +137,8 @@ class ConnectionActor:
                     self._part()
         except SocketClosed as closed:
             self._log.debug("connection.refused", code=closed.code)
+        finally:
+            self._let_go()
 
     def _enter(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Count among the connections that are open, until `_part`."""
@@ -171,6 +184,12 @@ class ConnectionActor:
         self._metrics.connections_open.dec()
         self._departures.open_connections -= 1
         self._metrics.count_close(self._close_code)
+
+    def _let_go(self) -> None:
+        """Drop what serves the client, which knows this actor: in a ring all of it would outlive the connection."""
+        for name in RINGS:
+            if hasattr(self, name):
+                delattr(self, name)
 
     def _intake(self) -> Intake:
         return Intake(

@@ -98,7 +98,9 @@ class Joins:
         #: Held by what waited for a join and is carried out now, which is to go first; None if there is no such thing.
         self.turn: trio.Lock | None = None
         self._joining: dict[int, PendingJoin] = {}
-        self.memberships = Memberships(seat, session, nursery, untrack, self._is_joining)
+        # Not a method of this object, which would make a ring of the two.
+        is_joining = partial(_is_joining, self._joining)
+        self.memberships = Memberships(seat, session, nursery, untrack, is_joining)
         self.limit_idleness()
 
     @property
@@ -296,5 +298,6 @@ class Joins:
         else:
             self.memberships.note_end(end)
 
-    def _is_joining(self, topic: str) -> bool:
-        return any(pending.topic == topic for pending in self._joining.values())
+
+def _is_joining(joining: dict[int, PendingJoin], topic: str) -> bool:
+    return any(pending.topic == topic for pending in joining.values())

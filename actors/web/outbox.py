@@ -171,8 +171,13 @@ class Outbox:
         while self._queue and self._drained is not None:
             await self._drained.wait()
 
-    def discard(self) -> None:
-        """End, and drop what is queued: the owner is leaving."""
+    def leave(self) -> None:
+        """End, drop what is queued, and let go of the owner, who knows this outbox: a ring would outlive both."""
+        self._discard()
+        self._on_end = self._farewell = None
+        self._start = _start_nothing
+
+    def _discard(self) -> None:
         self._end()
         self._drop_queue()
         self._note_drained()
@@ -282,7 +287,7 @@ class Outbox:
             self._drain_scope.deadline = self._drain_deadline
 
     def _die(self) -> None:
-        self.discard()
+        self._discard()
         self._tell_end(ABNORMAL)
         self._sink.abort()
 
@@ -300,3 +305,7 @@ class Outbox:
     def _count(self, size_bytes: int) -> None:
         self._queued_bytes += size_bytes
         self._cap.queued_bytes += size_bytes
+
+
+def _start_nothing(_work: Callable[[], Awaitable[Any]]) -> None:
+    """What is left to start tasks when the owner has gone: nothing is queued any more."""

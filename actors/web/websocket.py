@@ -179,7 +179,9 @@ class WebSocket:
         """End the tasks of this socket; nothing is read or written any more."""
         if self._reading is not None:
             self._reading.stop()
-        self._outbox.discard()
+        self._outbox.leave()
+        # Both know this socket, as the outbox did.
+        self._reading = self._receiver = None
 
     def _start_guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run something in a task that others may have a part in: what it fails with is charged to this socket."""

@@ -11,7 +11,7 @@ from machine import Cores
 from peers.catalogue import Peer
 
 #: Allowed for one load generator besides warming up and measuring: opening the connections and draining.
-MARGIN_S = 180.0
+MARGIN_S = 120.0
 
 
 @frozen

@@ -7,7 +7,7 @@ to each of his two channels, on a cluster of two to six nodes; 224 000 messages 
 
 import json
 
-from attrs import frozen
+from attrs import field, frozen
 from generator import Client, Measured
 from peers.catalogue import TROUPE_PATH, phoenix_join
 
@@ -23,9 +23,16 @@ HEARD = 1 + ROOM
 
 @frozen
 class Rooms:
-    users: int = 2000
+    users: int = field(default=1800)
     seconds: float = 10.0
     unit: str = "delivery"
+
+    @users.validator
+    def _check_users(self, _attribute: object, users: int) -> None:
+        if users % ROOM:
+            raise ValueError(
+                f"rooms of {ROOM} are not full with {users} users: what is expected would not come"
+            )
 
     @property
     def name(self) -> str:

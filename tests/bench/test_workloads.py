@@ -49,3 +49,8 @@ def test_a_workload_measures_troupe(workload, cores):
 
     assert measured["cpu_us"] > 0
     assert measured.get("delivered", 1.0) == 1.0
+
+
+def test_rooms_that_are_not_full_are_refused():
+    with pytest.raises(ValueError, match="not full"):
+        Rooms(users=8)

@@ -225,7 +225,7 @@ async def test_leaving_gives_the_queued_bytes_back(nursery):
     owner = Owner(nursery, sink)
     owner.outbox.push(HELLO)
 
-    owner.outbox.discard()
+    owner.outbox.leave()
 
     assert owner.cap.queued_bytes == 0
     assert not owner.outbox.push(HELLO)
@@ -345,7 +345,7 @@ async def test_leaving_ends_the_drain(autojump_clock, nursery):
     owner = Owner(nursery, sink)
     owner.outbox.push(HELLO)
     await wait_all_tasks_blocked()
-    owner.outbox.discard()
+    owner.outbox.leave()
     await wait_all_tasks_blocked()
 
     assert nursery.child_tasks == frozenset()
