@@ -197,8 +197,13 @@ class Announcer:
     ) -> None:
         """Send a notice, unless it is what was said last and the situation is the same."""
         standing = self._pending.standing(subscription.key)
+        is_good = message == SUBSCRIBED
+        if is_good and not standing.is_greeted:
+            standing.is_greeted = True
+            if subscription.greeting:
+                subscription.outbox.push(subscription.greeting)
         if message != standing.message or situation not in (None, standing.told):
-            self._view.tell(subscription, message, ok=message == SUBSCRIBED)
+            self._view.tell(subscription, message, ok=is_good)
         standing.message = message
         standing.told = situation or standing.told
 

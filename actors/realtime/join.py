@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import trio
+from attrs import evolve
 
 from actors.core.errors import ActorCrashed, ActorStopped, AskTimeout
 from actors.realtime.errors import Refused, Unavailable
@@ -103,12 +104,16 @@ async def enter(
 ) -> Membership:
     """Enter a subscription in its channel, which greets it; `farewell` comes right behind that, then a replay.
 
+    A join that waits until its row changes flow is greeted by the rows actor, when they do.
+
     Raises:
         Refused: the channel did not answer in time, or failed again and again.
     """
     tenant, options = seat.tenant, join.options
     key = channel_key(join, tenant)
     greeting = subscription.encode(Joined(join.ref, join.join_ref, options.changes))
+    if options.changes and options.wait_s is not None:
+        subscription, greeting = evolve(subscription, greeting=greeting), b""
     channel, presence = await attach(key, subscription, greeting + farewell, gate, tenant)
     return Membership(
         subscription,

@@ -25,11 +25,13 @@ class Standing:
     `message` is the text, None at the very first.
     `resolved` is the epoch of the source, and how often the client had exchanged its token.
     `told` counts the connections of the source, and the tokens as well.
+    `is_greeted`: it had the answer to its join, if that was to wait for its row changes.
     """
 
     message: str | None = None
     resolved: tuple[int, int] | None = None
     told: tuple[int, int] | None = None
+    is_greeted: bool = False
 
 
 @define(eq=False)

@@ -59,6 +59,8 @@ class Subscription:
     hears_broadcasts: bool = True
     #: The rows of stored broadcasts that it was sent when it joined.
     replayed: frozenset[str] = NO_ROWS
+    #: What it is told when its row changes flow, and not before: the answer to a join that waited for them.
+    greeting: bytes = field(default=b"", repr=False)
     #: It came for a managed channel, and has no use for the topic without that.
     is_managed: bool = False
 

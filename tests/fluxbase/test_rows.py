@@ -87,6 +87,20 @@ async def test_a_subscription_with_a_config_is_like_supabases(autojump_clock, so
     }
 
 
+async def test_who_was_told_so_gets_every_row_from_then_on(autojump_clock, stage, source, ann):
+    ann.send("subscribe", NOTES)
+    await stage.database.hold_after(1)
+    # The database has said yes once, for the answer; where changes go is asked for again.
+    assert await ann.received() == []
+
+    source.insert((1, "too early for it"))
+    await ann.received()
+    stage.database.release()
+    assert [message["type"] for message in await ann.received()] == ["ack"]
+    source.insert((2, "b"))
+    assert [one["record"]["id"] for one in await ann.heard("broadcast")] == [2]
+
+
 async def test_subscriptions_of_one_channel_are_ended_one_by_one(autojump_clock, source, ann):
     for kind in ("INSERT", "DELETE"):
         await ann.subscribed("c", config={"event": kind, "table": "notes"})

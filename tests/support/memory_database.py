@@ -52,6 +52,12 @@ class MemoryDatabase:
         """Let whoever wants to subscribe wait."""
         self._gate = trio.Event()
 
+    async def hold_after(self, times: int) -> None:
+        """Let who wants to subscribe wait once that many were asked for."""
+        while len(self.resolved) < times:
+            await trio.lowlevel.checkpoint()
+        self.hold()
+
     def release(self) -> None:
         self._gate.set()
 
