@@ -1,24 +1,69 @@
-"""The handshake of a WebSocket: what a request to upgrade is answered.
+"""The handshake of a WebSocket: trio-websocket answers the request, and is let go of.
 
-Used by `websocket.py`; the exchange has read and judged the request (`exchange.upgrade_problem`).
-Of the answer only the token depends on the client, and that is wsproto's to make: no library has to read a head again.
+The only file that imports trio-websocket; used by `websocket.py`.
+The exchange has read and judged the request (`exchange.upgrade_problem`), and what came behind its head is not for the
+library: so it gets a head with nothing but the client's key. wsproto reads that at once, for it is all there, and the
+library accepts what wsproto found; its own reader, a task that would wait for more, is not started.
 No extension is accepted, so compression is declined, and no subprotocol.
 
-**Source**: RFC 6455, sections 1.3 and 4.2.2, read 2026-11-21.
+**Source**: RFC 6455, sections 1.3 and 4.2.2, read 2026-11-21; trio-websocket 0.12.2.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
-from wsproto.utilities import generate_accept_token
+import trio
+from trio_websocket import WebSocketConnection, WebSocketRequest
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import Request
+from wsproto.utilities import RemoteProtocolError
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
 
 _HEAD: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+    b"GET / HTTP/1.1\r\nHost:\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
 )
 
 
-def switching_protocols(key: bytes) -> bytes:
-    """Return the response to a request with this `Sec-WebSocket-Key`."""
-    return _HEAD % generate_accept_token(key)
+async def switching_protocols(key: bytes) -> bytes:
+    """Return the response to a request with this `Sec-WebSocket-Key`; empty if the library does not accept it."""
+    read = WSConnection(ConnectionType.SERVER)
+    try:
+        read.receive_data(_HEAD % key)
+    except RemoteProtocolError:
+        return b""
+    stream = _Written()
+    connection = WebSocketConnection(stream, read)
+    for event in read.events():
+        if isinstance(event, Request):
+            await WebSocketRequest(connection, event).accept()
+    return stream.data
+
+
+class _Written(trio.abc.Stream):
+    """Keeps what the library writes; it is not asked for anything else."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    @override
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return b""
+
+    @override
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+    @override
+    async def wait_send_all_might_not_block(self) -> None:
+        pass
+
+    @override
+    async def aclose(self) -> None:
+        pass

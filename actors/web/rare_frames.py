@@ -1,6 +1,6 @@
 """What is rare in what clients send, read by wsproto: control frames, fragments, large frames, violations.
 
-The only file that reads by wsproto; used by the splitter (`splitting.py`), which carves the usual frames itself.
+The only file that imports wsproto; used by the splitter (`splitting.py`), which carves the usual frames itself.
 Also the words for what comes out of both.
 
 **Source**: RFC 6455, sections 5.4, 5.5, 7.1.5 and 8.1, read 2026-11-21; wsproto 1.3.2.

@@ -162,7 +162,8 @@ class WebSocket:
     async def accept(self, key: bytes, early: bytes) -> bool:
         """Answer the request to upgrade and see the answer written; False if that was not done in time."""
         self._splitter.feed(early)
-        if not self._outbox.push(switching_protocols(key)):
+        response = await switching_protocols(key)
+        if not response or not self._outbox.push(response):
             return False
         if self._outbox.queued_bytes:
             with trio.move_on_after(self._options.handshake_within_s):

@@ -177,7 +177,10 @@ def troupe_versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "commit": first_line(*revision, "describe", "--always", "--dirty"),
-        **{name: importlib.metadata.version(name) for name in ("trio", "wsproto", "msgspec")},
+        **{
+            name: importlib.metadata.version(name)
+            for name in ("trio", "trio-websocket", "wsproto", "msgspec")
+        },
     }
 
 

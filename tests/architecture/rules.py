@@ -76,8 +76,7 @@ HEAVY_NEIGHBOURS = {
     # The whole floor composes SQL and reads SQLSTATEs; how psycopg waits is driver.py's alone.
     "psycopg": ("actors/db/",),
     "starlette": ("actors/web/",),
-    # The oracle and a client of the tests, no part of the server.
-    "trio_websocket": (),
+    "trio_websocket": ("actors/web/handshake.py",),
     "wsproto": ("actors/web/handshake.py", "actors/web/rare_frames.py"),
 }
 

@@ -1,46 +1,23 @@
-"""What a request to upgrade is answered: what trio-websocket answers it, byte for byte."""
+"""What trio-websocket answers, and that it is gone afterwards; a contract with its releases."""
 
 from __future__ import annotations
 
-import base64
-
+import pytest
 import trio
-import trio_websocket
-from hypothesis import given
-from hypothesis import strategies as st
-from trio.testing import memory_stream_pair
 
+from actors.realtime.errors import SocketClosed
 from actors.web.handshake import switching_protocols
-from tests.support.web import KEY as SAMPLE
-from tests.support.web import WebSocketPeers, text, upgrade_head
+from tests.support.web import WebSocketPeers, text
 
 #: RFC 6455, section 1.3.
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
-keys = st.binary(min_size=16, max_size=16).map(base64.b64encode)
-
-
-async def by_trio_websocket(key: bytes) -> bytes:
-    """Return what the library answers to a request with this key, which asks for an extension and a subprotocol."""
-    asks = "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: phoenix\r\n"
-    client, server = memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        await client.send_all(upgrade_head(extra=asks).replace(SAMPLE, key))
-        request = await trio_websocket.wrap_server_stream(nursery, server)
-        await request.accept()
-        answer = await client.receive_some()
-        nursery.cancel_scope.cancel()
-    return bytes(answer)
+#: What no parser takes for the value of a header.
+NO_VALUE = b"\0"
 
 
-@given(keys)
-def test_the_answer_is_that_of_trio_websocket(key):
-    assert switching_protocols(key) == trio.run(by_trio_websocket, key)
-
-
-def test_the_answer_is_that_of_the_standard_and_agrees_on_nothing_else():
-    head, end, rest = switching_protocols(KEY).partition(b"\r\n\r\n")
+async def test_the_answer_is_that_of_the_standard_and_agrees_on_nothing_else(autojump_clock):
+    head, end, rest = (await switching_protocols(KEY)).partition(b"\r\n\r\n")
     status, *fields = head.split(b"\r\n")
 
     assert status == b"HTTP/1.1 101 Switching Protocols"
@@ -50,6 +27,30 @@ def test_the_answer_is_that_of_the_standard_and_agrees_on_nothing_else():
         b"sec-websocket-accept": ACCEPT,
     }
     assert (end, rest) == (b"\r\n\r\n", b"")
+
+
+async def test_the_library_leaves_no_task_behind(autojump_clock):
+    before = trio.lowlevel.current_statistics().tasks_living
+
+    await switching_protocols(KEY)
+
+    assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+async def test_what_the_library_does_not_accept_is_not_waited_for(autojump_clock):
+    assert await switching_protocols(NO_VALUE) == b""
+
+
+async def test_a_client_whose_handshake_fails_hears_nothing_and_is_closed(autojump_clock):
+    peers = WebSocketPeers(key=NO_VALUE)
+    start = trio.current_time()
+
+    with pytest.raises(SocketClosed):
+        async with peers.open_socket():
+            pytest.fail("there was no handshake")
+
+    assert trio.current_time() - start <= 2
+    assert peers.transport.is_closed
 
 
 async def test_the_first_frame_that_is_pushed_comes_behind_the_answer(autojump_clock):
