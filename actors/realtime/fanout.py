@@ -71,7 +71,10 @@ def deliver_at_once(roster: Roster, message: Publish, limit: int) -> tuple[int, 
             return None
         if not audience.hears_broadcasts:
             continue
-        receivers = [outbox for key, outbox in outboxes.items() if key != skip]
+        receivers = list(outboxes.values())
+        own = None if skip is None else outboxes.get(skip)
+        if own is not None:
+            receivers.remove(own)
         data = audience.encode_key.encode(event, sender) if receivers else b""
         if data:
             sends.append((data, receivers))
