@@ -16,7 +16,7 @@ import trio
 
 from actors.core.signals import Stopping
 from actors.web.exchange import HttpConnection
-from actors.web.transport import SocketListener
+from actors.web.tcp import SocketListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable

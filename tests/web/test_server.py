@@ -22,7 +22,7 @@ from actors.web.options import WebOptions
 from actors.web.outbox import OutboxCap
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
-from actors.web.transport import SEND_BUFFER_BYTES, USER_TIMEOUT_MS, SocketListener
+from actors.web.tcp import SEND_BUFFER_BYTES, USER_TIMEOUT_MS, SocketListener
 from protocol.frames import CloseCode, Frame, Opcode
 from protocol.phoenix.dialect import negotiate
 from tests.support.memory import MemoryListener
