@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.web.endpoint import Site
     from actors.web.options import WebOptions
-    from actors.web.outbox import OutboxCap
+    from actors.web.outbox_cap import OutboxCap
     from actors.web.reactor import Sockets
     from actors.web.transport import Listener, Transport
 

@@ -12,7 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.web.options import OutboxOptions
-from actors.web.outbox import Outbox, OutboxCap
+from actors.web.outbox import Outbox
+from actors.web.outbox_cap import OutboxCap
 from protocol.frames import CloseCode, close
 from tests.support.memory import ScriptedSink
 from tests.support.web import text
