@@ -17,7 +17,6 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from attrs import frozen
 
 from actors.web.transport import send_what_fits
 from protocol.frames import CloseCode, close, next_boundary
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
 CLOSE_FRAME: Final = b"\x88"
 #: What a peer without a close code counts as (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
-
-
-@frozen
-class OutboxStatistics:
-    """`queued_bytes` wait for the socket, `dropped_bytes` were queued and never sent."""
-
-    queued_bytes: int
-    dropped_bytes: int
-    is_ended: bool
 
 
 class Outbox:
@@ -120,9 +110,10 @@ class Outbox:
         """How much waits for the socket to take it."""
         return self._queued_bytes
 
-    def statistics(self) -> OutboxStatistics:
-        """Return the figures of this moment."""
-        return OutboxStatistics(self._queued_bytes, self._dropped_bytes, self._is_ended)
+    @property
+    def dropped_bytes(self) -> int:
+        """How much was queued and never sent."""
+        return self._dropped_bytes
 
     def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
         """Set what a slow consumer is told before CLOSE 1008, as whole frames."""

@@ -86,7 +86,7 @@ async def test_what_the_socket_does_not_take_follows_in_order(nursery):
     await owner.outbox.wait_drained()
 
     assert read(sink.written) == ["hello", "again"]
-    assert owner.outbox.statistics().queued_bytes == 0
+    assert owner.outbox.queued_bytes == 0
     assert owner.cap.queued_bytes == 0
 
 
@@ -163,9 +163,7 @@ class TestSlowConsumer:
         assert read(sink.written) == ["hello", "system", 1008]
         assert owner.ended == [1008]
         assert owner.cap.queued_bytes == 0
-        assert owner.outbox.statistics().dropped_bytes == len(
-            text("dropped with its neighbour")
-        )
+        assert owner.outbox.dropped_bytes == len(text("dropped with its neighbour"))
 
     async def test_loses_frames_that_were_not_begun(self, nursery):
         sink = ScriptedSink()
