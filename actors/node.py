@@ -58,7 +58,7 @@ from actors.realtime.tenant import Tenant
 from actors.site import web_options, whole_site
 from actors.supervision import SupervisionTree
 from actors.tenant_settings import limits_of, status_of
-from actors.web.outbox import OutboxCap
+from actors.web.outbox_cap import OutboxCap
 from actors.web.reactor import Sockets, has_reactor, reactor_spec
 from actors.web.report import render_report
 from actors.web.server import Acceptor, listen

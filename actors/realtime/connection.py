@@ -3,7 +3,7 @@
 Carries out what the client's frames ask for (`intake.py`), in the turn that read them if there is nothing to wait for.
 What waits (a join) runs in a task of its own; what the client is to hear goes straight to the outbox.
 Neighbours: started by `connections.py`; joins channels through `joins.py`, leaves them through
-`memberships.py`; publishes through `publisher.py`, is present through `tracker.py`.
+`memberships.py`; publishes through `publisher.py`; presence and what has to wait go through `pushes.py`.
 
 Truth: its joins. Rank 3. Overflow: STOP. Restart: never. Recovery: rung 3, the socket closes and the client comes back.
 """
@@ -16,16 +16,18 @@ import structlog
 import trio
 
 from actors.core.signals import Reason, Restarted, Stopping, Terminated
+from actors.realtime import farewells
 from actors.realtime.alarm import Alarm
 from actors.realtime.credentials import Credentials
 from actors.realtime.errors import SocketClosed
-from actors.realtime.farewells import farewell_to_slow_consumer, tell_of_restart
+from actors.realtime.heartbeat import beat
 from actors.realtime.intake import Intake
 from actors.realtime.joins import Joins
-from actors.realtime.managed_pushes import is_free, refusal_of, refuse
+from actors.realtime.managed_pushes import is_free
 from actors.realtime.messages import AlarmRang, SharedChangesMoved, StateSet, SubscriptionEnded
-from actors.realtime.open_connections import OpenConnection
+from actors.realtime.open_connections import describe
 from actors.realtime.publisher import Publisher
+from actors.realtime.pushes import carry_out_push
 from actors.realtime.seat import Seat
 from actors.realtime.tracker import Tracker
 from protocol import frames
@@ -47,17 +49,11 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.core.signals import Signal
     from actors.realtime.departures import Departures
-    from actors.realtime.membership import Membership
     from actors.realtime.messages import ConnectionMessage
     from actors.realtime.ports import Opening
     from actors.realtime.tenant import Tenant
     from actors.telemetry.metrics import Metrics
     from protocol.commands import Command
-    from protocol.dialect import ServerHeartbeat
-
-NO_CHANNEL = "No channel was joined"
-#: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
-CLOSE_WITHIN_S = 5.0
 
 #: What a connection has and is known to; see `_let_go`.
 RINGS = (
@@ -142,8 +138,7 @@ class ConnectionActor:
 
     def _enter(self, inbox: Inbox[ConnectionMessage]) -> None:
         """Count among the connections that are open, until `_part`."""
-        self._metrics.connections_opened.inc()
-        self._metrics.connections_open.inc()
+        self._metrics.count_open()
         self._departures.open_connections += 1
         self._seat = Seat(
             self._name,
@@ -168,31 +163,13 @@ class ConnectionActor:
             self._metrics,
         )
         self._memberships = self._joins.memberships
-        self._tenant.open_connections.enter(self._described())
+        by_topic = self._memberships.by_topic
+        self._tenant.open_connections.enter(describe(self._name, self._opening, by_topic))
         self._socket.tell_if_slow(self._farewell_to_slow_consumer)
         heartbeat = self._opening.dialect.heartbeat
         if heartbeat is not None:
-            self._nursery.start_soon(self._beat, heartbeat)
-        await self._intake().begin()
-
-    def _part(self) -> None:
-        """Leave no trace of this connection in the tables that others read."""
-        self._seat.alarm.stop()
-        self._tracker.untrack_all()
-        self._tenant.quota.users.forget(self._name)
-        self._tenant.open_connections.forget(self._name)
-        self._metrics.connections_open.dec()
-        self._departures.open_connections -= 1
-        self._metrics.count_close(self._close_code)
-
-    def _let_go(self) -> None:
-        """Drop what serves the client, which knows this actor: in a ring all of it would outlive the connection."""
-        for name in RINGS:
-            if hasattr(self, name):
-                delattr(self, name)
-
-    def _intake(self) -> Intake:
-        return Intake(
+            self._nursery.start_soon(beat, heartbeat, self._socket.outbox)
+        intake = Intake(
             self._seat,
             self._socket,
             self._session,
@@ -201,16 +178,22 @@ class ConnectionActor:
             self._metrics,
             self._nursery,
         )
+        await intake.begin()
 
-    def _described(self) -> OpenConnection:
-        opening = self._opening
-        return OpenConnection(
-            self._name,
-            opening.identity,
-            opening.peer,
-            trio.current_time(),
-            self._memberships.by_topic,
-        )
+    def _part(self) -> None:
+        """Leave no trace of this connection in the tables that others read."""
+        self._seat.alarm.stop()
+        self._tracker.untrack_all()
+        self._tenant.quota.users.forget(self._name)
+        self._tenant.open_connections.forget(self._name)
+        self._departures.open_connections -= 1
+        self._metrics.count_close(self._close_code)
+
+    def _let_go(self) -> None:
+        """Drop what serves the client, which knows this actor: in a ring all of it would outlive the connection."""
+        for name in RINGS:
+            if hasattr(self, name):
+                delattr(self, name)
 
     @property
     def _credentials(self) -> Credentials:
@@ -221,16 +204,9 @@ class ConnectionActor:
 
     def _look_after_times(self) -> None:
         if self._joins.is_idle_too_long:
-            self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, NO_CHANNEL)
+            self._nursery.start_soon(self.end, frames.CloseCode.NORMAL, farewells.NO_CHANNEL)
         else:
             self._nursery.start_soon(self._credentials.verify_again)
-
-    async def _beat(self, heartbeat: ServerHeartbeat) -> None:
-        """Show the client at regular intervals that the server is there."""
-        data = b"".join([frame.wire() for frame in heartbeat.frames])
-        while True:
-            await trio.sleep(heartbeat.interval_s)
-            self._socket.outbox.push(data)
 
     def note_end(self, code: int) -> None:
         """Note that the socket has ended: nothing more can be said."""
@@ -241,7 +217,7 @@ class ConnectionActor:
     async def end(self, code: frames.CloseCode, reason: str = "") -> None:
         """Close the socket by our own will and end the connection."""
         self._close_code = code
-        with trio.move_on_after(CLOSE_WITHIN_S):
+        with trio.move_on_after(farewells.CLOSE_WITHIN_S):
             await self._socket.close(code, reason)
         self._nursery.cancel_scope.cancel()
 
@@ -272,9 +248,14 @@ class ConnectionActor:
             return
         match command:
             case Broadcast() | PresencePush():
-                membership = self._memberships.find(command.topic, command.number)
-                if membership is not None:
-                    await self._serve_member(command, membership)
+                await carry_out_push(
+                    command,
+                    self._memberships,
+                    self._publisher,
+                    self._tracker,
+                    self._seat,
+                    self._metrics,
+                )
             case Join():
                 await self._joins.start(command)
             case Leave():
@@ -283,26 +264,6 @@ class ConnectionActor:
                 await self._credentials.refresh(command)
             case UnknownPush() | Heartbeat() | Answer():
                 pass
-
-    async def _serve_member(
-        self, command: Broadcast | PresencePush, membership: Membership
-    ) -> None:
-        refused = refusal_of(command, membership, self._tenant)
-        if refused is not None:
-            refuse(refused, command, membership, self._seat, self._metrics)
-            return
-        is_allowed = True
-        if membership.channel_key.is_private:
-            is_allowed = await membership.permissions.allow(command)
-            if self._memberships.find(command.topic, command.number) is None:
-                # It ended while policies were asked, and its client was told why.
-                return
-        if isinstance(command, Broadcast):
-            end = await self._publisher.publish(command, membership, is_allowed=is_allowed)
-        else:
-            end = self._tracker.carry_out(command, membership, may_track=is_allowed)
-        if end is not None:
-            await self._memberships.expel(membership, end)
 
     def _take_note(self, message: ConnectionMessage | Signal) -> None:
         match message:
@@ -327,7 +288,7 @@ class ConnectionActor:
     async def _say_goodbye(self, deadline: float) -> None:
         """Send the client home when it is its turn; it is served until then."""
         await trio.sleep_until(self._departures.next_at(deadline))
-        tell_of_restart(self._memberships, self._seat)
+        farewells.tell_of_restart(self._memberships, self._seat)
         self._close_code = frames.CloseCode.SERVICE_RESTART
         with trio.move_on_at(deadline):
             await self._socket.close(frames.CloseCode.SERVICE_RESTART)
@@ -336,4 +297,4 @@ class ConnectionActor:
         """Return what a client is told that is cut because it reads too slowly."""
         self._metrics.slow_consumers.inc()
         self._log.warning("connection.slow", topics=len(self._memberships.by_topic))
-        return farewell_to_slow_consumer(self._memberships)
+        return farewells.farewell_to_slow_consumer(self._memberships)

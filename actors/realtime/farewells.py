@@ -1,6 +1,6 @@
 """What a client is told whose connection the server ends, on each topic it is subscribed to.
 
-Asked by the connection, which closes the socket behind it.
+Asked by the connection, which closes the socket behind it; how long the client may take to answer is here too.
 How a single subscription ends is in `memberships.py`, when each client leaves a node that stops in `departures.py`.
 """
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from actors.realtime.memberships import Memberships
     from actors.realtime.seat import Seat
 
+#: Seconds that a client has to answer the CLOSE frame which ends it for what it sent.
+CLOSE_WITHIN_S = 5.0
+NO_CHANNEL = "No channel was joined"
 SLOW_CONSUMER = "This client reads too slowly and is disconnected"
 RESTARTING = "Server requested disconnect"
 #: A client that reads too slowly is told on no more topics than this: the farewell is bounded.

@@ -1,7 +1,8 @@
 """The joins of one connection that are under way, and what waits for them.
 
 Called by the connection, for which it carries out the commands `Join` and `Leave`.
-The steps of a join are in `admission.py` and `join.py`; what became of it is entered in `memberships.py`.
+What is known of each is in `pending_join.py`, its steps are in `admission.py` and `join.py`;
+what became of it is entered in `memberships.py`.
 A join waits in a task of its own; whoever replaces or leaves it while it waits calls it off and waits for its end.
 
 **Invariants**
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import define, field
 
 from actors.realtime import visitors
 from actors.realtime.admission import admitted
@@ -25,6 +25,7 @@ from actors.realtime.errors import Refused
 from actors.realtime.join import channel_key, enter, prepare
 from actors.realtime.managed_joins import end_if_unwelcome, managed_place
 from actors.realtime.memberships import Memberships
+from actors.realtime.pending_join import PendingJoin
 from actors.realtime.replaying import replay_gate
 from protocol.events import JoinRefused, Replaced
 from protocol.frames import CloseCode
@@ -43,22 +44,6 @@ if TYPE_CHECKING:
 #: Joins of one connection under way at a time, those included whose refusal is being held back.
 #: Trade-off: each is a task of some kilobytes; a client that wants more at once waits for the oldest.
 UNDER_WAY = 1000
-
-
-@define
-class PendingJoin:
-    """A join under way: what cancels it, and what is set once it has ended one way or the other.
-
-    `farewell` is for the join it replaced, to be sent behind its own answer.
-    `end` is set when the channel ended the subscription before the join had.
-    """
-
-    topic: str
-    scope: trio.CancelScope = field(factory=trio.CancelScope)
-    ended: trio.Event = field(factory=trio.Event)
-    farewell: bytes = b""
-    end: SubscriptionEnded | None = None
-    is_refused: bool = False
 
 
 class Joins:

@@ -10,13 +10,14 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import trio
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from actors.realtime.membership import Membership
-    from actors.realtime.ports import Identity
+    from actors.realtime.ports import Identity, Opening
 
 
 @frozen(eq=False)
@@ -32,6 +33,15 @@ class OpenConnection:
     peer: str
     opened_at: float
     memberships: Mapping[str, Membership]
+
+
+def describe(
+    name: str, opening: Opening, memberships: Mapping[str, Membership]
+) -> OpenConnection:
+    """Return the entry of a connection that is open as of now."""
+    return OpenConnection(
+        name, opening.identity, opening.peer, trio.current_time(), memberships
+    )
 
 
 @define(eq=False)

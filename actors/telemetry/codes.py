@@ -3,7 +3,8 @@
 The table behind docs/reference/error-codes.md; a test holds it against what the source raises
 (`tests/architecture/test_codes.py`), so a new code begins with a row here.
 A code is stable: programs may compare it, people read the sentence that comes with it.
-Those that a dialect has for itself are in a file of its own, Supabase's that do not occur in `absent_codes.py`.
+Here are those of clients and what they send; those around the database, managed channels and a dialect of its own
+have files of their own, and Supabase's that do not occur are in `absent_codes.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from actors.telemetry.code import Code, Fault, Place
+from actors.telemetry.database_codes import DATABASE
 from actors.telemetry.goforward_codes import GOFORWARD
 from actors.telemetry.managed_codes import MANAGED
 
@@ -199,31 +201,6 @@ CODES: Final = (
         Fault.OPERATOR,
         (Place.REST,),
     ),
-    # What policies are asked (docs/howto/private-channels.md).
-    Code(
-        "QueryCanceled",
-        "The policies of a private topic took too long.",
-        Fault.OPERATOR,
-        (Place.JOIN, Place.SYSTEM, Place.REST),
-    ),
-    Code(
-        "MissingPartition",
-        "realtime.messages has no partition for today.",
-        Fault.OPERATOR,
-        (Place.JOIN, Place.SYSTEM, Place.REST),
-    ),
-    Code(
-        "IncreaseConnectionPool",
-        "All connections for policies are busy.",
-        Fault.OPERATOR,
-        (Place.JOIN, Place.SYSTEM, Place.REST),
-    ),
-    Code(
-        "UnableToConnectToProject",
-        "The database, whose policies are to be asked, cannot be reached.",
-        Fault.OPERATOR,
-        (Place.JOIN, Place.SYSTEM, Place.REST),
-    ),
     # What becomes of presence.
     Code(
         "connection_full",
@@ -267,68 +244,7 @@ CODES: Final = (
         Fault.CLIENT,
         (Place.METRIC,),
     ),
-    # Row changes.
-    Code(
-        "UnableToSubscribeToPostgres",
-        "A join that wants to wait for row changes cannot have them in time; the sentence behind it says why.",
-        Fault.OPERATOR,
-        (Place.JOIN,),
-    ),
-    Code(
-        "DatabaseLackOfRetention",
-        "The database keeps so much of its log for this server that nobody else is let in who wants row changes.",
-        Fault.OPERATOR,
-        (Place.JOIN,),
-    ),
-    Code(
-        "MalformedChange",
-        "The replication stream does not follow its format; the commit is read again, and skipped if that is no help.",
-        Fault.SERVER,
-        (Place.LOG,),
-    ),
-    Code(
-        "UnableToBroadcastChanges",
-        "A row of `realtime.messages` is not broadcast; `reason` names the column that is missing,"
-        " or says that the payload is too large or that there are too many.",
-        Fault.CLIENT,
-        (Place.LOG,),
-    ),
-    Code(
-        "UnableToPersistBroadcast",
-        "A broadcast that its sender wants stored cannot be; a sentence says why.",
-        Fault.CLIENT,
-        (Place.REPLY, Place.REST),
-    ),
-    Code(
-        "not_persisted",
-        "A broadcast that its sender wanted stored was not, and was not delivered either.",
-        Fault.CLIENT,
-        (Place.METRIC,),
-    ),
-    Code(
-        "incomplete",
-        "A row of `realtime.messages` lacks what a broadcast needs; the log says `broadcast.skipped`.",
-        Fault.CLIENT,
-        (Place.METRIC,),
-    ),
-    Code(
-        "crash",
-        "A change was given up because handling it crashed twice; its subscribers are told.",
-        Fault.SERVER,
-        (Place.METRIC,),
-    ),
-    Code(
-        "evicted",
-        "A change was pushed out of the full change log before it was delivered; its subscribers are told.",
-        Fault.SERVER,
-        (Place.METRIC,),
-    ),
-    Code(
-        "gap",
-        "Changes were lost while the stream was away; all subscribers are told.",
-        Fault.OPERATOR,
-        (Place.METRIC,),
-    ),
+    *DATABASE,
     *MANAGED,
     *GOFORWARD,
 )

@@ -119,8 +119,14 @@ class Metrics:
         """
         return generate_latest(self._registry)
 
+    def count_open(self) -> None:
+        """Count a connection as open until `count_close`."""
+        self.connections_opened.inc()
+        self.connections_open.inc()
+
     def count_close(self, code: int) -> None:
         """Count the end of a connection under its close code; clients may send any code they like."""
+        self.connections_open.dec()
         label = str(int(code))
         self.connections_closed[label if label in self.connections_closed else "other"].inc()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actors.web.endpoint import Site, WebSocketEndpoint
     from actors.web.http1 import Head
     from actors.web.options import WebOptions
-    from actors.web.outbox import OutboxCap
+    from actors.web.outbox_cap import OutboxCap
     from actors.web.transport import Transport
 
 log = structlog.get_logger()

@@ -1,6 +1,6 @@
 """The outbox of one WebSocket: the only way to write to it, synchronous and in order.
 
-Pushed to by the fan-out, by a connection's replies and, through `stream.py`, by the WebSocket library's control frames.
+Pushed to by the fan-out, by a connection's replies and, through `websocket.py`, by the answers to control frames.
 As long as the socket takes everything a push is one system call and nothing is kept.
 What the socket does not take is queued, and a drain task exists only while something is.
 
@@ -17,7 +17,6 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from attrs import define, frozen
 
 from actors.web.transport import send_what_fits
 from protocol.frames import CloseCode, close, next_boundary
@@ -26,33 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from actors.web.options import OutboxOptions
+    from actors.web.outbox_cap import OutboxCap
     from actors.web.transport import Sink
 
 #: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
 CLOSE_FRAME: Final = b"\x88"
 #: What a peer without a close code counts as (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
-
-
-@define
-class OutboxCap:
-    """How much all outboxes that share it may have queued together."""
-
-    limit_bytes: int
-    queued_bytes: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self.queued_bytes >= self.limit_bytes
-
-
-@frozen
-class OutboxStatistics:
-    """`queued_bytes` wait for the socket, `dropped_bytes` were queued and never sent."""
-
-    queued_bytes: int
-    dropped_bytes: int
-    is_ended: bool
 
 
 class Outbox:
@@ -131,9 +110,10 @@ class Outbox:
         """How much waits for the socket to take it."""
         return self._queued_bytes
 
-    def statistics(self) -> OutboxStatistics:
-        """Return the figures of this moment."""
-        return OutboxStatistics(self._queued_bytes, self._dropped_bytes, self._is_ended)
+    @property
+    def dropped_bytes(self) -> int:
+        """How much was queued and never sent."""
+        return self._dropped_bytes
 
     def tell_if_slow(self, farewell: Callable[[], bytes]) -> None:
         """Set what a slow consumer is told before CLOSE 1008, as whole frames."""

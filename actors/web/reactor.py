@@ -3,7 +3,7 @@
 The sockets are in an inner epoll, which is itself waited for: what is ready is read, split and dealt with in one turn.
 A turn does one kind of work at a time: it reads from all, deals with what was read, and then sends what is answered.
 System calls in between would cost each message a quarter more: they throw our code out of the processor's caches.
-Neighbours: transports are entered by `transport.py`, and what they bring goes to the sockets of `websocket.py`.
+Neighbours: transports are entered by `tcp.py`, and what they bring goes to the sockets of `websocket.py`.
 
 Truth: none; `Sockets`, the table of who is read, outlives it. Rank 3, takes no messages.
 An exception of one socket is charged to that socket. A crash of the reactor itself is rung 3 for all that it read:

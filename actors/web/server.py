@@ -16,7 +16,7 @@ import trio
 
 from actors.core.signals import Stopping
 from actors.web.exchange import HttpConnection
-from actors.web.transport import SocketListener
+from actors.web.tcp import SocketListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors.core.inbox import Inbox
     from actors.web.endpoint import Site
     from actors.web.options import WebOptions
-    from actors.web.outbox import OutboxCap
+    from actors.web.outbox_cap import OutboxCap
     from actors.web.reactor import Sockets
     from actors.web.transport import Listener, Transport
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from actors.web.endpoint import SocketLimits
     from actors.web.options import WebSocketOptions
-    from actors.web.outbox import OutboxCap
+    from actors.web.outbox_cap import OutboxCap
     from actors.web.transport import Transport
 
 #: Of trio's loop, in which who was told of a client has entered the context if nothing is wrong.

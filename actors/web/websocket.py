@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from actors.realtime.ports import Receiver
     from actors.web.options import WebSocketOptions
-    from actors.web.outbox import OutboxCap
+    from actors.web.outbox_cap import OutboxCap
     from actors.web.reading import Reading, StartSoon
     from actors.web.transport import Transport
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CARRIERS = {"JoinFault", "Refused"}
 TABLES = {
     "actors.telemetry.codes",
+    "actors.telemetry.database_codes",
     "actors.telemetry.goforward_codes",
     "actors.telemetry.managed_codes",
     "actors.telemetry.absent_codes",

@@ -18,7 +18,7 @@ from actors.realtime.errors import Refused, SocketClosed, Unauthorized
 from actors.realtime.ports import Identity
 from actors.web.endpoint import Site
 from actors.web.options import WebOptions, WebSocketOptions
-from actors.web.outbox import OutboxCap
+from actors.web.outbox_cap import OutboxCap
 from actors.web.server import Acceptor
 from actors.web.upgrade import Upgrade
 from protocol.frames import Frame, Opcode

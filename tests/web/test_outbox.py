@@ -12,7 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.web.options import OutboxOptions
-from actors.web.outbox import Outbox, OutboxCap
+from actors.web.outbox import Outbox
+from actors.web.outbox_cap import OutboxCap
 from protocol.frames import CloseCode, close
 from tests.support.memory import ScriptedSink
 from tests.support.web import text
@@ -85,7 +86,7 @@ async def test_what_the_socket_does_not_take_follows_in_order(nursery):
     await owner.outbox.wait_drained()
 
     assert read(sink.written) == ["hello", "again"]
-    assert owner.outbox.statistics().queued_bytes == 0
+    assert owner.outbox.queued_bytes == 0
     assert owner.cap.queued_bytes == 0
 
 
@@ -162,9 +163,7 @@ class TestSlowConsumer:
         assert read(sink.written) == ["hello", "system", 1008]
         assert owner.ended == [1008]
         assert owner.cap.queued_bytes == 0
-        assert owner.outbox.statistics().dropped_bytes == len(
-            text("dropped with its neighbour")
-        )
+        assert owner.outbox.dropped_bytes == len(text("dropped with its neighbour"))
 
     async def test_loses_frames_that_were_not_begun(self, nursery):
         sink = ScriptedSink()

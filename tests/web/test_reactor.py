@@ -14,7 +14,7 @@ from actors.core.reports import CrashReport
 from actors.core.spec import Intensity
 from actors.core.supervisor import Supervisor
 from actors.web.reactor import Sockets, has_reactor, reactor_spec
-from actors.web.transport import SocketTransport
+from actors.web.tcp import SocketTransport
 from protocol.frames import CloseCode
 
 pytestmark = pytest.mark.skipif(not has_reactor(), reason="this system has no epoll")

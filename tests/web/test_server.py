@@ -19,10 +19,10 @@ from actors.core.spec import ChildSpec
 from actors.core.supervisor import Supervisor
 from actors.web.app import site
 from actors.web.options import WebOptions
-from actors.web.outbox import OutboxCap
+from actors.web.outbox_cap import OutboxCap
 from actors.web.server import Acceptor
 from actors.web.supabase import SupabaseEndpoint, SupabaseOptions
-from actors.web.transport import SEND_BUFFER_BYTES, USER_TIMEOUT_MS, SocketListener
+from actors.web.tcp import SEND_BUFFER_BYTES, USER_TIMEOUT_MS, SocketListener
 from protocol.frames import CloseCode, Frame, Opcode
 from protocol.phoenix.dialect import negotiate
 from tests.support.memory import MemoryListener
