@@ -143,7 +143,8 @@ class WebSocket:
                     self._obey(event)
                 else:
                     self._hand_out(event)
-            return not splitter.has_more
+            # Who is paused is gone on with by `resume`, and not by two at a time.
+            return self._is_paused or not splitter.has_more
         finally:
             outbox.is_in_burst = False
 
