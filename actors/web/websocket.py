@@ -173,6 +173,8 @@ class WebSocket:
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
+        # It has nobody any more for what still comes while that is written.
+        self._is_closing = True
         is_expected = error is None or isinstance(error, SocketClosed)
         self._outbox.push(close(CloseCode.NORMAL if is_expected else CloseCode.INTERNAL_ERROR))
         await self._outbox.wait_drained()

@@ -114,6 +114,21 @@ class TestOwnership:
         assert await peers.client.event() == 1011
         assert peers.transport.is_closed
 
+    async def test_an_owner_that_has_ended_is_handed_nothing_while_the_rest_is_sent(
+        self, autojump_clock, nursery
+    ):
+        peers = WebSocketPeers(window=200)
+        owner = BusyOwner(0)
+
+        with pytest.raises(ZeroDivisionError):
+            async with peers.upgrade.open_socket() as socket:
+                await socket.hand_to(owner)
+                socket.outbox.push(text("x" * 1000))
+                nursery.start_soon(_send_in_a_second, peers)
+                raise ZeroDivisionError
+
+        assert owner.taken == []
+
     async def test_a_cancelled_owner_leaves_no_socket_behind(self, autojump_clock):
         peers = WebSocketPeers()
 
@@ -322,6 +337,11 @@ async def test_a_close_frame_pushed_by_the_owner_is_the_last_word(autojump_clock
     assert await peers.client.event() == 1011
     with pytest.raises(EOFError):
         await peers.client.event()
+
+
+async def _send_in_a_second(peers) -> None:
+    await trio.sleep(1)
+    await peers.client.send_event(events.TextMessage("too late"))
 
 
 @define
