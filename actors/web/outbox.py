@@ -192,6 +192,9 @@ class Outbox:
                 self._corked.append(data)
                 return True
             self.uncork()
+            if self._is_ended:
+                # What was kept was one push too many, or met a dead socket.
+                return False
         if self._queue and self._is_full:
             self._overflow()
             return False
