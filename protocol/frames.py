@@ -9,7 +9,7 @@ Only the server's direction is here (unmasked, unfragmented); what comes in is r
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
 
@@ -79,11 +79,18 @@ class Frame(Struct, frozen=True, gc=False):
         return header(self.opcode, len(self.payload)) + self.payload
 
 
+#: By opcode and size: most of what is sent is short.
+_SHORT_HEADERS: Final = tuple(
+    tuple(bytes((0x80 | opcode, size_bytes)) for size_bytes in range(126))
+    for opcode in range(16)
+)
+
+
 def header(opcode: Opcode, size_bytes: int) -> bytes:
     """Return the header of an unmasked, final frame: 2, 4 or 10 bytes, lengths big-endian."""
-    first = 0x80 | opcode
     if size_bytes < 126:
-        return bytes((first, size_bytes))
+        return _SHORT_HEADERS[opcode][size_bytes]
+    first = 0x80 | opcode
     if size_bytes < 0x10000:
         return bytes((first, 126, size_bytes >> 8, size_bytes & 0xFF))
     return bytes((first, 127)) + size_bytes.to_bytes(8, "big")

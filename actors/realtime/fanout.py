@@ -8,7 +8,7 @@ Bytes go straight into the outboxes: no task is woken, so a delivery costs one s
 from __future__ import annotations
 
 import sys
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING
 
 import trio
@@ -45,9 +45,10 @@ class Sends:
     async def flush(self) -> int:
         """Push everything, with a checkpoint now and then; return how many outboxes took their bytes."""
         taken = 0
-        for count, (outbox, data) in enumerate(self._sends, 1):
-            taken += outbox.push(data)
-            if count % SENDS_PER_CHECKPOINT == 0:
+        while stretch := tuple(islice(self._sends, SENDS_PER_CHECKPOINT)):
+            some_outbox, _ = stretch[0]
+            taken += some_outbox.push_all(stretch)
+            if len(stretch) == SENDS_PER_CHECKPOINT:
                 await trio.lowlevel.checkpoint()
         return taken
 
@@ -71,7 +72,10 @@ def deliver_at_once(roster: Roster, message: Publish, limit: int) -> tuple[int, 
             return None
         if not audience.hears_broadcasts:
             continue
-        receivers = [outbox for key, outbox in outboxes.items() if key != skip]
+        receivers = list(outboxes.values())
+        own = None if skip is None else outboxes.get(skip)
+        if own is not None:
+            receivers.remove(own)
         data = audience.encode_key.encode(event, sender) if receivers else b""
         if data:
             sends.append((data, receivers))

@@ -65,7 +65,12 @@ def is_free(command: Broadcast, membership: Membership, tenant: Tenant) -> bool:
     """Whether a broadcast may be carried out without being counted; changes nothing, so it may be asked again."""
     if not tenant.status.takes_broadcasts:
         return False
-    channel = _binding(membership, tenant)
+    # This is asked for every message, so not by way of `_binding`.
+    _, is_private, sub_topic = membership.channel_key
+    if is_private:
+        return True
+    is_managed = membership.subscription.is_managed
+    channel = tenant.managed.binding(sub_topic, is_managed=is_managed)
     if channel is None:
         return True
     if channel.config.rate_limit is not None:

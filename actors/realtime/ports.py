@@ -6,14 +6,14 @@ Every implementation and every fake passes the same contract test (`tests/contra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import Factory, field, frozen
 
 from protocol.managed import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from protocol.dialect import Dialect
@@ -83,6 +83,14 @@ class Outbox(Protocol):
         Never waits and never raises.
         False means that the bytes will not arrive: the socket is dead, closing, or its reader too slow;
         the owner of the connection has been or will be told, so ignoring it is safe.
+        """
+        ...
+
+    @staticmethod
+    def push_all(pushes: Iterable[tuple[Any, bytes]]) -> int:
+        """Push to many outboxes of this kind what is no CLOSE frame; return how many took it.
+
+        As `push` does for each, but in one call: this is all that a fan-out spends on one receiver.
         """
         ...
 

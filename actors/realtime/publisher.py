@@ -54,8 +54,16 @@ class Publisher:
             or (command.persist is not None and isinstance(command.message, UserBroadcast))
             or (events.limit and events.is_tripped)
             or self._fault(command.message) is not None
-            or not self._tell(membership, _message(command, membership))
         ):
+            return False
+        channel, message = membership.channel, _message(command, membership)
+        # At once if that changes nothing but the time it takes. What its client says in one go leaves in one piece
+        # for each receiver, if it is queued; what its client is sent back comes behind the answer.
+        if self._outbox.is_in_burst or (membership.ack and membership.echo):
+            is_taken = channel.tell(message)
+        else:
+            is_taken = channel.tell_at_once(message)
+        if not is_taken:
             return False
         if events.limit:
             events.count()
@@ -63,17 +71,6 @@ class Publisher:
         if membership.ack:
             self._answer(command, membership)
         return True
-
-    def _tell(self, membership: Membership, message: Publish) -> bool:
-        """Give a broadcast to its channel, to be delivered at once if that changes nothing but the time it takes.
-
-        What its client says in one go leaves in one piece for each receiver, if it is queued.
-        What its client is sent back comes behind the answer.
-        """
-        is_answered_first = membership.ack and membership.echo
-        if is_answered_first or self._outbox.is_in_burst:
-            return membership.channel.tell(message)
-        return membership.channel.tell_at_once(message)
 
     async def publish(
         self, command: Broadcast, membership: Membership, *, is_allowed: bool

@@ -94,7 +94,8 @@ class Sockets:
     """The table of who is read; outlives the incarnations of the reactor."""
 
     def __init__(self) -> None:
-        self._readings: dict[int, SocketReading] = {}
+        #: Who is read; the reactor looks there, and nobody else changes it.
+        self.by_descriptor: dict[int, SocketReading] = {}
         #: Level-triggered; waited for by the reactor.
         self.epoll = select.epoll()
         #: The reactor's, while it runs.
@@ -123,21 +124,17 @@ class Sockets:
     def add(self, reading: SocketReading) -> None:
         """Let a socket be read; once only, until it is removed."""
         self.epoll.register(reading.descriptor, select.EPOLLIN)
-        self._readings[reading.descriptor] = reading
+        self.by_descriptor[reading.descriptor] = reading
 
     def remove(self, reading: SocketReading) -> None:
         """Let a socket be read no more; to be called before it is closed. Idempotent."""
-        if self._readings.get(reading.descriptor) is reading:
-            del self._readings[reading.descriptor]
+        if self.by_descriptor.get(reading.descriptor) is reading:
+            del self.by_descriptor[reading.descriptor]
             self.epoll.unregister(reading.descriptor)
-
-    def find(self, descriptor: int) -> SocketReading | None:
-        """Return who is read under a descriptor, None if nobody is any more."""
-        return self._readings.get(descriptor)
 
     def all(self) -> tuple[SocketReading, ...]:
         """Return all who are read."""
-        return tuple(self._readings.values())
+        return tuple(self.by_descriptor.values())
 
 
 def has_reactor() -> bool:
@@ -177,7 +174,7 @@ class Reactor:
                 reading.consumer.refuse(CloseCode.SERVICE_RESTART)
 
     async def _read(self) -> None:
-        sockets = self._sockets
+        sockets, readings = self._sockets, self._sockets.by_descriptor
         while True:
             if self._busy:
                 await trio.lowlevel.checkpoint()
@@ -187,7 +184,7 @@ class Reactor:
             self._busy.clear()
             now = trio.current_time()
             for descriptor, _ in sockets.epoll.poll(0, SOCKETS_PER_TURN):
-                reading = sockets.find(descriptor)
+                reading = readings.get(descriptor)
                 if reading is None or reading.is_busy:
                     continue
                 data = reading.read()

@@ -31,6 +31,10 @@ Version = Literal["1.0.0", "2.0.0"]
 _SUPPORTED: Final = re.compile(r"([12])\.0\.(?:0|[1-9][0-9]*)")
 
 
+#: What a version or another can say differently, or not at all.
+_BY_VERSION: Final = (UserBroadcast, ReplayedBroadcast, Replaced)
+
+
 class UnsupportedVersion(ProtocolError):
     """The `vsn` of the handshake is no version we speak: it is answered 403 with an empty body."""
 
@@ -76,14 +80,10 @@ class PhoenixDialect:
         A broadcast of bytes is for 2.0.0 with binary frames only, and only if topic and event have at most 255 bytes
         each; a JSON one that cannot be binary goes out as text, which every client reads as well.
         """
-        match event:
-            # First what there is most of.
-            case Reply():
-                return self._text(event, topic)
-            case UserBroadcast() | ReplayedBroadcast() | Replaced():
-                return self._frame_by_version(event, topic)
-            case _:
-                return self._text(event, topic)
+        # First what there is most of.
+        if not isinstance(event, Reply) and isinstance(event, _BY_VERSION):
+            return self._frame_by_version(event, topic)
+        return self._text(event, topic)
 
     def _frame_by_version(
         self, event: UserBroadcast | ReplayedBroadcast | Replaced, topic: str

@@ -7,7 +7,7 @@ Called by `dialect`, which then chooses the serializer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
@@ -38,13 +38,23 @@ if TYPE_CHECKING:
     from protocol.events import ClientRef, Event
 
 
+def _reply(response: bytes, *, ok: bool) -> bytes:
+    status = b'{"status":"ok","response":' if ok else b'{"status":"error","response":'
+    return status + response + b"}"
+
+
+#: The answer to what was done and has no more to say: made for every message that is acknowledged.
+_ACCEPTED: Final = Raw(_reply(EMPTY_OBJECT, ok=True))
+
+
 def render(event: Event, topic: str) -> Envelope | None:
     """Return `event` as a text message, or None if these clients are not told; a broadcast must not be of bytes."""
     match event:
         # First what there is most of.
         case Reply():
-            response = _reply(event.response, ok=event.ok)
-            return Envelope(event.join_ref, event.ref, topic, "phx_reply", Raw(response))
+            is_plain = event.ok and event.response == EMPTY_OBJECT
+            response = _ACCEPTED if is_plain else Raw(_reply(event.response, ok=event.ok))
+            return Envelope(event.join_ref, event.ref, topic, "phx_reply", response)
         case TextBroadcast() | UserBroadcast() | RowChange() | BareRowChange() | PresenceDiff():
             name, payload = _fanned_out(event)
             return Envelope(None, None, topic, name, Raw(payload))
@@ -102,11 +112,6 @@ def _fanned_out(
             return event.kind, event.data
         case PresenceDiff():
             return "presence_diff", _presence_diff(event)
-
-
-def _reply(response: bytes, *, ok: bool) -> bytes:
-    status = b'{"status":"ok","response":' if ok else b'{"status":"error","response":'
-    return status + response + b"}"
 
 
 def _row_change(event: RowChange) -> bytes:

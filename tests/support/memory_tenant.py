@@ -65,6 +65,10 @@ class MemoryOutbox:
     async def wait_drained(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    @staticmethod
+    def push_all(pushes) -> int:
+        return sum(outbox.push(data) for outbox, data in pushes)
+
     def push(self, data: bytes) -> bool:
         if self.is_dead or self.close_code is not None:
             return False

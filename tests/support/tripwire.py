@@ -25,6 +25,12 @@ class Tripwire:
         self._supervisor = supervisor
         self._ref = ref
         self._is_armed = True
+        #: Nothing is sent past it.
+        self.is_held = True
+
+    @staticmethod
+    def push_all(pushes) -> int:
+        return sum(outbox.push(data) for outbox, data in pushes)
 
     def push(self, data) -> bool:
         if self._is_armed:

@@ -274,6 +274,32 @@ async def test_a_tail_is_cut_at_the_end_of_its_frame(nursery, size):
     assert read(sink.written) == ["x" * size, 1008]
 
 
+async def test_pushing_to_many_is_to_each_what_a_push_is(autojump_clock, nursery):
+    def owners() -> list[Owner]:
+        """One that takes all, one that takes a part, a full, a corked, an ended and a dead one."""
+        sinks = [ScriptedSink(), ScriptedSink(3), *(ScriptedSink() for _ in range(4))]
+        made = [Owner(nursery, sink) for sink in sinks]
+        sinks[2].block()
+        made[3].outbox.cork()
+        made[4].outbox.push(GOODBYE)
+        sinks[5].is_dead = True
+        for owner, sink in zip(made, sinks, strict=True):
+            owner.sink = sink
+        return made
+
+    many, each = owners(), owners()
+    taken = Outbox.push_all([(owner.outbox, HELLO) for owner in many])
+    answers = [owner.outbox.push(HELLO) for owner in each]
+
+    assert (taken, answers) == (4, [True, True, True, True, False, False])
+    for owner in (*many, *each):
+        owner.outbox.uncork()
+        owner.sink.unblock()
+        await owner.outbox.wait_drained()
+    outcomes = [[(owner.sink.written, owner.ended) for owner in some] for some in (many, each)]
+    assert outcomes[0] == outcomes[1]
+
+
 class TestCorked:
     async def test_what_is_pushed_leaves_in_one_piece(self, autojump_clock, nursery):
         # The sink takes its first send whole, and would cut a second one.
