@@ -81,6 +81,12 @@ class Intake:
         self._handler.note_end(code)
 
     def fail(self, error: Exception) -> None:
+        if self._nursery.cancel_scope.cancel_called:
+            # The connection ends, and may have come so far that it starts no task: that would be the reader's crash.
+            structlog.get_logger().debug(
+                "frame.dropped", conn=self._seat.name, error=type(error).__name__
+            )
+            return
         self._nursery.start_soon(self._crash, error)
 
     async def begin(self) -> None:

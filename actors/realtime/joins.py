@@ -101,14 +101,22 @@ class Joins:
     @property
     def is_idle_too_long(self) -> bool:
         """Whether that is so for longer than a client may have no channel; if not yet, the alarm is set for that."""
-        return self.is_idle and self.limit_idleness() <= 0
+        if not self.is_idle:
+            return False
+        if self._idle_left_s <= 0:
+            # Its end is begun now, and may take seconds: the alarm would ring all the time.
+            return True
+        self.limit_idleness()
+        return False
 
-    def limit_idleness(self) -> float:
-        """Have the alarm ring when there was no channel for too long; return in how many seconds that is."""
+    @property
+    def _idle_left_s(self) -> float:
         limit_s = self._seat.tenant.limits.no_channel_timeout_s
-        left_s = self.memberships.last_ended_at + limit_s - trio.current_time()
-        self.memberships.alarm.ring_within(max(left_s, 0.0))
-        return left_s
+        return self.memberships.last_ended_at + limit_s - trio.current_time()
+
+    def limit_idleness(self) -> None:
+        """Have the alarm ring when there was no channel for too long."""
+        self.memberships.alarm.ring_within(max(self._idle_left_s, 0.0))
 
     async def wait_for_turn(self) -> None:
         """Let what waited for a join go first: a channel that is full for it slows down whoever sent it."""

@@ -178,13 +178,14 @@ class Outbox:
             self._drain_scope.cancel()
 
     def _push_held(self, data: bytes) -> bool:
-        if self._is_ended:
-            return False
-        if self._corked is not None:
+        if self._corked is not None and not self._is_ended:
             if data[:1] != CLOSE_FRAME:
                 self._corked.append(data)
                 return True
+            # This may end it: by one push too many, or at a dead socket.
             self.uncork()
+        if self._is_ended:
+            return False
         if self._queue and self._is_full:
             self._overflow()
             return False

@@ -234,4 +234,8 @@ class Reactor:
 
 def _flush(turn: list[tuple[SocketReading, bytes | None]]) -> None:
     for reading, _ in turn:
-        reading.consumer.flush()
+        try:
+            reading.consumer.flush()
+        except Exception as error:  # noqa: BLE001  # charged to whoever is read
+            reading.stop()
+            reading.consumer.fail(error)

@@ -143,7 +143,8 @@ class WebSocket:
                     self._obey(event)
                 else:
                     self._hand_out(event)
-            return not splitter.has_more
+            # Who is paused is gone on with by `resume`, and not by two at a time.
+            return self._is_paused or not splitter.has_more
         finally:
             outbox.is_in_burst = False
 
@@ -172,6 +173,8 @@ class WebSocket:
 
     async def finish(self, error: BaseException | None) -> None:
         """See that the peer gets a CLOSE frame if it is there; `error` is what ended the owner."""
+        # It has nobody any more for what still comes while that is written.
+        self._is_closing = True
         is_expected = error is None or isinstance(error, SocketClosed)
         self._outbox.push(close(CloseCode.NORMAL if is_expected else CloseCode.INTERNAL_ERROR))
         await self._outbox.wait_drained()

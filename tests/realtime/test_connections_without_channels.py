@@ -6,10 +6,26 @@ import pytest
 import trio
 
 from actors.realtime.tenant import Limits
-from tests.support.memory_tenant import open_stage
+from protocol import frames
+from tests.support.memory_tenant import MemorySocket, open_stage
 
 #: Clients that are alive send a heartbeat now and then.
 HEARTBEAT_S = 25
+
+
+class SilentSocket(MemorySocket):
+    """The server's end of a client that does not answer CLOSE."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed_at: list[float] = []
+
+    async def close(self, code, reason="") -> None:
+        # A bug in here ends the connection, and with it what would else go on without a pause.
+        assert not self.closed_at
+        self.closed_at.append(trio.current_time())
+        self.outbox.push(frames.close(code, reason))
+        await trio.sleep_forever()
 
 
 async def live(client, seconds: float) -> None:
@@ -63,3 +79,14 @@ async def test_the_time_is_a_setting(autojump_clock):
         await trio.sleep(3.1)
 
         assert client.socket.outbox.close_code == 1000
+
+
+async def test_a_client_that_does_not_answer_its_end_is_told_of_it_once(autojump_clock):
+    async with open_stage(limits=Limits(no_channel_timeout_s=3.0)) as stage:
+        client = stage.connect()
+        client.socket = SilentSocket()
+        await trio.sleep(60)
+
+        assert client.socket.closed_at == [pytest.approx(3.0)]
+        assert stage.reports == []
+        assert stage.connections_supervisor.children() == ()

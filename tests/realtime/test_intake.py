@@ -55,3 +55,16 @@ async def test_what_follows_a_command_that_waits_keeps_its_place(autojump_clock)
 
     refs = [message.ref for message in messages if message.event == "phx_reply"]
     assert refs == [leave, heartbeat, again]
+
+
+async def test_a_bug_that_is_met_while_the_connection_ends_is_nobody_elses(autojump_clock):
+    async with open_stage() as stage:
+        client = stage.connect()
+        await client.joined()
+        receiver = client.socket._receiver
+        client.leave_socket()
+        await client.received()
+
+        receiver.fail(ZeroDivisionError())
+        await client.received()
+        assert stage.reports == []

@@ -324,6 +324,24 @@ class TestCorked:
 
         assert read(bytes(sink.written)) == ["hello", 1000]
 
+    async def test_nothing_comes_behind_the_end_of_a_slow_consumer(
+        self, autojump_clock, nursery
+    ):
+        sink = ScriptedSink()
+        sink.block()
+        owner = Owner(nursery, sink, budget_bytes=100)
+        outbox = owner.outbox
+        outbox.push(text("x" * 100))
+        outbox.cork()
+        outbox.push(HELLO)
+        assert not outbox.push(GOODBYE)
+        assert owner.ended == [1008]
+        sink.unblock()
+        await outbox.wait_drained()
+
+        assert bytes(sink.written).count(close(CloseCode.POLICY)[:1]) == 1
+        assert read(bytes(sink.written)) == [1008]
+
     async def test_what_was_queued_before_goes_first(self, autojump_clock, nursery):
         sink = ScriptedSink()
         sink.block()

@@ -31,6 +31,7 @@ class Consumer:
 
     turns: int = 0
     error: Exception | None = None
+    flush_error: Exception | None = None
     received: list[bytes] = field(factory=list)
     refused: list[CloseCode] = field(factory=list)
     failures: list[Exception] = field(factory=list)
@@ -58,6 +59,8 @@ class Consumer:
     def flush(self) -> None:
         self.log.append(f"flushed {b''.join(self.received[-1:]).decode()}")
         self._note()
+        if self.flush_error is not None:
+            raise self.flush_error
 
     def refuse(self, code: CloseCode) -> None:
         self.refused.append(code)
@@ -220,6 +223,21 @@ async def test_a_bug_costs_the_socket_that_meets_it_and_nobody_else():
 
         assert bad.failures == [error]
         assert bad.received == [b"boom"]
+        assert stage.reports == []
+
+
+async def test_a_bug_in_what_is_sent_costs_nobody_else():
+    async with running_reactor() as stage:
+        error = ZeroDivisionError()
+        log: list[str] = []
+        bad, good = Consumer(log=log, flush_error=error), Consumer(log=log)
+        first, second = stage.read(bad), stage.read(good)
+        first.send(b"a")
+        second.send(b"b")
+        await good.wait_until(lambda: "flushed b" in log and bad.failures)
+
+        assert bad.failures == [error]
+        assert (bad.refused, good.refused) == ([], [])
         assert stage.reports == []
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 import trio
+import wsproto
+from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 from wsproto import events
 
 from actors.realtime.errors import SocketClosed
+from actors.web.options import WebSocketOptions
+from actors.web.websocket import EVENTS_PER_TURN, WebSocket
 from protocol.frames import CloseCode, Opcode, close
 from tests.support.web import WebSocketPeers, text
 
@@ -109,6 +113,19 @@ class TestOwnership:
         await peers.receive_101()
         assert await peers.client.event() == 1011
         assert peers.transport.is_closed
+
+    async def test_an_owner_that_has_ended_is_handed_nothing_while_the_rest_is_sent(
+        self, autojump_clock, nursery
+    ):
+        peers = WebSocketPeers(window=200)
+        owner = BusyOwner(0)
+
+        async with peers.upgrade.open_socket() as socket:
+            await socket.hand_to(owner)
+            socket.outbox.push(text("x" * 1000))
+            nursery.start_soon(_send_in_a_second, peers)
+
+        assert owner.taken == []
 
     async def test_a_cancelled_owner_leaves_no_socket_behind(self, autojump_clock):
         peers = WebSocketPeers()
@@ -318,3 +335,42 @@ async def test_a_close_frame_pushed_by_the_owner_is_the_last_word(autojump_clock
     assert await peers.client.event() == 1011
     with pytest.raises(EOFError):
         await peers.client.event()
+
+
+async def _send_in_a_second(peers) -> None:
+    await trio.sleep(1)
+    await peers.client.send_event(events.TextMessage("too late"))
+
+
+@define
+class BusyOwner:
+    """Is busy with the message of that number, and takes all others."""
+
+    number: int
+    taken: list = field(factory=list)
+
+    def take(self, message) -> bool:
+        self.taken.append(message)
+        return len(self.taken) != self.number
+
+    def note_end(self, code) -> None:
+        pass
+
+
+async def test_a_reader_does_not_go_on_for_an_owner_that_is_busy(nursery):
+    peers = WebSocketPeers()
+    client = wsproto.connection.Connection(wsproto.ConnectionType.CLIENT)
+    messages = [f"{number}" for number in range(2 * EVENTS_PER_TURN)]
+    socket = WebSocket(peers.transport, WebSocketOptions(), peers.cap, nursery.start_soon)
+    owner = BusyOwner(EVENTS_PER_TURN)
+    await socket.hand_to(owner)
+
+    is_done = socket.consume(b"".join(client.send(events.TextMessage(m)) for m in messages))
+    assert is_done
+    assert owner.taken == messages[:EVENTS_PER_TURN]
+    assert socket.go_on()
+    assert owner.taken == messages[:EVENTS_PER_TURN]
+
+    await socket.resume()
+    assert owner.taken == messages
+    socket.leave()
