@@ -1,6 +1,6 @@
 """Writes the figures of a committed result into `docs/explanation/performance.md`, between its two marks.
 
-    python bench/page.py bench/results/2026-11-21-bench.json
+    python bench/page.py bench/results/2026-11-22-bench.json
 
 Called by hand after a measurement that is to be published; a test checks that page and file agree.
 """

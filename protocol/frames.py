@@ -23,6 +23,12 @@ class Opcode(IntEnum):
     PING = 0x9
 
 
+#: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
+CLOSE_FRAME: Final = b"\x88"
+#: What a peer that closes without a code counts as (RFC 6455, 7.1.5); never sent.
+ABNORMAL: Final = 1006
+
+
 class CloseCode(IntEnum):
     """Every close code this server sends; `when` says in which situations.
 

@@ -37,6 +37,7 @@ class Sends:
 
     **Invariant**: whatever interrupts `flush`, a following `finish` sends what is left,
     so every subscriber gets each frame once and in order.
+    It is interrupted between two stretches only, for a push never raises.
     """
 
     def __init__(self, sends: Iterator[tuple[Outbox, bytes]]) -> None:

@@ -14,12 +14,12 @@ What the socket does not take is queued, and a drain task exists only while some
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from actors.web.transport import send_what_fits
-from protocol.frames import CloseCode, close, next_boundary
+from protocol.frames import ABNORMAL, CLOSE_FRAME, CloseCode, close, next_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from actors.web.options import OutboxOptions
     from actors.web.outbox_cap import OutboxCap
     from actors.web.transport import Sink
-
-#: FIN and opcode 8: how every CLOSE frame begins (RFC 6455, 5.5.1).
-CLOSE_FRAME: Final = b"\x88"
-#: What a peer without a close code counts as (RFC 6455, 7.1.5).
-ABNORMAL: Final = 1006
 
 
 class Outbox:
@@ -168,7 +163,8 @@ class Outbox:
         """End, drop what is queued, and let go of the owner, who knows this outbox: a ring would outlive both."""
         self._discard()
         self._on_end = self._farewell = None
-        self._start = _start_nothing
+        # Nothing is queued any more, so no task is to be started.
+        self._start = lambda _work: None
 
     def _discard(self) -> None:
         self._end()
@@ -186,7 +182,8 @@ class Outbox:
             self.uncork()
         if self._is_ended:
             return False
-        if self._queue and self._is_full:
+        is_full = self._queued_bytes >= self._options.budget_bytes or self._cap.is_full
+        if self._queue and is_full:
             self._overflow()
             return False
         self._queue.append(data)
@@ -194,10 +191,6 @@ class Outbox:
         if data[:1] == CLOSE_FRAME:
             self._end()
         return self._is_draining or self._flush()
-
-    @property
-    def _is_full(self) -> bool:
-        return self._queued_bytes >= self._options.budget_bytes or self._cap.is_full
 
     def _note_unsent(self, data: bytes, error: OSError) -> bool:
         if isinstance(error, BlockingIOError):
@@ -305,7 +298,3 @@ class Outbox:
     def _count(self, size_bytes: int) -> None:
         self._queued_bytes += size_bytes
         self._cap.queued_bytes += size_bytes
-
-
-def _start_nothing(_work: Callable[[], Awaitable[Any]]) -> None:
-    """What is left to start tasks when the owner has gone: nothing is queued any more."""

@@ -13,9 +13,9 @@ from attrs import asdict, evolve
 
 from actors.realtime.errors import SocketClosed
 from actors.web.endpoint import NO_LIMITS
-from actors.web.outbox import ABNORMAL
 from actors.web.transport import linger
 from actors.web.websocket import WebSocket
+from protocol.frames import ABNORMAL
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

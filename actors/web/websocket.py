@@ -17,10 +17,10 @@ import trio
 
 from actors.realtime.errors import SocketClosed
 from actors.web.handshake import switching_protocols
-from actors.web.outbox import ABNORMAL, Outbox
+from actors.web.outbox import Outbox
 from actors.web.rare_frames import Control
 from actors.web.splitting import Splitter
-from protocol.frames import CloseCode, close
+from protocol.frames import ABNORMAL, CloseCode, close
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
